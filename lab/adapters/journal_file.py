@@ -1,0 +1,73 @@
+"""`journal.jsonl`: one event a line, flushed per event, forced to disk where the caller says so."""
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lab.errors import WorldError
+from lab.model.journal import Event, Journal, event_from_json
+from lab.ports import Clock
+
+
+class JournalFile:
+    """Appends events; thread-safe; implements `lab.ports.Recorder`. `listener` sees each event after it is written."""
+
+    def __init__(self, path: Path, clock: Clock, listener: Callable[[Event], None] | None = None) -> None:
+        self._file = path.open("a", encoding="utf-8")
+        self._clock = clock
+        self._listener = listener
+        self._lock = threading.Lock()
+        self._seq = 0
+
+    def record(self, kind: str, *, durable: bool = False, **data: Any) -> Event:
+        """Write one event; with `durable` it is on disk before this returns. Raises WorldError when it cannot."""
+        with self._lock:
+            event = Event(self._seq, "run", self._clock.now_ms(), self._clock.wall(), kind, data)
+            line = json.dumps(event.to_json(), ensure_ascii=False, allow_nan=False) + "\n"
+            try:
+                self._file.write(line)
+                self._file.flush()
+                if durable:
+                    os.fsync(self._file.fileno())
+            except OSError as error:
+                raise WorldError(
+                    "the journal cannot be written, so nothing more can be proven",
+                    where=self._file.name,
+                    last_state=str(error),
+                    try_="free disk space, then run again",
+                ) from error
+            self._seq += 1
+        if self._listener is not None:
+            self._listener(event)
+        return event
+
+    @property
+    def next_seq(self) -> int:
+        """The sequence number that the next event will get."""
+        return self._seq
+
+    def close(self) -> None:
+        """Force everything to disk and close."""
+        with self._lock:
+            if not self._file.closed:
+                os.fsync(self._file.fileno())
+                self._file.close()
+
+
+def read_journal(path: Path) -> Journal:
+    """The events of a journal file; what cannot be read ends it there and is named in `damage`, never skipped."""
+    events: list[Event] = []
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        return Journal((), f"journal unreadable: {error}")
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            events.append(event_from_json(json.loads(line)))
+        except ValueError as error:
+            return Journal(tuple(events), f"journal line {number}: {error}")
+    damage = "" if text.endswith("\n") else "the journal's last line is incomplete"
+    return Journal(tuple(events), damage)

@@ -1,0 +1,155 @@
+"""Asks the target, on open schedules, while everything else goes on: canary, recall and memory.
+
+One thread with one event loop. A probe that hangs delays no other: each slot is its own task, at most `outstanding_max`
+at a time, and a slot that could not be sent is a bad sample, not a missing one.
+"""
+
+import asyncio
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+
+from lab.adapters.mcp import McpSession
+from lab.model.plan import ObserverPlan
+from lab.model.samples import Probe
+from lab.model.target import Target
+from lab.ports import Clock, Sink
+from lab.probes import canary, recall
+from lab.probes.recall import TruthQuery
+
+RECENT_PROBES = 5000
+STOP_TIMEOUT_S = 15.0
+STOP_NOTICED_MS = 100.0
+
+
+class TargetObserver:
+    """Implements `lab.ports.Observer`. `on_memory` takes one memory reading and hands its samples over itself."""
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        target: Target,
+        plan: ObserverPlan,
+        queries: Sequence[TruthQuery],
+        clock: Clock,
+        sink: Sink,
+        on_memory: Callable[[], None],
+    ) -> None:
+        self._url, self._target, self._plan, self._queries = url, target, plan, queries
+        self._clock, self._sink, self._on_memory = clock, sink, on_memory
+        self._fast = False
+        self._outstanding = 0
+        self._recent: deque[Probe] = deque(maxlen=RECENT_PROBES)
+        self._deaths: list[tuple[str, str]] = []
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="observer", daemon=True)
+
+    def start(self) -> None:
+        """Begin probing."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Send no more probes and wait for those on their way."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(STOP_TIMEOUT_S + self._target.request_timeout_ms / 1000)
+        if self._thread.is_alive():
+            self._deaths.append(("observer", "did not stop in time"))
+
+    def watch_closely(self, closely: bool) -> None:
+        """Canary at its fast rate from now on, or back at the slow one."""
+        self._fast = closely
+
+    def recent_probes(self, since_ms: float) -> Sequence[Probe]:
+        """Canary probes sent since then, by their sending time."""
+        return sorted((p for p in list(self._recent) if p.sent_ms >= since_ms), key=lambda p: p.sent_ms)
+
+    def died(self) -> list[tuple[str, str]]:
+        """Each sampler that stopped by itself, with why."""
+        return list(self._deaths)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._observe())
+        except (OSError, RuntimeError, ValueError, LookupError, TypeError) as error:
+            self._deaths.append(("observer", f"{type(error).__name__}: {error}"))
+
+    async def _observe(self) -> None:
+        version = self._target.protocol_version
+        canary_session, recall_session = McpSession(self._url, version), McpSession(self._url, version)
+        pending: set[asyncio.Task[None]] = set()
+        loops = (
+            self._canary_loop(canary_session, pending),
+            self._recall_loop(recall_session, pending),
+            self._memory_loop(),
+        )
+        try:
+            await asyncio.gather(*loops)
+            if pending:
+                await asyncio.wait(pending, timeout=self._target.request_timeout_ms / 1000)
+        finally:
+            for session in (canary_session, recall_session):
+                await session.close()
+
+    async def _canary_loop(self, session: McpSession, pending: set[asyncio.Task[None]]) -> None:
+        """Tick at the fast rate always and skip ticks while slow, so that a change of rate takes effect at once."""
+        slow_every = max(1, round(self._plan.canary_fast_hz / self._plan.canary_slow_hz))
+        next_ms = self._clock.now_ms()
+        for tick in itertools.count():
+            if self._stopping.is_set():
+                return
+            if self._fast or tick % slow_every == 0:
+                self._spawn(pending, self._canary_slot(session))
+            next_ms = await self._sleep_until(next_ms + 1000 / self._plan.canary_fast_hz)
+
+    async def _canary_slot(self, session: McpSession) -> None:
+        if self._outstanding >= self._plan.outstanding_max:
+            probe = canary.unsent(self._clock, self._target, f"{self._outstanding} probes were outstanding")
+        else:
+            self._outstanding += 1
+            try:
+                deadline_s = self._plan.canary_deadline_ms / 1000
+                probe = await canary.measure(session, self._clock, self._target, deadline_s)
+            finally:
+                self._outstanding -= 1
+        self._recent.append(probe)
+        self._sink.add([probe])
+
+    async def _recall_loop(self, session: McpSession, pending: set[asyncio.Task[None]]) -> None:
+        next_ms = self._clock.now_ms()
+        for query in itertools.cycle(self._queries):
+            if self._stopping.is_set():
+                return
+            self._spawn(pending, self._recall_slot(session, query))
+            next_ms = await self._sleep_until(next_ms + 1000 / self._plan.recall_hz)
+
+    async def _recall_slot(self, session: McpSession, query: TruthQuery) -> None:
+        row = await recall.measure(session, self._clock, self._target, query, self._plan.recall_k)
+        self._sink.add([row])
+
+    async def _memory_loop(self) -> None:
+        next_ms = self._clock.now_ms()
+        while not self._stopping.is_set():
+            await asyncio.to_thread(self._on_memory)
+            next_ms = await self._sleep_until(next_ms + 1000 * self._plan.memory_every_s)
+
+    async def _sleep_until(self, due_ms: float) -> float:
+        """Sleep until a slot is due, and return when it was; slots that the lab itself slept through are not repeated.
+
+        Such a hole shows as a gap between samples, which the judge does not bridge.
+        """
+        while not self._stopping.is_set() and (left_ms := due_ms - self._clock.now_ms()) > 0:
+            await asyncio.sleep(min(left_ms, STOP_NOTICED_MS) / 1000)
+        return max(due_ms, self._clock.now_ms() - STOP_NOTICED_MS)
+
+    def _spawn(self, pending: set[asyncio.Task[None]], slot: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(slot)
+        pending.add(task)
+        task.add_done_callback(pending.discard)
+        task.add_done_callback(self._notice)
+
+    def _notice(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._deaths.append(("probe", f"{type(error).__name__}: {error}"))

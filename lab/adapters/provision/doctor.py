@@ -1,0 +1,151 @@
+"""Preflight: what this machine can do for the lab, and for each lack the fix; changes nothing."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.adapters.provision import kernel, owned, stack_spec, store_volume
+from lab.adapters.provision.compose_plugin import compose_version
+from lab.adapters.provision.engine import Engine, NoEngine, find_engine
+from lab.adapters.provision.image_specs import load_images
+from lab.adapters.provision.images import FREE_BYTES_MIN, nearest
+from lab.adapters.provision.ports import chosen_ports, holder, is_free, variable
+from lab.adapters.provision.registry import Registry, through
+from lab.adapters.provision.shell import Runner, Subprocesses, is_root
+from lab.adapters.provision.state import state_dir
+
+PYTHON_MIN = (3, 11)
+MEMORY_BYTES_MIN = 4 * 1000**3
+CPUS_MIN = 2
+PTRACE_ROOT_ONLY = 2
+AS_ROOT = "run the lab as root or with sudo"
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """One thing that the machine can or cannot do; `fix` says how it could."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+
+
+def check_machine(*, ask_registry: bool = False) -> list[Capability]:
+    """Everything that `lab doctor` shows; names are the ones that faults need (`cgroup_cpu`, `netem`, ...).
+
+    Asking the registry can take seconds and is left out unless wanted.
+    """
+    runner = Subprocesses()
+    found = find_engine(runner)
+    engine = found if isinstance(found, Engine) else None
+    return [
+        _python(),
+        *_docker(found, runner),
+        Capability("root", is_root(), "root" if is_root() else "not root", AS_ROOT),
+        _disk(engine),
+        _memory(),
+        Capability(
+            "cpus",
+            kernel.cpus() >= CPUS_MIN,
+            f"{kernel.cpus()} usable",
+            "2 CPUs at least: verdicts get noisy below",
+        ),
+        *_cgroups(),
+        *_tools(runner),
+        _store(engine, runner),
+        *([_registry(engine)] if ask_registry else []),
+        _ports(engine),
+    ]
+
+
+def _python() -> Capability:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Capability(
+        "python", sys.version_info >= PYTHON_MIN, version, "install Python 3.11 or newer and set PYTHON"
+    )
+
+
+def _docker(found: Engine | NoEngine, runner: Runner) -> Iterator[Capability]:
+    if isinstance(found, NoEngine):
+        yield Capability("docker_engine", False, found.detail, "`lab up` as root starts or installs one")
+        yield Capability("docker_compose", False, "no engine to ask with", "`lab up` installs the plugin")
+        return
+    yield Capability("docker_engine", True, f"{found.version} (API {found.api}) at {found.host}")
+    version = compose_version(found, runner)
+    yield Capability(
+        "docker_compose", version is not None, version or "missing", "`lab up` installs the plugin"
+    )
+
+
+def _disk(engine: Engine | None) -> Capability:
+    paths = [nearest(Path(engine.root_directory))] if engine and engine.root_directory else [Path("/")]
+    free = min(shutil.disk_usage(path).free for path in [*paths, state_dir()])
+    detail = f"{free / 1e9:.0f} GB free"
+    return Capability(
+        "disk", free >= FREE_BYTES_MIN, detail, "free some space: 8 GB are needed to build the images"
+    )
+
+
+def _memory() -> Capability:
+    total, available = kernel.memory_bytes()
+    detail = f"{total / 1e9:.1f} GB, {available / 1e9:.1f} GB available"
+    return Capability(
+        "memory", available >= MEMORY_BYTES_MIN, detail, "4 GB should be available: stop other programs"
+    )
+
+
+def _cgroups() -> Iterator[Capability]:
+    version = kernel.cgroup_version()
+    fix = "boot with cgroups (`cgroup_enable=memory`, or a newer kernel)"
+    yield Capability("cgroup", version > 0, f"version {version}" if version else "not mounted", fix)
+    for name in ("cpu", "memory", "blkio"):
+        there = version > 0 and kernel.has_controller(name)
+        yield Capability(f"cgroup_{name}", there, "controller present" if there else "controller absent", fix)
+
+
+def _tools(runner: Runner) -> Iterator[Capability]:
+    for program, package in (("iptables", "iptables"), ("nsenter", "util-linux")):
+        path = runner.find(program)
+        yield Capability(program, path is not None, path or "not installed", f"`apt-get install {package}`")
+    netem = kernel.has_module("sch_netem", "CONFIG_NET_SCH_NETEM")
+    netem_fix = "a kernel with sch_netem; the lab's network faults do without it"
+    yield Capability("netem", netem, "in this kernel" if netem else "not in this kernel", netem_fix)
+    scope = kernel.ptrace_scope()
+    allowed = scope == 0 or (is_root() and scope <= PTRACE_ROOT_ONLY)
+    yield Capability(
+        "ptrace", allowed, f"yama scope {scope}", f"{AS_ROOT}, or `sysctl kernel.yama.ptrace_scope=0`"
+    )
+    go = runner.find("go")
+    # Not a lack: the toolchain also comes as a Python package.
+    yield Capability(
+        "go", True, go or "not installed; a packaged toolchain is fetched when something must be built"
+    )
+
+
+def _store(engine: Engine | None, runner: Runner) -> Capability:
+    if engine is None:
+        return Capability("store_ext4", False, "no engine", "`lab up`")
+    kind, why = store_volume.possible_kind(engine, runner)
+    return Capability("store_ext4", kind == "ext4", why or "the store gets a file system of its own", AS_ROOT)
+
+
+def _registry(engine: Engine | None) -> Capability:
+    fix = "none needed: images are built here; Grafana is left out"
+    if engine is None:
+        return Capability("registry", False, "not asked: no engine", fix)
+    registry, ref = Registry(through(engine)), load_images().base.registry
+    answered = registry.digest(ref) is not None
+    return Capability(
+        "registry", answered, "answers" if answered else registry.why_silent(ref) or f"has no {ref}", fix
+    )
+
+
+def _ports(engine: Engine | None) -> Capability:
+    ours = owned.published_ports(engine, stack_spec.DEFAULT_PROJECT) if engine else frozenset()
+    taken = {name: port for name, port in chosen_ports().items() if port not in ours and not is_free(port)}
+    detail = ", ".join(f"{port} ({name}) held by {holder(port)}" for name, port in taken.items())
+    fix = "stop that program, or set " + ", ".join(variable(name) for name in taken)
+    return Capability("ports", not taken, detail or "free, or held by the lab's own stack", fix)

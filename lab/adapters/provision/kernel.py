@@ -1,0 +1,77 @@
+"""What this machine's kernel offers to faults and measurements; looked up, never tried out."""
+
+import gzip
+import os
+import platform
+from pathlib import Path
+
+V1_FILES = {
+    "cpu": "cpu/cpu.cfs_quota_us",
+    "memory": "memory/memory.limit_in_bytes",
+    "blkio": "blkio/blkio.throttle.write_bps_device",
+}
+V2_NAMES = {"cpu": "cpu", "memory": "memory", "blkio": "io"}
+
+
+def cgroup_version(root: Path = Path("/sys/fs/cgroup")) -> int:
+    """2 for the unified hierarchy, 1 for the old one, 0 where neither is mounted."""
+    if (root / "cgroup.controllers").exists():
+        return 2
+    return 1 if any((root / name).is_dir() for name in ("cpu", "memory")) else 0
+
+
+def has_controller(name: str, root: Path = Path("/sys/fs/cgroup")) -> bool:
+    """Whether `cpu`, `memory` or `blkio` can be limited; on version 1 the file that does it must be there."""
+    if cgroup_version(root) == 2:
+        return V2_NAMES[name] in (root / "cgroup.controllers").read_text(encoding="ascii").split()
+    file = root / V1_FILES[name]
+    # The root group itself has no quota on some kernels, but its children have.
+    return file.exists() or any(file.parent.glob(f"*/{file.name}"))
+
+
+def has_module(module: str, option: str) -> bool:
+    """Whether a kernel module is loaded, built in or on disk; `option` is its name in the kernel's configuration."""
+    release = platform.release()
+    folder = Path("/lib/modules") / release
+    if Path("/sys/module", module).is_dir() or _listed(folder / "modules.builtin", module):
+        return True
+    if _listed(folder / "modules.dep", module):
+        return True
+    for path in (Path("/proc/config.gz"), Path(f"/boot/config-{release}")):
+        text = _config(path)
+        # With no module folder a module cannot be loaded, so only what is built in counts.
+        if f"{option}=y" in text:
+            return True
+    return False
+
+
+def _listed(path: Path, module: str) -> bool:
+    return path.is_file() and f"/{module}.ko" in path.read_text(encoding="utf-8")
+
+
+def _config(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return ""
+    return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8", "replace")
+
+
+def ptrace_scope(path: Path = Path("/proc/sys/kernel/yama/ptrace_scope")) -> int:
+    """Yama's rule for looking into other processes: 0 anyone's own, 1 children only, 2 root only, 3 nobody."""
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 0
+
+
+def memory_bytes() -> tuple[int, int]:
+    """Total and available memory in bytes."""
+    pairs = (line.split(":") for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
+    kib = {name: int(rest.split()[0]) for name, rest in pairs}
+    return kib["MemTotal"] * 1024, kib.get("MemAvailable", kib["MemFree"]) * 1024
+
+
+def cpus() -> int:
+    """The CPUs that this process may use."""
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,85 @@
+"""Loop devices: which one shows a file as a disk, and making one do so."""
+
+import fcntl
+import os
+import stat
+from pathlib import Path
+
+from lab.adapters.provision.shell import Runner
+from lab.errors import WorldError
+
+# include/uapi/linux/loop.h
+LOOP_CTL_GET_FREE = 0x4C82
+LOOP_MAJOR = 7
+TRIES_MAX = 5
+TIMEOUT_S = 20.0
+
+
+def attached(image: Path, sys_block: Path = Path("/sys/block")) -> str | None:
+    """The loop device behind which `image` lies, or None."""
+    for backing in sys_block.glob("loop*/loop/backing_file"):
+        if backing.read_text(encoding="utf-8").rstrip("\n") == str(image):
+            return f"/dev/{backing.parent.parent.name}"
+    return None
+
+
+def attach(image: Path, runner: Runner) -> str:
+    """The loop device that shows `image`, attached now if need be; makes a missing device node (bare containers)."""
+    found = attached(image)
+    if found:
+        _make_node(found, int(found.removeprefix("/dev/loop")))
+        return found
+    said = "no loop device was free"
+    for _ in range(TRIES_MAX):
+        number = _free_number(runner)
+        device = f"/dev/loop{number}"
+        _make_node(device, number)
+        done = runner.run(["losetup", device, str(image)], timeout_s=TIMEOUT_S)
+        if done.ok:
+            return device
+        # Somebody else took the same free device in between: ask again.
+        said = done.tail()
+    raise WorldError(
+        "no loop device for the store's volume",
+        where=str(image),
+        last_state=said,
+        try_="`losetup -a` shows who holds them; `lab down --all` frees the lab's own",
+    )
+
+
+def detach(image: Path, runner: Runner) -> None:
+    """Free the loop device behind `image`; none is fine."""
+    device = attached(image)
+    if device:
+        runner.run(["losetup", "--detach", device], timeout_s=TIMEOUT_S).require(
+            "a loop device could not be freed",
+            where=f"{device} for {image}",
+            try_=f"`losetup --detach {device}`",
+        )
+
+
+def _free_number(runner: Runner) -> int:
+    control = Path("/dev/loop-control")
+    if not control.exists():
+        runner.run(["modprobe", "loop"], timeout_s=TIMEOUT_S)
+    try:
+        with control.open("rb") as file:
+            return fcntl.ioctl(file, LOOP_CTL_GET_FREE)
+    except OSError as error:
+        raise WorldError(
+            "this kernel gives no loop devices",
+            where=str(control),
+            last_state=str(error),
+            try_="`modprobe loop`; where that is not allowed the lab uses a plain volume",
+        ) from error
+
+
+def _make_node(device: str, number: int) -> None:
+    if not Path(device).exists():
+        os.mknod(device, 0o660 | stat.S_IFBLK, os.makedev(LOOP_MAJOR, number))
+
+
+def mount_points(device: str) -> list[str]:
+    """Where a device is mounted, the latest first."""
+    lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    return [line.split()[1] for line in reversed(lines) if line.split()[0] == device]

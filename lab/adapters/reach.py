@@ -1,0 +1,18 @@
+"""Whether a service answers, asked from the host past all proxies."""
+
+import httpx
+
+
+class Reach:
+    """Implements `lab.ports.Reachability`; `health` maps a service to an address that only a live one answers."""
+
+    def __init__(self, health: dict[str, str]) -> None:
+        self._health = health
+
+    def answers(self, service: str, *, timeout_s: float) -> bool:
+        """True for any HTTP answer below 500: a server that refuses politely is alive."""
+        try:
+            answer = httpx.get(self._health[service], timeout=timeout_s, trust_env=False)
+        except httpx.HTTPError:
+            return False
+        return answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR

@@ -1,0 +1,17 @@
+"""All that a judge may look at: one run directory as values."""
+
+from dataclasses import dataclass
+
+from lab.model.journal import Journal
+from lab.model.plan import Plan
+from lab.model.samples import Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Plan, journal and samples of one run; `damage` lists what could not be read (each makes a pass impossible)."""
+
+    plan: Plan
+    journal: Journal
+    samples: Samples
+    damage: tuple[str, ...] = ()

@@ -1,0 +1,80 @@
+"""Journal events: what happened, when, in order. Phases, windows and verdicts are derived from these alone.
+
+Kinds and their data (times are the event's own `at_ms` unless a field says otherwise):
+
+run_started       run_id, lab_version, campaign, seed, plan_sha256, target, images, host, wall_epoch_ms
+phase_started     phase, step (its name)                   phase_ended       phase, step
+load_chunk_started chunk, scheduled_start_ms, duration_ms, rate_per_s
+load_chunk_ended  chunk, exit_code, started (iterations), dropped, rows, truncated
+proof             fault, moment ("before"|"during"|"still"|"after"), measured, unit, holds, absent, detail
+fault_injecting   fault, fault_kind, target, params, undo  fault_injected    fault
+fault_in_force    fault                                    fault_void        fault, why
+fault_healing     fault     fault_healed  fault            heal_failed       fault, why
+settled           fault, recovered                         the runner's own view; the judge does not use it
+sampler_died      sampler, why                             clock_stepped     by_ms
+observer_cost     canary_ms, recall_ms, capacity_cpu_ms_per_s, share
+container_event   service, action, exit_code               interrupted       why
+lab_failed        why                                      run_ended         rows {table: n}, last_seq
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of `journal.jsonl`; `at_ms` on the run's monotonic clock, `wall` in ISO 8601 UTC."""
+
+    seq: int
+    writer: str
+    at_ms: float
+    wall: str
+    kind: str
+    data: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """The event as one flat JSON object."""
+        head = {"seq": self.seq, "writer": self.writer, "at_ms": self.at_ms, "wall": self.wall, "kind": self.kind}
+        return {**head, **self.data}
+
+
+_HEAD = ("seq", "writer", "at_ms", "wall", "kind")
+
+
+def event_from_json(line: Mapping[str, Any]) -> Event:
+    """The event in one journal line; raises ValueError where a field is missing."""
+    try:
+        head = {name: line[name] for name in _HEAD}
+    except KeyError as error:
+        raise ValueError(f"journal line without {error}") from error
+    return Event(**head, data={key: value for key, value in line.items() if key not in _HEAD})
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """The events of one run in order of `seq`; `damage` says what could not be read, if anything."""
+
+    events: tuple[Event, ...]
+    damage: str = ""
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self.events)
+
+    def of(self, *kinds: str) -> list[Event]:
+        """Events of these kinds, in order."""
+        return [event for event in self.events if event.kind in kinds]
+
+    def first(self, kind: str, **matching: object) -> Event | None:
+        """The first event of a kind whose data has these values."""
+        return next(_matching(self.events, kind, matching), None)
+
+    def last(self, kind: str, **matching: object) -> Event | None:
+        """The last event of a kind whose data has these values."""
+        return next(_matching(reversed(self.events), kind, matching), None)
+
+
+def _matching(events: Iterable[Event], kind: str, matching: Mapping[str, object]) -> Iterator[Event]:
+    for event in events:
+        if event.kind == kind and all(event.data.get(key) == value for key, value in matching.items()):
+            yield event

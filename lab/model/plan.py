@@ -1,0 +1,99 @@
+"""A plan: the scenario with all randomness spent, what it will take, and what it can decide."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lab.model.scenario import Bounds
+from lab.model.target import Target
+
+WARM_UP, STEADY, FAULT = "warm_up", "steady", "fault"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFault:
+    """One fault in a plan. It stays in force for `hold_s`, then recovery is watched for at most `recovery_max_s`."""
+
+    id: str
+    kind: str
+    target: str
+    params: Mapping[str, Any]
+    hold_s: float
+    recovery_max_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One stretch of the run: warm-up and steady steps last `duration_s`, a fault step at least that."""
+
+    name: str
+    kind: str
+    duration_s: float
+    fault: PlannedFault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPlan:
+    """The open-model load: `rate_per_s` constant arrivals with the target's mix, in chunks of `chunk_s`."""
+
+    rate_per_s: float
+    chunk_s: float
+    mix: Mapping[str, int]
+    request_timeout_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ObserverPlan:
+    """Canary and recall rates (Hz). The canary is fast from injection until recovered, slow otherwise.
+
+    `share_max` is the part of the target's CPU capacity that both may take in the steady phases.
+    """
+
+    canary_slow_hz: float
+    canary_fast_hz: float
+    canary_deadline_ms: int
+    canary_slo_ms: float
+    outstanding_max: int
+    recall_hz: float
+    recall_k: int
+    memory_every_s: float
+    share_max: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether the planned duration can decide one check of one subject; `needs_s` is the duration that would."""
+
+    check: str
+    subject: str
+    decidable: bool
+    reason: str
+    needs_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a run does, in order, and everything a judge needs to know about what was meant."""
+
+    campaign: str
+    why: str
+    seed: int
+    duration_s: float
+    steps: tuple[Step, ...]
+    load: LoadPlan
+    observer: ObserverPlan
+    bounds: Bounds
+    required: tuple[str, ...]
+    decisions: tuple[Decision, ...]
+    target: Target
+    documents: int
+    queries: int
+    corpus: str
+
+    def faults(self) -> tuple[PlannedFault, ...]:
+        """The planned faults in the order in which they will be injected."""
+        return tuple(step.fault for step in self.steps if step.fault is not None)
+
+    def decision(self, check: str, subject: str) -> Decision | None:
+        """What the planner said about one check of one subject."""
+        return next((d for d in self.decisions if (d.check, d.subject) == (check, subject)), None)

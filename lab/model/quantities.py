@@ -1,0 +1,34 @@
+"""Quantities with units, and the one rounding that makes reports repeat byte for byte."""
+
+import math
+import re
+
+_DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)$")
+_SECONDS_PER_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def parse_duration_s(text: str) -> float:
+    """Seconds in a duration such as `90s`, `10m`, `1.5h` or `250ms`; raises ValueError on anything else."""
+    match = _DURATION.match(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration; write a number and ms, s, m or h, such as 90s or 10m")
+    return float(match.group(1)) * _SECONDS_PER_UNIT[match.group(2)]
+
+
+def format_duration(seconds: float) -> str:
+    """A duration as a person writes it: `45 s`, `10 min`, `2 h 5 min`."""
+    if seconds < 60:
+        return f"{seconds:g} s" if seconds >= 1 or seconds == 0 else f"{seconds * 1000:g} ms"
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, left = divmod(rest, 60)
+    parts = [(hours, "h"), (minutes, "min"), (left, "s")]
+    return " ".join(f"{n} {unit}" for n, unit in parts if n)
+
+
+def round_significant(value: float, digits: int = 6) -> float | None:
+    """`value` to `digits` significant digits; None for NaN and infinities, which JSON cannot carry."""
+    if not math.isfinite(value):
+        return None
+    if value == 0:
+        return 0.0
+    return round(value, digits - 1 - math.floor(math.log10(abs(value))))

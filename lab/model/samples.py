@@ -1,0 +1,107 @@
+"""One row of each table of `samples.sqlite`; times are milliseconds of the run's monotonic clock.
+
+`done_ms` is None where no answer came: the observation is then censored, never a duration.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Layer(Enum):
+    """Where a request failed, outermost first; OK where it did not.
+
+    `LOST` marks a request that was started and whose outcome was never recorded (its generator was cut off);
+    `UNSENT` one that was due and could not be sent.
+    """
+
+    OK = "ok"
+    UNSENT = "unsent"
+    LOST = "lost"
+    TRANSPORT = "transport"
+    HTTP_STATUS = "http_status"
+    JSONRPC = "jsonrpc"
+    IS_ERROR = "is_error"
+    PAYLOAD = "payload"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One load request; `source` is the k6 chunk it came from. Dropped iterations appear with layer UNSENT."""
+
+    scheduled_ms: float
+    sent_ms: float | None
+    done_ms: float | None
+    op: str
+    ok: bool
+    layer: Layer
+    message: str
+    source: str
+    sessions_lost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One canary probe; `outcome` is `ok` or the layer at which it failed, `detail` the message."""
+
+    sent_ms: float
+    done_ms: float | None
+    probe: str
+    outcome: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """One truth query: `answered` when the server claimed success, `hits` of the exact top `k` found in the answer.
+
+    `message` is the failed condition or error where there was one (an empty answer that claims success is answered,
+    with zero hits, and carries the message of the condition that it breaks).
+    """
+
+    sent_ms: float
+    done_ms: float | None
+    mode: str
+    query_id: str
+    answered: bool
+    hits: int
+    k: int
+    layer: Layer
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """One memory reading; `process` is None for a whole container. Metrics: anon_bytes, rss_bytes, pss_bytes."""
+
+    at_ms: float
+    container: str
+    process: str | None
+    metric: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostReading:
+    """One reading of the host or of the lab itself, such as `lab_cpu_s` or `mcp_cpu_s` (cumulative seconds)."""
+
+    at_ms: float
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """All sample tables of a run, each in the order of its first time column."""
+
+    requests: tuple[Request, ...] = ()
+    probes: tuple[Probe, ...] = ()
+    recall: tuple[Recall, ...] = ()
+    memory: tuple[Memory, ...] = ()
+    host: tuple[HostReading, ...] = ()
+
+    def counts(self) -> dict[str, int]:
+        """Rows by table, as the journal's last event records them."""
+        return {name: len(getattr(self, name)) for name in TABLES}
+
+
+TABLES = ("requests", "probes", "recall", "memory", "host")

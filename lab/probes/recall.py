@@ -1,0 +1,58 @@
+"""Recall@k against the exact neighbours, asked through the MCP server."""
+
+from dataclasses import dataclass
+
+from lab.model.samples import Layer, Recall
+from lab.model.target import Operation, Target, first_broken, values_at
+from lab.ports import CallOutcome, Clock, Mcp
+
+
+@dataclass(frozen=True, slots=True)
+class TruthQuery:
+    """A query and the documents that count as hits: the exact top k and all that tie with the k-th."""
+
+    id: str
+    text: str
+    accepted: frozenset[str]
+
+
+async def measure(mcp: Mcp, clock: Clock, target: Target, query: TruthQuery, k: int) -> Recall:
+    """One truth query, counted: an answer that claims success counts, an explicit error does not."""
+    operation = target.operations[target.recall]
+    values = {"query": query.text, "k": k, "truth_collection": target.truth_collection}
+    sent_ms = clock.now_ms()
+    outcome = await mcp.call(operation, values, timeout_s=target.request_timeout_ms / 1000)
+    answered = claims_success(outcome, operation)
+    hits = count_hits(outcome, operation, query, k) if answered else 0
+    return Recall(
+        sent_ms=sent_ms,
+        done_ms=clock.now_ms(),
+        mode=target.recall_mode,
+        query_id=query.id,
+        answered=answered,
+        hits=hits,
+        k=k,
+        layer=outcome.layer,
+        message=outcome.message,
+    )
+
+
+def claims_success(outcome: CallOutcome, operation: Operation) -> bool:
+    """Whether the server gave an answer without saying that it failed.
+
+    An `absent` condition names the place where a target puts its errors; one that is broken is an explicit error. Any
+    other broken condition (no results, say) is a wrong answer passed off as right.
+    """
+    if outcome.layer is Layer.OK:
+        return True
+    if outcome.layer is not Layer.PAYLOAD or outcome.payload is None:
+        return False
+    errors = tuple(condition for condition in operation.success if condition.test == "absent")
+    return first_broken(outcome.payload, errors, {}) is None
+
+
+def count_hits(outcome: CallOutcome, operation: Operation, query: TruthQuery, k: int) -> int:
+    """How many of the first `k` distinct documents in an answer are among the accepted ones."""
+    found = values_at(outcome.payload, operation.document_ids)
+    distinct = list(dict.fromkeys(str(document) for document in found))
+    return min(k, sum(document in query.accepted for document in distinct[:k]))

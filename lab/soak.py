@@ -1,0 +1,199 @@
+"""The main job from end to end: an empty store, the truth, the plan carried out, the verdict."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+import psutil
+
+from lab import __version__, judge
+from lab.adapters import observer_cost, run_directory
+from lab.adapters.clock import RunClock
+from lab.adapters.engine_log import EngineLog
+from lab.adapters.journal_file import JournalFile
+from lab.adapters.load.chunks import K6Load
+from lab.adapters.load.inputs import LoadInputs
+from lab.adapters.memory import MemorySampler
+from lab.adapters.observer import TargetObserver
+from lab.adapters.provision import doctor, stack
+from lab.adapters.provision.state import state_dir
+from lab.adapters.sample_store import SampleStore
+from lab.adapters.truth.corpus import CorpusRequest, Truth, build_truth
+from lab.adapters.truth.loading import load_truth, verify_truth
+from lab.adapters.undo_store import own_process
+from lab.console import Progress
+from lab.faults import discover
+from lab.model.plan import Plan, PlannedFault
+from lab.model.verdict import Judgement
+from lab.ports import Fault, World
+from lab.report import report_json, summary
+from lab.run import Crew, execute
+from lab.scenarios import build_fault
+from lab.wiring import address, undo_files, world_of
+
+SERVICES = ("mcp", "qdrant", "toxiproxy")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A finished (or interrupted) soak: where its evidence lies and what was judged."""
+
+    directory: Path
+    judgement: Judgement
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A stack with the truth in it, ready to be measured."""
+
+    client: docker.DockerClient
+    spec: stack.StackSpec
+    truth: Truth
+    worst_cosine: float
+
+
+def prepare(
+    client: docker.DockerClient, spec: stack.StackSpec, plan: Plan, corpus: Path | None, progress: Progress
+) -> Prepared:
+    """Empty the store, load the truth through the MCP server, and check what is stored."""
+    image = spec.images["mcp"]
+    progress.say("emptying the store and restarting the stack on it")
+    stack.reset_store(spec)
+    request = CorpusRequest(
+        image=image.ref,
+        image_id=image.digest,
+        documents=plan.documents,
+        to_write=plan.documents,
+        queries=plan.queries,
+        k=plan.observer.recall_k,
+        folder=corpus,
+    )
+    truth = build_truth(client, request, state_dir() / "cache" / "truth", spec.project, progress.say)
+    url = f"{address(spec, 'mcp')}{plan.target.endpoint}"
+    progress.say(f"loading {len(truth.documents)} documents through the MCP server")
+    load_truth(url, plan.target, truth, progress.say)
+    worst = verify_truth(address(spec, "qdrant"), plan.target, truth)
+    progress.say(f"the store holds the truth: {len(truth.documents)} documents, smallest cosine {worst:.5f}")
+    return Prepared(client, spec, truth, worst)
+
+
+def carry_out(prepared: Prepared, plan: Plan, runs: Path, progress: Progress) -> Outcome:
+    """Run the plan on a prepared stack, then judge what there is; the evidence stays whatever happens."""
+    directory = run_directory.create(runs, plan.campaign)
+    plan_sha256 = run_directory.write_plan(directory, plan)
+    clock = RunClock()
+    journal = JournalFile(directory / "journal.jsonl", clock, progress.event)
+    store = SampleStore(directory / "samples.sqlite")
+    world = world_of(prepared.client, prepared.spec, clock)
+    log = EngineLog(prepared.client, prepared.spec.project, journal, directory / "logs")
+    journal.record("run_started", durable=True, **_facts(prepared, plan, directory, clock, plan_sha256))
+    crew = _crew(prepared, plan, directory, world, clock, journal, store, log)
+    try:
+        log.start()
+        observer_cost.record(f"{address(prepared.spec, 'mcp')}{plan.target.endpoint}", plan, world, journal)
+        with progress.watching(plan, clock):
+            execute(plan, crew)
+    finally:
+        log.stop(SERVICES)
+        rows = store.close()
+        journal.record("run_ended", durable=True, rows=rows, last_seq=journal.next_seq)
+        journal.close()
+    return judge_run(directory)
+
+
+def judge_run(directory: Path) -> Outcome:
+    """Judge a run directory and write its reports; needs no Docker and gives the same bytes every time."""
+    evidence = run_directory.read_evidence(directory)
+    judgement = judge.judge(evidence)
+    report = report_json.build(evidence, judgement)
+    run_directory.write_text(directory / "report.json", report_json.dumps(report))
+    run_directory.write_text(directory / "summary.md", summary.render(report))
+    return Outcome(directory, judgement, report)
+
+
+def build(planned: PlannedFault) -> Fault:
+    """The fault that a plan describes."""
+    params = {"target": planned.target, **planned.params}
+    return build_fault(planned.kind, params, where="plan.json", faults=discover())
+
+
+def _crew(
+    prepared: Prepared,
+    plan: Plan,
+    directory: Path,
+    world: World,
+    clock: RunClock,
+    journal: JournalFile,
+    store: SampleStore,
+    log: EngineLog,
+) -> Crew:
+    spec, url = prepared.spec, f"{address(prepared.spec, 'mcp')}{plan.target.endpoint}"
+    memory = MemorySampler(SERVICES, world.containers, clock, store)
+    observer = TargetObserver(
+        url=url,
+        target=plan.target,
+        plan=plan.observer,
+        queries=prepared.truth.queries,
+        clock=clock,
+        sink=store,
+        on_memory=memory.read,
+    )
+    inputs = LoadInputs.of(plan, prepared.truth, run_id=directory.name)
+    load = K6Load(
+        client=prepared.client,
+        image=spec.images["k6"].ref,
+        project=spec.project,
+        directory=directory / "load",
+        recorder=journal,
+        sink=store,
+        clock=clock,
+        inputs=inputs,
+    )
+    return Crew(
+        run_id=directory.name,
+        project=spec.project,
+        process=own_process(),
+        world=world,
+        recorder=journal,
+        undos=undo_files(),
+        load=load,
+        observer=observer,
+        build=build,
+        deaths=lambda: [*observer.died(), *load.died(), *store.died(), *log.died()],
+        wall_step_ms=clock.wall_step_ms,
+    )
+
+
+def _facts(prepared: Prepared, plan: Plan, directory: Path, clock: RunClock, plan_sha256: str) -> dict[str, Any]:
+    """What the first event says about this run and the machine, so that judging needs neither."""
+    truth = prepared.truth
+    return {
+        "run_id": directory.name,
+        "lab_version": __version__,
+        "campaign": plan.campaign,
+        "seed": plan.seed,
+        "plan_sha256": plan_sha256,
+        "wall_epoch_ms": clock.origin_epoch_ms,
+        "target": {"name": plan.target.name, "version": plan.target.version},
+        "images": [asdict(image) for image in prepared.spec.images.values()],
+        "host": {
+            "cpus": psutil.cpu_count() or 0,
+            "memory_bytes": psutil.virtual_memory().total,
+            "cgroup": doctor.cgroup_version(),
+            "capabilities": {found.name: found.ok for found in doctor.check_machine()},
+        },
+        "truth": {
+            "documents": len(truth.documents),
+            "queries": len(truth.queries),
+            "corpus_sha256": truth.corpus_sha256,
+            "model_sha256": truth.model_sha256,
+            "smallest_cosine": prepared.worst_cosine,
+        },
+        "target_sha256": hashlib.sha256(json.dumps(asdict(plan.target), sort_keys=True).encode()).hexdigest(),
+    }
+
+

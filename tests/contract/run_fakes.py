@@ -1,0 +1,158 @@
+"""What a run needs beside a world, in memory: recorder, undo store, load, observer, and a plan with one fault."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lab.faults import discover
+from lab.model.journal import Event
+from lab.model.plan import FAULT, STEADY, LoadPlan, ObserverPlan, Plan, PlannedFault, Step
+from lab.model.samples import Probe
+from lab.model.scenario import Bounds
+from lab.model.target import Condition, Operation, Target
+from lab.model.undo import UndoRecord
+from lab.ports import World
+from lab.run import Crew
+from lab.scenarios import build_fault
+
+
+class Stop(Exception):
+    """Raised by `FakeRecorder` in place of a bug somewhere in the run."""
+
+
+@dataclass
+class FakeRecorder:
+    """Keeps events; raises `raising` when the event number `at` is about to be recorded."""
+
+    world: World
+    at: int | None = None
+    raising: type[BaseException] = KeyboardInterrupt
+    events: list[Event] = field(default_factory=list)
+
+    def record(self, kind: str, *, durable: bool = False, **data: Any) -> Event:
+        event = Event(len(self.events), "run", self.world.clock.now_ms(), "", kind, data)
+        self.events.append(event)
+        if self.at is not None and event.seq == self.at:
+            raise self.raising
+        return event
+
+    def kinds(self) -> list[str]:
+        return [event.kind for event in self.events]
+
+
+@dataclass
+class FakeUndos:
+    """Pending undos in a dict."""
+
+    records: dict[str, UndoRecord] = field(default_factory=dict)
+
+    def record(self, record: UndoRecord) -> None:
+        self.records[record.fault_id] = record
+
+    def done(self, run_id: str, fault_id: str) -> None:
+        self.records.pop(fault_id, None)
+
+    def pending(self) -> list[UndoRecord]:
+        return list(self.records.values())
+
+
+@dataclass
+class FakeLoad:
+    """Load that only knows whether it runs."""
+
+    running: bool = False
+
+    def start(self) -> None:
+        self.running = True
+
+    def stop(self) -> None:
+        self.running = False
+
+    def died(self) -> list[tuple[str, str]]:
+        return []
+
+
+@dataclass
+class FakeObserver(FakeLoad):
+    """A canary that is good whenever no fault of the fake world is in force."""
+
+    world: World | None = None
+    closely: bool = False
+
+    def watch_closely(self, closely: bool) -> None:
+        self.closely = closely
+
+    def recent_probes(self, since_ms: float) -> Sequence[Probe]:
+        assert self.world is not None
+        now = self.world.clock.now_ms()
+        count = int((now - since_ms) // 100)
+        return [Probe(since_ms + n * 100, since_ms + n * 100 + 10, "list", "ok", "") for n in range(count)]
+
+
+def target() -> Target:
+    """The smallest target that a plan can carry."""
+    operation = Operation("list", "list", {}, "structured", (Condition(("error",), "absent"),))
+    return Target(
+        name="fake",
+        version="1",
+        endpoint="/mcp",
+        protocol_version="2025-06-18",
+        environment={},
+        truth_collection="truth",
+        writes_collection="writes",
+        normal_rate_per_s=4,
+        capacity_per_s=40,
+        capacity_cpu_cores=1,
+        start_timeout_s=10,
+        request_timeout_ms=10_000,
+        mix={"list": 100},
+        operations={"list": operation},
+        canary="list",
+        recall="list",
+        recall_mode="dense",
+        add="list",
+    )
+
+
+def plan(faults: Iterable[tuple[str, dict[str, Any]]]) -> Plan:
+    """Ten seconds of calm around each fault."""
+    steps = [Step("baseline", STEADY, 10)]
+    for number, (kind, params) in enumerate(faults, 1):
+        rest = {key: value for key, value in params.items() if key != "target"}
+        fault = PlannedFault(f"f{number}-{kind}", kind, params["target"], rest, hold_s=5, recovery_max_s=65)
+        steps += [Step(fault.id, FAULT, 45, fault), Step(f"clean-{number}", STEADY, 10)]
+    return Plan(
+        campaign="test",
+        why="",
+        seed=1,
+        duration_s=100,
+        steps=tuple(steps),
+        load=LoadPlan(4, 60, {"list": 100}, 10_000),
+        observer=ObserverPlan(2, 10, 2000, 200, 5, 1.5, 10, 5),
+        bounds=Bounds(),
+        required=(),
+        decisions=(),
+        target=target(),
+        documents=0,
+        queries=0,
+        corpus="",
+    )
+
+
+def crew(world: World, recorder: FakeRecorder, undos: FakeUndos) -> Crew:
+    """A crew of fakes around a world."""
+    return Crew(
+        run_id="run",
+        project="project",
+        process=(1, 1.0),
+        world=world,
+        recorder=recorder,
+        undos=undos,
+        load=FakeLoad(),
+        observer=FakeObserver(world=world),
+        build=lambda planned: build_fault(
+            planned.kind, {"target": planned.target, **planned.params}, where="test", faults=discover()
+        ),
+        deaths=lambda: [],
+        wall_step_ms=lambda: None,
+    )

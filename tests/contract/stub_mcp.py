@@ -1,0 +1,175 @@
+"""A small MCP server (streamable HTTP) whose endpoint says how it misbehaves: `/ok_sse`, `/http_500`, `/hang` and so on."""
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from uuid import uuid4
+
+HANG_S = 4.0
+FORGETS_AFTER_CALLS = 3
+
+
+class StubMcp(ThreadingHTTPServer):
+    """The server and what it saw: requests by (mode, method), tool calls with their arguments, sessions that are open."""
+
+    daemon_threads = True
+    request_queue_size = 256
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.lock = threading.Lock()
+        self.seen: Counter[tuple[str, str]] = Counter()
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.sessions: set[str] = set()
+        self.forgotten = 0
+
+    @property
+    def url(self) -> str:
+        """The server's address without an endpoint."""
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def forget_once(self) -> None:
+        """Lose every session once, as a restart of the server would."""
+        with self.lock:
+            if self.forgotten == 0 and len(self.calls) >= FORGETS_AFTER_CALLS:
+                self.forgotten = len(self.sessions)
+                self.sessions.clear()
+
+
+@contextmanager
+def running() -> Iterator[StubMcp]:
+    """A stub server on a free port, until the block ends."""
+    server = StubMcp()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(timeout=5)
+
+
+def tool_payload(tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What a healthy stub answers: a search finds one document, an add adds one point."""
+    if tool == "add":
+        return {"points_added": 1, "document_id": arguments.get("document_id")}
+    return {"results": [{"document_id": "doc-1", "score": 0.5}], "query": arguments.get("query")}
+
+
+def _text_result(payload: Any, **more: Any) -> dict[str, Any]:
+    return {"content": [{"type": "text", "text": json.dumps(payload)}], "structuredContent": payload, **more}
+
+
+_RESULTS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "is_error": lambda _: {"content": [{"type": "text", "text": "Qdrant is away"}], "isError": True},
+    "payload_empty": lambda ok: _text_result({**ok, "results": [], "points_added": 0}),
+    "payload_error": lambda _: _text_result({"error": "Failed to get status"}),
+    "no_structured": lambda _: {"content": [{"type": "text", "text": "plain words"}]},
+}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One request; the first segment of its path is the mode."""
+
+    server: StubMcp
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        mode, method = self.path.split("/")[1], message["method"]
+        if mode == "redirect" and not self.path.endswith("/"):
+            self._empty(307, {"Location": f"{self.path}/"})
+            return
+        with self.server.lock:
+            self.server.seen[mode, method] += 1
+        match method:
+            case "initialize":
+                self._initialize(mode, message["id"])
+            case "notifications/initialized":
+                self._empty(202)
+            case _:
+                self._call(mode, message)
+
+    def do_DELETE(self) -> None:
+        with self.server.lock:
+            self.server.seen[self.path.split("/")[1], "DELETE"] += 1
+            self.server.sessions.discard(self.headers.get("Mcp-Session-Id", ""))
+        self._empty(200)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing; what was asked is counted."""
+
+    def _initialize(self, mode: str, number: int) -> None:
+        session = {} if mode == "stateless" else {"Mcp-Session-Id": uuid4().hex}
+        with self.server.lock:
+            self.server.sessions.update(session.values())
+        result = {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "stub", "version": "0"}}
+        self._events([{"jsonrpc": "2.0", "id": number, "result": result}], session)
+
+    def _call(self, mode: str, message: dict[str, Any]) -> None:
+        tool, arguments = message["params"]["name"], message["params"]["arguments"]
+        if mode == "session_lost":
+            self.server.forget_once()
+        if mode == "always_404" or (mode != "stateless" and not self._knows_session()):
+            self._empty(404)
+            return
+        with self.server.lock:
+            self.server.calls.append((tool, arguments))
+        self._answer(mode, message["id"], tool_payload(tool, arguments))
+
+    def _knows_session(self) -> bool:
+        with self.server.lock:
+            return self.headers.get("Mcp-Session-Id") in self.server.sessions
+
+    def _answer(self, mode: str, number: int, ok: dict[str, Any]) -> None:
+        answer = {"jsonrpc": "2.0", "id": number, "result": _RESULTS.get(mode, _text_result)(ok)}
+        note = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "working"}}
+        match mode:
+            case "ok_json":
+                self._json(answer)
+            case "notification_first":
+                self._events([note, {"jsonrpc": "2.0", "id": number + 1000, "result": {}}, answer])
+            case "http_500":
+                self._send(500, b"Internal Server Error", {"Content-Type": "text/plain"})
+            case "jsonrpc_error":
+                error = {"code": -32602, "message": "Invalid request parameters"}
+                self._json({"jsonrpc": "2.0", "id": number, "error": error})
+            case "wrong_id":
+                self._events([{**answer, "id": number + 1}])
+            case "not_json":
+                self._send(200, b"<html>hello</html>", {"Content-Type": "application/json"})
+            case "hang":
+                time.sleep(HANG_S)
+                self._json(answer)
+            case "closed":
+                self.close_connection = True
+                self.connection.close()
+            case _:
+                self._events([answer])
+
+    def _json(self, message: Any) -> None:
+        self._send(200, json.dumps(message).encode(), {"Content-Type": "application/json"})
+
+    def _events(self, messages: list[dict[str, Any]], headers: Mapping[str, str] | None = None) -> None:
+        body = "".join(f"event: message\r\ndata: {json.dumps(message)}\r\n\r\n" for message in messages)
+        self._send(200, body.encode(), {"Content-Type": "text/event-stream", **(headers or {})})
+
+    def _empty(self, status: int, headers: Mapping[str, str] | None = None) -> None:
+        self._send(status, b"", headers or {})
+
+    def _send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        try:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+        except OSError:
+            self.close_connection = True  # The client gave up first, as some tests want it to.

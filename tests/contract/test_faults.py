@@ -1,0 +1,65 @@
+"""Every discovered fault against a world in memory, with a negative control for each: the same fault, missed."""
+
+import pytest
+
+from lab.errors import FaultError
+from lab.faults import discover
+from lab.model.undo import RestoreCpuQuota, StartContainer
+from lab.scenarios import build_fault
+from tests.contract.fakes import fake_world
+from tests.contract.fault_suite import check_life_cycle, examples
+
+KINDS = sorted(discover())
+
+
+def build(kind: str):  # type: ignore[no-untyped-def]
+    params = examples().get(kind, {})
+    return build_fault(kind, params, where="tests", faults=discover())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_life_cycle(kind: str) -> None:
+    check_life_cycle(build(kind), fake_world())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fault_that_misses_never_holds(kind: str) -> None:
+    """The commands succeed and change nothing: a deaf container, a disabled proxy."""
+    fault, world = build(kind), fake_world(deaf={"qdrant", "mcp"})
+    before = fault.observe(world, None)
+    undo = fault.prepare(world)
+    world.proxies.disabled.update({"qdrant", "mcp"})  # type: ignore[attr-defined]
+    fault.inject(world, undo)
+    assert not fault.observe(world, before).holds
+
+
+def test_latency_refuses_a_disabled_proxy() -> None:
+    with pytest.raises(FaultError, match="disabled"):
+        build("latency").prepare(fake_world(disabled={"qdrant"}))
+
+
+def test_kill_refuses_what_is_dead_already() -> None:
+    world = fake_world()
+    world.containers.kill("qdrant", "id-qdrant")
+    with pytest.raises(FaultError, match="does not run"):
+        build("kill").prepare(world)
+
+
+@pytest.mark.parametrize(
+    ("kind", "undo"),
+    [
+        ("kill", StartContainer("qdrant", "another-id")),
+        ("cpu_cap", RestoreCpuQuota("mcp", "another-id", -1, 100_000)),
+    ],
+)
+def test_heal_leaves_a_replaced_container_alone(kind: str, undo: object) -> None:
+    with pytest.raises(FaultError, match="replaced"):
+        discover()[kind].heal(fake_world(), undo)
+
+
+def test_cpu_cap_needs_proof_that_more_was_to_be_had_before() -> None:
+    """A container that never gets more than the cap proves nothing."""
+    world = fake_world()
+    world.containers.quotas["mcp"] = world.cgroups.cpu_quota("mcp").__class__(20_000, 100_000)  # type: ignore[attr-defined]
+    before = build("cpu_cap").observe(world, None)
+    assert not before.absent

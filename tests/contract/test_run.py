@@ -1,0 +1,107 @@
+"""The run loop in a world in memory: the order of its journal, and that it heals whatever happens, wherever."""
+
+import pytest
+
+from lab.faults import discover
+from lab.heal import heal_pending
+from lab.model.samples import Probe
+from lab.model.undo import UndoRecord
+from lab.run import execute
+from tests.contract.fakes import fake_world
+from tests.contract.fault_suite import examples
+from tests.contract.run_fakes import FakeRecorder, FakeUndos, Stop, crew, plan
+
+ALL_FAULTS = sorted(examples().items())
+
+
+def healthy(world) -> bool:  # type: ignore[no-untyped-def]
+    """Whether nothing of any fault is left in a fake world."""
+    containers = world.containers
+    calm = not any(world.proxies.added.values())
+    alive = all(state.running for state in containers.states.values())
+    return calm and alive and all(quota.quota_us == -1 for quota in containers.quotas.values())
+
+
+def test_each_fault_goes_through_its_life_in_order() -> None:
+    world, undos = fake_world(), FakeUndos()
+    recorder = FakeRecorder(world)
+    assert execute(plan(ALL_FAULTS), crew(world, recorder, undos))
+    for kind, _ in ALL_FAULTS:
+        story = [e for e in recorder.events if str(e.data.get("fault", "")).endswith(kind)]
+        assert [e.kind for e in story if e.kind != "proof"] == [
+            "fault_injecting",
+            "fault_injected",
+            "fault_in_force",
+            "fault_healing",
+            "fault_healed",
+            "settled",
+        ]
+        moments = [e.data["moment"] for e in story if e.kind == "proof"]
+        assert moments[0] == "before" and moments[-1] == "after" and {"during", "still"} <= set(moments)
+        assert story[-1].data["recovered"] is True
+    assert healthy(world) and not undos.records
+
+
+def _events_of_a_whole_run() -> int:
+    world = fake_world()
+    recorder = FakeRecorder(world)
+    execute(plan(ALL_FAULTS), crew(world, recorder, FakeUndos()))
+    return len(recorder.events)
+
+
+@pytest.mark.parametrize("raising", [KeyboardInterrupt, Stop])
+def test_whatever_ends_a_run_at_whatever_event_it_is_healed(raising: type[BaseException]) -> None:
+    for at in range(_events_of_a_whole_run()):
+        world, undos = fake_world(), FakeUndos()
+        recorder = FakeRecorder(world, at=at, raising=raising)
+        try:
+            execute(plan(ALL_FAULTS), crew(world, recorder, undos))
+        except (KeyboardInterrupt, Stop):
+            pass
+        left = heal_pending(undos, discover(), lambda project: world, lambda record: False)
+        assert healthy(world), f"interrupted at event {at}, {recorder.events[at].kind}"
+        assert not undos.records, left
+
+
+def test_a_fault_that_misses_is_void_and_healed() -> None:
+    world, undos = fake_world(deaf={"qdrant", "mcp"}), FakeUndos()
+    recorder = FakeRecorder(world)
+    execute(plan([("kill", {"target": "qdrant"}), ("cpu_cap", {"target": "mcp"})]), crew(world, recorder, undos))
+    assert recorder.kinds().count("fault_void") == 2
+    assert "fault_in_force" not in recorder.kinds()
+    assert healthy(world) and not undos.records
+
+
+def test_a_disabled_proxy_voids_latency_before_anything_is_touched() -> None:
+    world, undos = fake_world(disabled={"qdrant"}), FakeUndos()
+    recorder = FakeRecorder(world)
+    execute(plan([("latency", {"target": "qdrant"})]), crew(world, recorder, undos))
+    assert "fault_void" in recorder.kinds() and "fault_injecting" not in recorder.kinds()
+    assert not undos.records
+
+
+def test_a_target_that_never_recovers_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, undos = fake_world(), FakeUndos()
+    recorder = FakeRecorder(world)
+    team = crew(world, recorder, undos)
+    bad = [Probe(0, 5000, "list", "transport", "refused")]
+    monkeypatch.setattr(team.observer, "recent_probes", lambda since_ms: bad)
+    execute(plan([("latency", {"target": "qdrant"})]), team)
+    settled = next(e for e in recorder.events if e.kind == "settled")
+    healed = next(e for e in recorder.events if e.kind == "fault_healed")
+    assert settled.data["recovered"] is False
+    assert 60_000 <= settled.at_ms - healed.at_ms <= 70_000
+
+
+def test_heal_leaves_a_live_run_alone_and_forgets_a_vanished_stack() -> None:
+    world, undos = fake_world(), FakeUndos()
+    recorder = FakeRecorder(world, at=None)
+    team = crew(world, recorder, undos)
+    fault = team.build(plan([("latency", {"target": "qdrant"})]).faults()[0])
+    undo = fault.prepare(world)
+    undos.record(UndoRecord("run", "f1", "latency", "project", 1, 1.0, undo))
+    fault.inject(world, undo)
+    assert [h.outcome for h in heal_pending(undos, discover(), lambda p: world, lambda r: True)] == ["live"]
+    assert world.proxies.toxics("qdrant") and undos.records
+    assert [h.outcome for h in heal_pending(undos, discover(), lambda p: None, lambda r: False)] == ["gone"]
+    assert not undos.records

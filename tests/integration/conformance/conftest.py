@@ -1,0 +1,73 @@
+"""Fixtures of the conformance suite.
+
+`QDRANT_CONFORMANCE_URL` names the Qdrant to test; without it, the embedded-engine server is started from this repository.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+from qdrant_client import QdrantClient
+
+sys.path[:0] = [str(Path(__file__).parent)]
+
+from edge_process import IMAGE_FOLDER, EdgeProcess
+
+sys.path[:0] = [str(IMAGE_FOLDER)]
+
+URL = os.environ.get("QDRANT_CONFORMANCE_URL", "")
+
+
+@pytest.fixture(scope="session")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The base URL of the Qdrant under test."""
+    if URL:
+        yield URL
+        return
+    server = EdgeProcess(tmp_path_factory.mktemp("conformance") / "storage")
+    server.start()
+    yield server.url
+    assert server.stop() == 0, server.log
+
+
+@pytest.fixture(scope="session")
+def client(url: str) -> Iterator[QdrantClient]:
+    """The real client, on that URL."""
+    connected = QdrantClient(url=url, timeout=30)
+    yield connected
+    connected.close()
+
+
+@pytest.fixture(scope="session")
+def raw(url: str) -> Iterator[httpx.Client]:
+    """Plain HTTP on that URL, for what the client hides or cannot send."""
+    with httpx.Client(base_url=url, timeout=30) as connected:
+        yield connected
+
+
+@pytest.fixture
+def name(client: QdrantClient) -> Iterator[str]:
+    """A collection name of one's own; the collection is deleted afterwards."""
+    chosen = f"conformance-{uuid4().hex[:12]}"
+    yield chosen
+    client.delete_collection(chosen)
+
+
+@pytest.fixture
+def edge_only() -> None:
+    """For what only the embedded-engine server promises (refusals by name, its identity)."""
+    if URL:
+        pytest.skip("QDRANT_CONFORMANCE_URL is set: this is a promise of the embedded-engine server alone")
+
+
+@pytest.fixture
+def edge(tmp_path: Path, edge_only: None) -> Iterator[EdgeProcess]:
+    """A server of one's own, started, to be killed and restarted at will."""
+    server = EdgeProcess(tmp_path / "storage")
+    server.start()
+    yield server
+    server.kill()
