@@ -14,6 +14,8 @@ const queries = new SharedArray('queries', () => JSON.parse(open(input.queries))
 const documents = new SharedArray('documents', () => JSON.parse(open(input.documents)));
 
 const SESSION_TIMEOUT_MS = 2000;
+// Late, for sessions that a chunk opened are left to the server if it is taken back before it began.
+const GREETING_BEFORE_START_MS = 2000;
 const QUIET_BEFORE_START_MS = 200;
 const FAILURES_PER_CLIENT_MAX = 20;
 const settings = {
@@ -49,19 +51,22 @@ export const options = {
 
 // Opens the chunk's sessions, then waits for the one moment at which this chunk takes over from the one before.
 export function setup() {
+  sleepUntil(input.start_epoch_ms - GREETING_BEFORE_START_MS);
   const sessions = [];
   const noLaterThan = input.start_epoch_ms - QUIET_BEFORE_START_MS;
   while (sessions.length < input.sessions) {
     const client = new Client(settings);
     const patience = Math.min(SESSION_TIMEOUT_MS, noLaterThan - Date.now());
     if (patience <= 0 || !opened(client, patience)) break;
-    if (client.session === null) break; // A server without sessions: every client speaks without one.
     sessions.push({ url: client.url, session: client.session });
+    if (client.session === null) break; // A server without sessions: one greeting serves all clients.
   }
-  for (let left = input.start_epoch_ms - Date.now(); left > 0; left = input.start_epoch_ms - Date.now()) {
-    sleep(left / 1000);
-  }
+  sleepUntil(input.start_epoch_ms);
   return { sessions };
+}
+
+function sleepUntil(epochMs) {
+  for (let left = epochMs - Date.now(); left > 0; left = epochMs - Date.now()) sleep(left / 1000);
 }
 
 // Whether a session could be opened; where not, each client tries again as part of its first request, in its time.

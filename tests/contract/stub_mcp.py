@@ -1,4 +1,4 @@
-"""A small MCP server (streamable HTTP) whose endpoint says how it misbehaves: `/ok_sse`, `/http_500`, `/hang` and so on."""
+"""A small MCP server (streamable HTTP) whose endpoint says how it misbehaves: `/ok_sse`, `/hang`, …"""
 
 import json
 import threading
@@ -15,7 +15,7 @@ FORGETS_AFTER_CALLS = 3
 
 
 class StubMcp(ThreadingHTTPServer):
-    """The server and what it saw: requests by (mode, method), tool calls with their arguments, sessions that are open."""
+    """The server and what it saw: requests by (mode, method), tool calls with arguments, open sessions."""
 
     daemon_threads = True
     request_queue_size = 256
@@ -25,20 +25,21 @@ class StubMcp(ThreadingHTTPServer):
         self.lock = threading.Lock()
         self.seen: Counter[tuple[str, str]] = Counter()
         self.calls: list[tuple[str, dict[str, Any]]] = []
-        self.sessions: set[str] = set()
-        self.forgotten = 0
+        self.served: Counter[str] = Counter()
+        self.sessions: set[tuple[str, str]] = set()
+        self.forgetful = True
 
     @property
     def url(self) -> str:
         """The server's address without an endpoint."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
-    def forget_once(self) -> None:
-        """Lose every session once, as a restart of the server would."""
+    def forget_once(self, mode: str) -> None:
+        """Lose every session of a mode once, as a restart of the server would."""
         with self.lock:
-            if self.forgotten == 0 and len(self.calls) >= FORGETS_AFTER_CALLS:
-                self.forgotten = len(self.sessions)
-                self.sessions.clear()
+            if self.forgetful and self.served[mode] >= FORGETS_AFTER_CALLS:
+                self.forgetful = False
+                self.sessions = {known for known in self.sessions if known[0] != mode}
 
 
 @contextmanager
@@ -74,6 +75,10 @@ _RESULTS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 }
 
 
+def _result(mode: str, ok: dict[str, Any]) -> dict[str, Any]:
+    return _RESULTS[mode](ok) if mode in _RESULTS else _text_result(ok)
+
+
 class _Handler(BaseHTTPRequestHandler):
     """One request; the first segment of its path is the mode."""
 
@@ -97,39 +102,49 @@ class _Handler(BaseHTTPRequestHandler):
                 self._call(mode, message)
 
     def do_DELETE(self) -> None:
+        mode = self.path.split("/")[1]
         with self.server.lock:
-            self.server.seen[self.path.split("/")[1], "DELETE"] += 1
-            self.server.sessions.discard(self.headers.get("Mcp-Session-Id", ""))
+            self.server.seen[mode, "DELETE"] += 1
+            self.server.sessions.discard((mode, self.headers.get("Mcp-Session-Id", "")))
         self._empty(200)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the name is inherited)
         """Say nothing; what was asked is counted."""
 
     def _initialize(self, mode: str, number: int) -> None:
         session = {} if mode == "stateless" else {"Mcp-Session-Id": uuid4().hex}
         with self.server.lock:
-            self.server.sessions.update(session.values())
-        result = {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "stub", "version": "0"}}
+            self.server.sessions.update((mode, value) for value in session.values())
+        result = {
+            "protocolVersion": "2025-06-18",
+            "capabilities": {},
+            "serverInfo": {"name": "stub", "version": "0"},
+        }
         self._events([{"jsonrpc": "2.0", "id": number, "result": result}], session)
 
     def _call(self, mode: str, message: dict[str, Any]) -> None:
         tool, arguments = message["params"]["name"], message["params"]["arguments"]
         if mode == "session_lost":
-            self.server.forget_once()
-        if mode == "always_404" or (mode != "stateless" and not self._knows_session()):
+            self.server.forget_once(mode)
+        if mode == "always_404" or (mode != "stateless" and not self._knows_session(mode)):
             self._empty(404)
             return
         with self.server.lock:
             self.server.calls.append((tool, arguments))
+            self.server.served[mode] += 1
         self._answer(mode, message["id"], tool_payload(tool, arguments))
 
-    def _knows_session(self) -> bool:
+    def _knows_session(self, mode: str) -> bool:
         with self.server.lock:
-            return self.headers.get("Mcp-Session-Id") in self.server.sessions
+            return (mode, self.headers.get("Mcp-Session-Id")) in self.server.sessions
 
     def _answer(self, mode: str, number: int, ok: dict[str, Any]) -> None:
-        answer = {"jsonrpc": "2.0", "id": number, "result": _RESULTS.get(mode, _text_result)(ok)}
-        note = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "working"}}
+        answer = {"jsonrpc": "2.0", "id": number, "result": _result(mode, ok)}
+        note = {
+            "jsonrpc": "2.0",
+            "method": "notifications/message",
+            "params": {"level": "info", "data": "working"},
+        }
         match mode:
             case "ok_json":
                 self._json(answer)

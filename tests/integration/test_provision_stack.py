@@ -11,6 +11,7 @@ from lab.adapters.provision import owned, stack
 from lab.adapters.provision.engine import Engine, require_engine
 from lab.adapters.provision.image_specs import BuildSpec, ImageSpec, ImageUsed, load_images
 from lab.adapters.provision.images import split
+from lab.adapters.provision.loop_device import attached, detach
 from lab.adapters.provision.packages import Packages
 from lab.adapters.provision.parallel import run_all
 from lab.adapters.provision.prepare import image_sources
@@ -41,7 +42,8 @@ def images(engine: Engine) -> dict[str, ImageUsed]:
         ImageSpec("qdrant", None, BuildSpec("stand-in-store", "plain", STAND_INS / "store")),
         ImageSpec("mcp", None, BuildSpec("stand-in-target", "plain", TARGET)),
     ]
-    used, left_out = split(run_all(image_sources(engine, "auto", runner, Packages(runner, progress)).tasks(specs), runner, progress))
+    sources = image_sources(engine, "auto", runner, Packages(runner, progress))
+    used, left_out = split(run_all(sources.tasks(specs), runner, progress))
     assert not left_out
     return used
 
@@ -80,6 +82,30 @@ def test_two_stacks_live_side_by_side(two: list[stack.StackSpec], engine: Engine
     stack.reset_store(one)
     assert _collections(one) == []
     assert set(stack.status(other).values()) == {"running"}
+
+
+def test_a_reboot_takes_neither_the_data_nor_anybody_elses_device(
+    two: list[stack.StackSpec], engine: Engine, tmp_path: Path
+) -> None:
+    """After a reboot the engine still names a loop device that is gone, or shows another file by now."""
+    one, runner = two[0], Subprocesses()
+    httpx.put(one.url("qdrant", "/collections/mine"), json={}, timeout=5)
+    owned.kill(engine, one.project, stack.status(one))
+    decoy = tmp_path / "somebody-elses.img"
+    decoy.write_bytes(bytes(1024**2))
+    if one.store_kind == "ext4":
+        device = attached(one.volume.image)
+        assert device is not None
+        detach(one.volume.image, runner)
+        runner.run(["losetup", device, str(decoy)], timeout_s=10).require("no decoy", try_="")
+    try:
+        stack.start(one)
+        assert _collections(one) == ["mine"]
+        stack.reset_store(one)
+        assert _collections(one) == []
+        assert decoy.read_bytes() == bytes(1024**2)
+    finally:
+        detach(decoy, runner)
 
 
 def test_the_targets_environment_arrives_letter_by_letter(two: list[stack.StackSpec]) -> None:

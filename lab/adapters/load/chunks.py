@@ -1,7 +1,7 @@
-"""The load of a run as a chain of k6 containers: each takes over at the very moment at which the one before ends.
+"""The load of a run as a chain of k6 containers: each takes over at the moment at which the one before ends.
 
-A chunk's container is made a few seconds before its time and waits for it. Chunks are bounded, so that a lab that died
-leaves no load behind for long, and so that raw points become samples while the run goes on.
+A chunk's container is made a few seconds before its time and waits for it. Chunks are bounded, so that a lab
+that died leaves no load behind for long, and so that raw points become samples while the run goes on.
 """
 
 import threading
@@ -46,8 +46,8 @@ class _Chunk:
 class K6Load:
     """Implements `lab.ports.LoadGenerator`: load from `start` to `stop`, rows into the sink as chunks end.
 
-    `stop` lets every request that was due before it have its whole time, then ends k6; what k6 sent in the meantime is
-    kept in the raw points and left out of the samples (`after_stop` in the chunk's event says how many).
+    `stop` lets every request that was due before it have its whole time, then ends k6; what k6 sent in the
+    meantime stays in the raw points and is left out of the samples (`after_stop` in the chunk's event).
     """
 
     def __init__(
@@ -113,6 +113,8 @@ class K6Load:
         finally:
             if not self._finished:
                 self._died("its thread ended on an unexpected error; see the lab's own output")
+            for chunk in list(self._chunks):
+                self._discard(chunk)
 
     def _prepare(self) -> None:
         self._containers.input_folder.mkdir(parents=True, exist_ok=True)
@@ -162,35 +164,43 @@ class K6Load:
         )
 
     def _withdraw(self, chunk: _Chunk) -> None:
-        """Take back a chunk whose time never came; k6 is asked first, so that it ends the sessions it opened."""
-        self._chunks.remove(chunk)
+        """Take back a chunk whose time never came; k6 is asked first, so that it ends its sessions."""
         if chunk.container is not None:
             self._end(chunk.container, grace_s=3)
-            remove(chunk.container)
+        self._discard(chunk)
 
     def _look_after(self, chunk: _Chunk, now_ms: float) -> None:
-        if chunk.container is None or not self._is_worth_a_look(chunk, now_ms):
+        ending = now_ms >= chunk.end_ms or self._stop_ms is not None
+        if not ending and now_ms - chunk.looked_ms < _LOOK_AT_RUNNING_EVERY_MS:
             return
         chunk.looked_ms = now_ms
         try:
-            ended = exit_of(chunk.container)
-            if ended is None and self._is_over(chunk, now_ms):
-                self._end(chunk.container, grace_s=_STOP_GRACE_S)
-                ended = exit_of(chunk.container)
+            ended = self._exit(chunk, now_ms)
             if ended is not None:
                 self._collect(chunk, ended)
         except (DockerException, RequestException, OSError) as error:
             self._fail(chunk, f"chunk {chunk.name} was lost: {error}")
 
-    def _is_worth_a_look(self, chunk: _Chunk, now_ms: float) -> bool:
-        return now_ms >= chunk.end_ms or self._stop_ms is not None or now_ms - chunk.looked_ms >= _LOOK_AT_RUNNING_EVERY_MS
+    def _exit(self, chunk: _Chunk, now_ms: float) -> Exit | None:
+        """How k6 ended, or None while it may go on; ends it when its time is over."""
+        if chunk.container is None:
+            raise OSError("it has no container")
+        ended = exit_of(chunk.container)
+        if ended is not None or not self._is_over(chunk, now_ms):
+            return ended
+        self._end(chunk.container, grace_s=_STOP_GRACE_S)
+        ended = exit_of(chunk.container)
+        if ended is None:
+            raise OSError("its container still runs after it was stopped")
+        return ended
 
     def _is_over(self, chunk: _Chunk, now_ms: float) -> bool:
-        """Whether k6 must be told to end: every request due before `stop` had its time, or k6 overran its own."""
-        if self._stop_ms is not None and now_ms >= self._stop_ms + self._inputs.graceful_stop_ms and now_ms < chunk.end_ms:
+        """Whether k6 must be ended: all that was due before `stop` had its time, or k6 overran its own."""
+        grace_ms = self._inputs.graceful_stop_ms
+        if self._stop_ms is not None and self._stop_ms + grace_ms <= now_ms < chunk.end_ms:
             chunk.cut_ms = now_ms
             return True
-        if now_ms >= chunk.end_ms + self._inputs.graceful_stop_ms + _WIND_UP_MS:
+        if now_ms >= chunk.end_ms + grace_ms + _WIND_UP_MS:
             self._died(f"chunk {chunk.name} did not end by itself")
             return True
         return False
@@ -203,8 +213,7 @@ class K6Load:
 
     def _collect(self, chunk: _Chunk, ended: Exit) -> None:
         """Rows to the sink, evidence to the run directory, the event to the journal; the container goes."""
-        assert chunk.container is not None
-        errors = keep_log(chunk.container, self._directory, chunk.name)
+        errors = keep_log(chunk.container, self._directory, chunk.name) if chunk.container else []
         found = read_chunk(self._directory / f"points-{chunk.name}.json.gz", chunk.schedule)
         limit_ms = chunk.end_ms if self._stop_ms is None else min(self._stop_ms, chunk.end_ms)
         rows = [row for row in found.rows if self._stop_ms is None or row.scheduled_ms < self._stop_ms]
@@ -215,14 +224,15 @@ class K6Load:
         if not chunk.announced:
             self._announce(chunk)
         self._record_end(chunk, ended, found, len(rows), missing)
-        self._chunks.remove(chunk)
-        remove(chunk.container)
+        self._discard(chunk)
 
     def _due_before(self, chunk: _Chunk, limit_ms: float) -> int:
         slots = range(len(chunk.schedule.turns))
         return sum(chunk.schedule.due_ms(slot) < limit_ms for slot in slots)
 
-    def _problems(self, chunk: _Chunk, ended: Exit, found: ChunkRows, missing: int, errors: list[str]) -> list[str]:
+    def _problems(
+        self, chunk: _Chunk, ended: Exit, found: ChunkRows, missing: int, errors: list[str]
+    ) -> list[str]:
         """What makes this chunk's evidence incomplete; k6's exit code alone does not."""
         problems = list(found.problems)
         if ended.out_of_memory:
@@ -266,6 +276,9 @@ class K6Load:
             missing=len(chunk.schedule.turns),
             why=why,
         )
+        self._discard(chunk)
+
+    def _discard(self, chunk: _Chunk) -> None:
         self._chunks.remove(chunk)
         if chunk.container is not None:
             try:

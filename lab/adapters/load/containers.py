@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import docker
-from docker.errors import NotFound
+from docker.errors import DockerException, NotFound
 from docker.models.containers import Container
 from docker.types import LogConfig, Mount
 
@@ -21,7 +21,7 @@ from lab.adapters.labels import OWNER, OWNER_VALUE, STACK, owned
 ROLE = "chaos-soak-lab.role"
 ROLE_VALUE = "load"
 SCRIPTS = Path(__file__).resolve().parents[3] / "k6"
-# Measured with k6 1.1.0: 45 MB for itself and about 0.3 MB per virtual user; the rest is room for raw points in flight.
+# Measured with k6 1.1.0: 45 MB for itself and about 0.3 MB per virtual user; the rest is room.
 _MEMORY_BASE_MB, _MEMORY_PER_VU_MB = 192, 1.5
 _PIDS_MAX = 256
 BODIES_PER_KIND, BODIES_PER_CHUNK = 3, 300
@@ -73,9 +73,15 @@ class K6Containers:
             mem_limit=f"{round(_MEMORY_BASE_MB + _MEMORY_PER_VU_MB * vus)}m",
             pids_limit=_PIDS_MAX,
             cap_drop=["ALL"],
+            # As root k6 must read a clone that belongs to somebody else, whatever its umask was.
+            cap_add=["DAC_OVERRIDE"],
             security_opt=["no-new-privileges"],
         )
-        container.start()
+        try:
+            container.start()
+        except DockerException:
+            remove(container)
+            raise
         return container
 
     def remove_leftovers(self) -> int:
@@ -112,7 +118,8 @@ def exit_of(container: Container) -> Exit | None:
     state: dict[str, Any] = container.attrs["State"]
     if state["Status"] not in ("exited", "dead"):
         return None
-    return Exit(int(state["ExitCode"]), bool(state.get("OOMKilled")), _epoch_ms(str(state.get("FinishedAt", ""))))
+    finished = _epoch_ms(str(state.get("FinishedAt", "")))
+    return Exit(int(state["ExitCode"]), bool(state.get("OOMKilled")), finished)
 
 
 def _epoch_ms(text: str) -> float | None:
@@ -123,7 +130,7 @@ def _epoch_ms(text: str) -> float | None:
 
 
 def keep_log(container: Container, directory: Path, chunk: str) -> list[str]:
-    """Keep k6's log as `k6-NNNN.log` and the first failing bodies as `failures-NNNN.jsonl`; returns its error messages."""
+    """Keep k6's log (`k6-NNNN.log`) and first failing bodies (`failures-NNNN.jsonl`); returns its errors."""
     log: bytes = container.logs()
     (directory / f"k6-{chunk}.log").write_bytes(log)
     failures, errors = _sorted_out(log)
@@ -155,7 +162,8 @@ def _entries(log: bytes) -> Iterator[dict[str, Any]]:
         try:
             entry = json.loads(line)
         except ValueError:
-            entry = {"level": "error", "msg": line.decode(errors="replace")}  # A panic or the engine's own words.
+            # A panic, or the engine's own words.
+            entry = {"level": "error", "msg": line.decode(errors="replace")}
         if isinstance(entry, dict):
             yield entry
 

@@ -1,7 +1,7 @@
 """What k6 reads: one set of texts for the run and one schedule per chunk (the formats stand in k6/README.md).
 
-All randomness is spent here: the order of operations comes from the seed by hashing, so that it is the same on every
-machine and any chunk can be computed without the ones before it.
+All randomness is spent here: the order of operations comes from the seed by hashing, so that it is the same
+on every machine and any chunk can be computed without the ones before it.
 """
 
 import json
@@ -22,11 +22,12 @@ from lab.model.target import VARIABLES, Operation
 BASE_URL = "http://toxiproxy:8000"
 # Few, for a server keeps a little of every session for ever; several, for one client alone is no load.
 SESSIONS = 5
-# Beyond this many virtual users (about 0.3 MB each) k6 itself becomes the load; what is due then is counted as unsent.
+# Beyond this many virtual users k6 itself becomes the load; what is due and finds none free counts as unsent.
 VUS_MAX = 500
 # How long a client may be busy beyond its request: parsing, and giving its turn back.
 _SLACK_S = 1.0
 _GRACE_MS = 2000
+_CHUNK_MS_MIN = 1000
 
 Turn = tuple[str, int]
 
@@ -123,7 +124,13 @@ class LoadInputs:
             _write(folder / f"{name}.json", [asdict(text) for text in texts])
 
     def write_chunk(
-        self, folder: Path, chunk: int, start_epoch_ms: float, *, seen_as: str = "/input", output: str = "/output"
+        self,
+        folder: Path,
+        chunk: int,
+        start_epoch_ms: float,
+        *,
+        seen_as: str = "/input",
+        output: str = "/output",
     ) -> Path:
         """Write a chunk's `load-NNNN.json` and `sequence-NNNN.json`; k6 sees the folder as `seen_as`."""
         name = chunk_name(chunk)
@@ -162,13 +169,13 @@ def chunk_name(chunk: int) -> str:
 
 
 def block_of(mix: Mapping[str, int]) -> tuple[str, ...]:
-    """The smallest block of operations with exactly the mix's proportions: 40/30/20/10 becomes 4, 3, 2 and 1."""
+    """The smallest block of operations in the mix's exact proportions: 40/30/20/10 becomes 4, 3, 2 and 1."""
     divisor = reduce(math.gcd, mix.values())
     return tuple(name for name, share in sorted(mix.items()) for _ in range(share // divisor))
 
 
 def _turns(mix: Mapping[str, int], seed: int, first: int) -> Iterator[Turn]:
-    """Operations from number `first` on: block after block, each holding the mix exactly, in an order from the seed."""
+    """Operations from number `first` on, in blocks that hold the mix exactly, each ordered by the seed."""
     names = block_of(mix)
     block, within = divmod(first, len(names))
     while True:
@@ -189,19 +196,22 @@ def _shuffled_block(names: Sequence[str], seed: int, block: int) -> list[Turn]:
 
 def _problems(inputs: LoadInputs) -> Iterator[str]:
     if inputs.rate_per_s <= 0 or inputs.chunk_s <= 0:
-        yield f"{inputs.rate_per_s:g} requests/s in chunks of {inputs.chunk_s:g} s is no load; both must be above 0"
+        yield f"{inputs.rate_per_s:g} requests/s in chunks of {inputs.chunk_s:g} s is no load"
+    elif inputs.duration_ms < _CHUNK_MS_MIN:
+        yield f"a chunk of {inputs.duration_ms:g} ms is too short; k6 wants one second at least"
     if not inputs.mix or min(inputs.mix.values()) <= 0:
         yield f"the mix {dict(inputs.mix)} needs at least one operation, and every share above 0"
     for name in inputs.mix:
         if name not in inputs.operations:
-            yield f"the mix names {name!r}, which is no operation of the target ({', '.join(inputs.operations)})"
+            yield f"the mix names {name!r}; the target's operations are {', '.join(inputs.operations)}"
     if not inputs.queries or not inputs.documents:
-        yield f"{len(inputs.queries)} queries and {len(inputs.documents)} documents; the load needs one of each"
-    known = {*inputs.values, "query", "text", "document_id"}
+        yield f"{len(inputs.queries)} queries, {len(inputs.documents)} documents; the load needs one of each"
+    known = [*inputs.values, "query", "text", "document_id"]
     for name, operation in inputs.operations.items():
         templates = [operation.arguments, *(condition.operand for condition in operation.success)]
-        for unknown in sorted({repr(v) for template in templates for v in _variables(template)} - set(map(repr, known))):
-            yield f"operation {name!r} uses the variable {unknown}; there are {', '.join(VARIABLES)}"
+        for variable in _variables(templates):
+            if variable not in known:
+                yield f"operation {name!r} uses the variable {variable!r}; there are {', '.join(VARIABLES)}"
 
 
 def _variables(template: Any) -> Iterator[Any]:

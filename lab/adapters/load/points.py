@@ -1,9 +1,9 @@
 """k6's raw points of one chunk, turned into requests.
 
-k6 says when an iteration started, when its answer was there and how it was judged, and when it dropped one; it does not
-say when an iteration was due. That follows: the arrival-rate executor has one tick per period since its start, on an
-absolute schedule, and every tick either starts an iteration or drops one. So the n-th of both together, in order of
-time, belongs to the n-th slot. (grafana/k6, lib/executor/constant_arrival_rate.go.)
+k6 says when an iteration started, when its answer was there, how it was judged, and when it dropped one; it
+does not say when an iteration was due. That follows: the arrival-rate executor has one tick per period since
+its start, on an absolute schedule, and every tick either starts an iteration or drops one. So the n-th of
+both together, in order of time, belongs to the n-th slot (grafana/k6, lib/executor/constant_arrival_rate.go).
 """
 
 import json
@@ -30,7 +30,7 @@ _IS_POINT = b'"type":"Point"'
 
 @dataclass(frozen=True, slots=True)
 class ChunkSchedule:
-    """What one chunk was asked to do. `start_ms` is on the run's clock, and so is everything less `epoch_ms` of k6's."""
+    """What one chunk was asked to do. `epoch_ms` is the wall-clock time at which the run's clock read 0."""
 
     source: str
     start_ms: float
@@ -51,7 +51,7 @@ class ChunkSchedule:
 class ChunkRows:
     """What the points of a chunk amount to; `rows` is sorted by `scheduled_ms`.
 
-    `started` = answered and judged + `lost`. `late_slots` were due before k6 began; they count as unsent. `missing` slots
+    `started` = judged + `lost`. `late_slots` were due before k6 began; they count as unsent. `missing` slots
     left no trace at all, and no row is made up for them. `problems` lists what does not fit together.
     """
 
@@ -88,7 +88,7 @@ class _Gathered:
 
 
 def read_chunk(path: Path, schedule: ChunkSchedule) -> ChunkRows:
-    """The requests in one `points-NNNN.json.gz`; a file that is missing or breaks off is reported as truncated."""
+    """The requests in one `points-NNNN.json.gz`; a file that is missing or breaks off counts as truncated."""
     gathered, lines = _Gathered(), GzipLines(path)
     for line in lines:
         _take(line, schedule, gathered)
@@ -97,7 +97,7 @@ def read_chunk(path: Path, schedule: ChunkSchedule) -> ChunkRows:
 
 
 class GzipLines:
-    """The whole lines of a gzip file, a piece at a time; after the loop, `damage` says why they broke off, if they did."""
+    """The whole lines of a gzip file, a piece at a time; then `damage` says why they broke off, if so."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -182,10 +182,10 @@ def _rows(gathered: _Gathered, schedule: ChunkSchedule, *, truncated: bool, prob
     for tick, started in _in_order(gathered.started, gathered.dropped_ms):
         if started is not None:
             rows.append(_request(late + tick, started, schedule))
-        elif late + tick < len(schedule.turns):  # k6 may tick once more at the very end; the next chunk owns that slot.
+        elif late + tick < len(schedule.turns):  # A tick at the very end is the next chunk's first slot.
             rows.append(_unsent(late + tick, schedule, "no virtual user was free"))
-    if len(gathered.started) != max(gathered.started, default=-1) + 1:
-        problems.append(f"{max(gathered.started) + 1 - len(gathered.started)} iterations in between left no trace")
+    if holes := max(gathered.started, default=-1) + 1 - len(gathered.started):
+        problems.append(f"{holes} iterations in between left no trace")
     return ChunkRows(
         rows=tuple(rows),
         truncated=truncated,
@@ -211,7 +211,16 @@ def _in_order(started: dict[int, _Started], dropped_ms: list[float]) -> Iterator
 
 
 def _unsent(slot: int, schedule: ChunkSchedule, why: str) -> Request:
-    return Request(schedule.due_ms(slot), None, None, schedule.op(slot), False, Layer.UNSENT, why, schedule.source)
+    return Request(
+        scheduled_ms=schedule.due_ms(slot),
+        sent_ms=None,
+        done_ms=None,
+        op=schedule.op(slot),
+        ok=False,
+        layer=Layer.UNSENT,
+        message=why,
+        source=schedule.source,
+    )
 
 
 def _request(slot: int, started: _Started, schedule: ChunkSchedule) -> Request:

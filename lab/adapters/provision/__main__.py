@@ -1,4 +1,6 @@
-"""Get engine, compose plugin and images without starting a stack: `python -m lab.adapters.provision [TARGET_DIR]`."""
+"""Get engine, compose plugin and images without starting a stack: `python -m lab.adapters.provision
+[TARGET_DIR]`.
+"""
 
 import sys
 from pathlib import Path

@@ -1,9 +1,12 @@
-"""The base image of everything built here: a pinned tag where one can be had, else a minimal Debian made on this machine."""
+"""The base image of everything built here: a pinned tag where one can be had, else a minimal Debian made on
+this machine.
+"""
 
 import hashlib
 import platform
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +14,6 @@ import docker
 import requests
 from docker.errors import APIError, DockerException
 
-from lab.adapters.labels import OWNER, OWNER_VALUE
 from lab.adapters.provision.engine import Engine
 from lab.adapters.provision.image_build import image_id
 from lab.adapters.provision.image_specs import BaseSpec, Mode
@@ -22,7 +24,7 @@ from lab.adapters.provision.shell import Runner, is_root
 from lab.adapters.provision.state import draft_directory
 from lab.errors import WorldError
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 DEBOOTSTRAP_TIMEOUT_S = 420.0
 TAR_TIMEOUT_S = 120.0
 IMPORT_TIMEOUT_S = 300
@@ -44,7 +46,9 @@ class BaseImage:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ref(self) -> str:
-        """The name of the base: what the engine has already is preferred, so that a registry's moods rebuild nothing."""
+        """The name of the base: what the engine has already is preferred, so that a registry's moods rebuild
+        nothing.
+        """
         with self._lock:
             if not self._ref:
                 self._ref = self._choose()
@@ -104,20 +108,27 @@ class BaseImage:
                 last_state=self.registry.why_silent(self.spec.registry) or "no base image in the engine",
                 try_="run this with sudo, or load the image (`docker pull " + self.spec.registry + "`)",
             )
-        with self.progress.step(f"making {ref} (debootstrap {self.spec.suite})") as step:
-            with draft_directory("base") as draft:
-                self._bootstrap(draft / "rootfs", step)
-                tar = draft / "base.tar"
-                step.at("packing")
-                self.runner.run(
-                    ["tar", "--numeric-owner", "-C", str(draft / "rootfs"), "-cf", str(tar), "."],
-                    timeout_s=TAR_TIMEOUT_S,
-                ).require(
-                    "the base image could not be packed", where=str(draft), try_="look at the free disk space"
-                )
-                step.at("importing")
-                _import(client, tar, ref)
-                step.at("")
+        with self._making(ref) as (step, draft):
+            self._bootstrap(draft / "rootfs", step)
+            tar = draft / "base.tar"
+            step.at("packing")
+            self.runner.run(
+                ["tar", "--numeric-owner", "-C", str(draft / "rootfs"), "-cf", str(tar), "."],
+                timeout_s=TAR_TIMEOUT_S,
+            ).require(
+                "the base image could not be packed", where=str(draft), try_="look at the free disk space"
+            )
+            step.at("importing")
+            _import(client, tar, ref)
+            step.at("")
+
+    @contextmanager
+    def _making(self, ref: str) -> Iterator[tuple[Step, Path]]:
+        with (
+            self.progress.step(f"making {ref} (debootstrap {self.spec.suite})") as step,
+            draft_directory("base") as draft,
+        ):
+            yield step, draft
 
     def _bootstrap(self, rootfs: Path, step: Step) -> None:
         step.at("debootstrap")
@@ -127,7 +138,7 @@ class BaseImage:
         self.runner.run([*command, *([mirror] if mirror else [])], timeout_s=DEBOOTSTRAP_TIMEOUT_S).require(
             "the base image could not be made",
             where=f"debootstrap {self.spec.suite}",
-            try_="look whether this machine reaches its Debian mirror (`apt-get update`), then run this again",
+            try_="look whether this machine reaches its Debian mirror (`apt-get update`), then try again",
         )
         for package in (rootfs / "var/cache/apt/archives").glob("*.deb"):
             package.unlink()
@@ -135,7 +146,7 @@ class BaseImage:
 
 def _import(client: docker.DockerClient, tar: Path, ref: str) -> None:
     repository, _, tag = ref.rpartition(":")
-    changes = [f"LABEL {OWNER}={OWNER_VALUE}", 'CMD ["/bin/bash"]', "ENV LANG=C.UTF-8"]
+    changes = ['CMD ["/bin/bash"]', "ENV LANG=C.UTF-8"]
     try:
         said = client.api.import_image_from_file(str(tar), repository=repository, tag=tag, changes=changes)
     except (APIError, DockerException, requests.RequestException, OSError) as error:

@@ -23,8 +23,8 @@ def bring_up(
 ) -> StackSpec:
     """Install and start what is missing, get or build the images, start the stack and wait until it serves.
 
-    With everything there this changes nothing. Raises ScenarioError for the user's mistakes, WorldError for the
-    machine's lacks.
+    With everything there this changes nothing. Raises ScenarioError for the user's mistakes, WorldError for
+    the machine's lacks.
     """
     mode: Mode = _mode(images_from)
     check_project(project)

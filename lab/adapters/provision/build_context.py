@@ -1,4 +1,6 @@
-"""What goes into an image's build, and the hash that names it: the same content gives the same name on any machine."""
+"""What goes into an image's build, and the hash that names it: the same content gives the same name on any
+machine.
+"""
 
 import hashlib
 import platform
@@ -12,7 +14,7 @@ from lab.adapters.provision.image_specs import BuildSpec
 from lab.errors import WorldError
 
 # Raised when a recipe's own code changes what ends up in an image.
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 HASH_CHARS = 16
 # Read by the lab and not by the image, or left behind by tools: changing them must not build anything again.
 IGNORED = (
@@ -29,7 +31,9 @@ IGNORED = (
 
 
 def context_files(folder: Path) -> list[str]:
-    """The files that a build may see, as sorted relative paths; `.dockerignore` counts, as with Docker itself."""
+    """The files that a build may see, as sorted relative paths; `.dockerignore` counts, as with Docker
+    itself.
+    """
     ignore = folder / ".dockerignore"
     lines = ignore.read_text(encoding="utf-8").splitlines() if ignore.is_file() else []
     patterns = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
@@ -56,7 +60,9 @@ def dockerfile(folder: Path) -> str:
 
 
 def content_hash(build: BuildSpec, base_ref: str) -> str:
-    """Sixteen hex digits over recipe, base image, machine and every file of the context (path, executable bit, bytes)."""
+    """Sixteen hex digits over recipe, base image, machine and every file of the context (path, executable
+    bit, bytes).
+    """
     digest = hashlib.sha256()
     base = base_ref if needs_base(build.folder) else ""
     for word in (str(RECIPE_VERSION), build.recipe, build.go_package, base, platform.machine()):

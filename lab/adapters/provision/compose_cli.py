@@ -19,7 +19,9 @@ TIMEOUT_S = 120.0
 
 
 class StackCompose(DockerCompose):
-    """Starts and stops services of one stack; what compose says on failure is in the WorldError that it raises."""
+    """Starts and stops services of one stack; what compose says on failure is in the WorldError that it
+    raises.
+    """
 
     def __init__(
         self, spec: StackSpec, engine: Engine, runner: Runner, services: list[str] | None = None

@@ -1,4 +1,4 @@
-"""The `docker compose` command: used where it works, else installed from the system's packages, else built."""
+"""The `docker compose` command: used where it works, else a package of the system, else built."""
 
 import hashlib
 import os

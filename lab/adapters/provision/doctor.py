@@ -61,6 +61,14 @@ def check_machine(*, ask_registry: bool = False) -> list[Capability]:
     ]
 
 
+def _can(name: str, detail: str) -> Capability:
+    return Capability(name, ok=True, detail=detail)
+
+
+def _lack(name: str, detail: str, fix: str) -> Capability:
+    return Capability(name, ok=False, detail=detail, fix=fix)
+
+
 def _python() -> Capability:
     version = ".".join(map(str, sys.version_info[:3]))
     return Capability(
@@ -70,10 +78,10 @@ def _python() -> Capability:
 
 def _docker(found: Engine | NoEngine, runner: Runner) -> Iterator[Capability]:
     if isinstance(found, NoEngine):
-        yield Capability("docker_engine", False, found.detail, "`lab up` as root starts or installs one")
-        yield Capability("docker_compose", False, "no engine to ask with", "`lab up` installs the plugin")
+        yield _lack("docker_engine", found.detail, "`lab up` as root starts or installs one")
+        yield _lack("docker_compose", "no engine to ask with", "`lab up` installs the plugin")
         return
-    yield Capability("docker_engine", True, f"{found.version} (API {found.api}) at {found.host}")
+    yield _can("docker_engine", f"{found.version} (API {found.api}) at {found.host}")
     version = compose_version(found, runner)
     yield Capability(
         "docker_compose", version is not None, version or "missing", "`lab up` installs the plugin"
@@ -120,14 +128,12 @@ def _tools(runner: Runner) -> Iterator[Capability]:
     )
     go = runner.find("go")
     # Not a lack: the toolchain also comes as a Python package.
-    yield Capability(
-        "go", True, go or "not installed; a packaged toolchain is fetched when something must be built"
-    )
+    yield _can("go", go or "not installed; a packaged toolchain is fetched when something must be built")
 
 
 def _store(engine: Engine | None, runner: Runner) -> Capability:
     if engine is None:
-        return Capability("store_ext4", False, "no engine", "`lab up`")
+        return _lack("store_ext4", "no engine", "`lab up`")
     kind, why = store_volume.possible_kind(engine, runner)
     return Capability("store_ext4", kind == "ext4", why or "the store gets a file system of its own", AS_ROOT)
 
@@ -135,7 +141,7 @@ def _store(engine: Engine | None, runner: Runner) -> Capability:
 def _registry(engine: Engine | None) -> Capability:
     fix = "none needed: images are built here; Grafana is left out"
     if engine is None:
-        return Capability("registry", False, "not asked: no engine", fix)
+        return _lack("registry", "not asked: no engine", fix)
     registry, ref = Registry(through(engine)), load_images().base.registry
     answered = registry.digest(ref) is not None
     return Capability(

@@ -44,7 +44,9 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class NoEngine:
-    """Why no engine answered: `denied` (there is one, but not for this user), `asked` (DOCKER_HOST is dead), `absent`."""
+    """Why no engine answered: `denied` (there is one, but not for this user), `asked` (DOCKER_HOST is dead),
+    `absent`.
+    """
 
     kind: Literal["denied", "asked", "absent"]
     detail: str

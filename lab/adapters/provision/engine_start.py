@@ -62,7 +62,7 @@ def decide(absence: NoEngine, facts: EngineFacts) -> EngineStep:
         return EngineStep("start")
     if facts.others:
         names = ", ".join(sorted(facts.others))
-        try_ = "start a Docker-compatible engine of yours and name its socket in DOCKER_HOST, or install Docker yourself"
+        try_ = "name your engine's Docker-compatible socket in DOCKER_HOST, or install Docker yourself"
         return EngineStep("refuse", f"{names} is installed, and the lab never displaces another engine", try_)
     if not facts.apt:
         return EngineStep(
@@ -74,7 +74,9 @@ def decide(absence: NoEngine, facts: EngineFacts) -> EngineStep:
 
 
 def ensure_engine(runner: Runner, packages: Packages, progress: Progress) -> Engine:
-    """The engine that answers, after starting or installing it if need be; raises WorldError with what to try."""
+    """The engine that answers, after starting or installing it if need be; raises WorldError with what to
+    try.
+    """
     found = find_engine(runner)
     if isinstance(found, Engine):
         return found
@@ -105,7 +107,7 @@ def gather(runner: Runner, packages: Packages) -> EngineFacts:
 
 
 def _start(runner: Runner, progress: Progress) -> Engine:
-    if Path("/run/systemd/system").is_dir():
+    if has_systemd():
         with progress.step("starting the Docker engine (systemctl start docker)"):
             runner.run(["systemctl", "start", "docker"], timeout_s=SYSTEMCTL_TIMEOUT_S).require(
                 "systemd could not start the Docker engine",
@@ -118,6 +120,11 @@ def _start(runner: Runner, progress: Progress) -> Engine:
         log = state_dir() / "dockerd.log"
         said = log.stat().st_size if log.exists() else 0
         return _wait(runner, runner.detach([runner.find("dockerd") or "dockerd"], log), (log, said))
+
+
+def has_systemd() -> bool:
+    """Whether systemd runs this machine (sd_booted(3))."""
+    return Path("/run/systemd/system").is_dir()
 
 
 def drop_stale_pid_file(path: Path, progress: Progress) -> None:
@@ -148,6 +155,8 @@ def _wait(runner: Runner, process: Detached | None, log: tuple[Path, int] | None
                 "the Docker engine stopped while it was starting", f"exit status {process.poll()}", log
             )
         time.sleep(POLL_S)
+    if process is not None:
+        process.terminate()
     raise _stopped(f"the Docker engine did not answer within {READY_TIMEOUT_S:.0f} s", last, log)
 
 

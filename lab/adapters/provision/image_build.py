@@ -10,7 +10,6 @@ import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound
 
-from lab.adapters.labels import OWNER, OWNER_VALUE
 from lab.adapters.provision.build_context import write_context
 from lab.adapters.provision.engine import Engine
 from lab.adapters.provision.go_build import GoProgram, build_program
@@ -22,6 +21,7 @@ from lab.adapters.provision.wheels import locked_files, wheelhouse
 from lab.errors import WorldError
 
 BUILD_TIMEOUT_S = 600
+# Not the owner label: containers inherit an image's labels, and whoever runs one of these by hand owns it himself.
 CONTENT_LABEL = "chaos-soak-lab.content"
 
 
@@ -102,11 +102,12 @@ def _run_build(client: docker.DockerClient, tar: Path, ref: str, base_ref: str, 
             pull=False,
             decode=True,
             buildargs={"BASE_IMAGE": base_ref},
-            labels={OWNER: OWNER_VALUE, CONTENT_LABEL: content},
+            labels={CONTENT_LABEL: content},
         )
         built = _follow(events, said, step, client, ref)
     repository, _, tag = ref.rpartition(":")
     client.api.tag(built, repository, tag)
+    _drop_layers(client, said)
     return str(client.images.get(ref).id)
 
 
@@ -129,15 +130,17 @@ def _follow(events: Any, said: list[str], step: Step, client: docker.DockerClien
 
 
 def _drop_layers(client: docker.DockerClient, said: list[str]) -> None:
-    """Remove the untagged layers of a failed build, from the last one up."""
+    """Remove the untagged images that a build leaves behind: earlier stages, or the layers of one that failed.
+
+    The engine keeps what a tagged image is made of, and removes the parents of what goes.
+    """
     layers = [match[1] for line in said if (match := re.fullmatch(r"---> ([0-9a-f]{12})", line))]
     for layer in reversed(layers):
         try:
             if not client.images.get(layer).tags:
                 client.images.remove(layer)
-                return
         except APIError:
-            # Another image shares it, or removing a later layer took it along.
+            # Part of a tagged image, or gone with a later layer.
             continue
 
 

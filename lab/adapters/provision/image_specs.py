@@ -1,4 +1,6 @@
-"""`compose/images.yaml` as values: for each service the pinned reference and the recipe that builds a stand-in."""
+"""`compose/images.yaml` as values: for each service the pinned reference and the recipe that builds a stand-
+in.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +20,9 @@ TARGET_SERVICE = "mcp"
 
 @dataclass(frozen=True, slots=True)
 class ImageUsed:
-    """An image as it is used: `digest` is the registry's, or the image id of one that was built or loaded here."""
+    """An image as it is used: `digest` is the registry's, or the image id of one that was built or loaded
+    here.
+    """
 
     service: str
     ref: str
@@ -28,7 +32,9 @@ class ImageUsed:
 
 @dataclass(frozen=True, slots=True)
 class BuildSpec:
-    """How to build an image: `wheels` adds the wheels of the folder's locked requirements to the context, `go` a binary."""
+    """How to build an image: `wheels` adds the wheels of the folder's locked requirements to the context,
+    `go` a binary.
+    """
 
     name: str
     recipe: Recipe

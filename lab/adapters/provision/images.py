@@ -117,7 +117,7 @@ class Images:
 
 
 def local_digest(client: docker.DockerClient, ref: str) -> str | None:
-    """The registry's digest of an image in the engine, its image id where it never saw a registry, or None."""
+    """The registry's digest of an image in the engine, or its id where no registry is known, or None."""
     try:
         image = client.images.get(ref)
     except ImageNotFound:
@@ -127,7 +127,9 @@ def local_digest(client: docker.DockerClient, ref: str) -> str | None:
 
 
 def require_room(engine: Engine) -> None:
-    """Raise WorldError where less than 8 GB are free for images and state; asked before anything is fetched or built."""
+    """Raise WorldError where less than 8 GB are free for images and state; asked before anything is fetched
+    or built.
+    """
     for path in (Path(engine.root_directory or "/"), state_dir()):
         free = shutil.disk_usage(nearest(path)).free
         if free < FREE_BYTES_MIN:

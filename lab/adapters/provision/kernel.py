@@ -30,7 +30,9 @@ def has_controller(name: str, root: Path = Path("/sys/fs/cgroup")) -> bool:
 
 
 def has_module(module: str, option: str) -> bool:
-    """Whether a kernel module is loaded, built in or on disk; `option` is its name in the kernel's configuration."""
+    """Whether a kernel module is loaded, built in or on disk; `option` is its name in the kernel's
+    configuration.
+    """
     release = platform.release()
     folder = Path("/lib/modules") / release
     if Path("/sys/module", module).is_dir() or _listed(folder / "modules.builtin", module):
@@ -58,7 +60,7 @@ def _config(path: Path) -> str:
 
 
 def ptrace_scope(path: Path = Path("/proc/sys/kernel/yama/ptrace_scope")) -> int:
-    """Yama's rule for looking into other processes: 0 anyone's own, 1 children only, 2 root only, 3 nobody."""
+    """Yama's rule for looking into other processes: 0 one's own, 1 children only, 2 root only, 3 nobody."""
     try:
         return int(path.read_text(encoding="ascii"))
     except (OSError, ValueError):

@@ -24,7 +24,9 @@ def attached(image: Path, sys_block: Path = Path("/sys/block")) -> str | None:
 
 
 def attach(image: Path, runner: Runner) -> str:
-    """The loop device that shows `image`, attached now if need be; makes a missing device node (bare containers)."""
+    """The loop device that shows `image`, attached now if need be; makes a missing device node (bare
+    containers).
+    """
     found = attached(image)
     if found:
         _make_node(found, int(found.removeprefix("/dev/loop")))

@@ -74,7 +74,9 @@ def why_dead(engine: Engine, project: str, service: str) -> str:
 
 
 def kill(engine: Engine, project: str, services: Collection[str]) -> None:
-    """SIGKILL to the running containers of these services, and wait until they are down; their data is unwanted."""
+    """SIGKILL to the running containers of these services, and wait until they are down; their data is
+    unwanted.
+    """
     with _client(engine) as client:
         for container in _containers(client, project):
             if container.labels.get(SERVICE) in services and container.status != "exited":

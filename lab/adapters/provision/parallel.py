@@ -13,8 +13,8 @@ T = TypeVar("T")
 def run_all(tasks: Mapping[str, Callable[[], T]], runner: Runner, progress: Progress) -> dict[str, T]:
     """Run every task in a thread of its own and return the results by name.
 
-    When one raises, or the user interrupts, the programs of the others are stopped, their drafts removed, and the
-    first exception goes on.
+    When one raises, or the user interrupts, the programs of the others are stopped, their drafts removed, and
+    the first exception goes on.
     """
     with ThreadPoolExecutor(max_workers=max(1, len(tasks)), thread_name_prefix="provision") as threads:
         futures = {name: threads.submit(task) for name, task in tasks.items()}

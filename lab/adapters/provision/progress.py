@@ -12,7 +12,9 @@ HEARTBEAT_S = 8.0
 
 @dataclass(frozen=True, slots=True)
 class ProgressEvent:
-    """One thing to show: a step that started, still works, ended or failed, or a note that belongs to no step."""
+    """One thing to show: a step that started, still works, ended or failed, or a note that belongs to no
+    step.
+    """
 
     kind: Literal["start", "beat", "done", "failed", "note"]
     step: str
@@ -57,7 +59,9 @@ class Progress:
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
-        """Report a step: start, heartbeats with elapsed seconds, and done, or failed when an exception leaves it."""
+        """Report a step: start, heartbeats with elapsed seconds, and done, or failed when an exception leaves
+        it.
+        """
         step, started = Step(name, self._cancelled), time.monotonic()
         over = threading.Event()
         self._emit(ProgressEvent("start", name))

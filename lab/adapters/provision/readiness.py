@@ -15,7 +15,9 @@ Ask = Callable[[], str]
 
 
 def wait_until(what: str, ask: Ask, *, where: str, timeout_s: float, alive: Callable[[], str]) -> None:
-    """Ask until `ask` returns "" (ready); raises WorldError when time is up or `alive` tells that it never will be."""
+    """Ask until `ask` returns "" (ready); raises WorldError when time is up or `alive` tells that it never
+    will be.
+    """
     deadline = time.monotonic() + timeout_s
     while True:
         state = ask()

@@ -25,7 +25,9 @@ class _Host:
 
 
 class Registry:
-    """Asks through the engine, whose network and credentials count; a host that fails once is not asked again."""
+    """Asks through the engine, whose network and credentials count; a host that fails once is not asked
+    again.
+    """
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
@@ -75,7 +77,9 @@ def through(engine: Engine) -> Ask:
 
 
 def host_of(ref: str) -> str:
-    """The registry that a reference names, by Docker's rule: the first part is a host if it has a dot or a colon."""
+    """The registry that a reference names, by Docker's rule: the first part is a host if it has a dot or a
+    colon.
+    """
     first, slash, _ = ref.partition("/")
     is_host = bool(slash) and ("." in first or ":" in first or first == "localhost")
     return first if is_host else DEFAULT_HOST

@@ -1,4 +1,6 @@
-"""Running programs: one port with a real implementation, so that tests can stand in for apt, go and systemctl."""
+"""Running programs: one port with a real implementation, so that tests can stand in for apt, go and
+systemctl.
+"""
 
 import os
 import shutil
@@ -63,10 +65,13 @@ class Detached(Protocol):
     @property
     def pid(self) -> int: ...
     def poll(self) -> int | None: ...
+    def terminate(self) -> None: ...
 
 
 class Subprocesses:
-    """The real `Runner`; `env` adds to the environment, and what still runs can be stopped from another thread."""
+    """The real `Runner`; `env` adds to the environment, and what still runs can be stopped from another
+    thread.
+    """
 
     def __init__(self) -> None:
         self._live: set[subprocess.Popen[str]] = set()

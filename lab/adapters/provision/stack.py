@@ -56,8 +56,9 @@ def plan_stack(
 ) -> StackSpec:
     """Decide everything about a stack and save it; starts nothing.
 
-    `ports`: None for the defaults and the LAB_PORT_ variables, `"free"` for free ones, picked now and kept from then
-    on. A stack that runs already keeps its ports and its store's volume. Raises WorldError for a taken port.
+    `ports`: None for the defaults and the LAB_PORT_ variables, `"free"` for free ones, picked now and kept
+    from then on. A stack that runs already keeps its ports and its store's volume. Raises WorldError for a
+    taken port.
     """
     engine, runner = require_engine(Subprocesses()), Subprocesses()
     before = load(check_project(project))
@@ -105,8 +106,8 @@ def start(
 ) -> None:
     """Start the stack and wait until every part answers; what runs already as planned is left alone.
 
-    `ready(url)` decides when the target serves its endpoint; by default any HTTP answer does. When it fails, the last
-    log lines of the containers are in the WorldError, and what this start made is removed again.
+    `ready(url)` decides when the target serves its endpoint; by default any HTTP answer does. When it fails,
+    the last log lines of the containers are in the WorldError, and what this start made is removed again.
     """
     progress, runner = progress or silent(), Subprocesses()
     engine = require_engine(runner)
@@ -189,7 +190,9 @@ def stop(spec: StackSpec, *, volumes: bool) -> None:
 def reset_store(
     spec: StackSpec, progress: Progress | None = None, *, ready: Callable[[str], bool] | None = None
 ) -> None:
-    """Put an empty store volume under the stack: stop target and store, empty it, start both, wait until ready."""
+    """Put an empty store volume under the stack: stop target and store, empty it, start both, wait until
+    ready.
+    """
     progress, runner = progress or silent(), Subprocesses()
     engine = require_engine(runner)
     with progress.step("emptying the store's volume"):
@@ -215,7 +218,8 @@ def addresses(spec: StackSpec) -> dict[str, str]:
 
 
 def down_all(owner: str = owned.OWNER_VALUE) -> list[str]:
-    """Remove every container, network and volume that carries the lab's label, and the files behind the volumes.
+    """Remove every container, network and volume that carries the lab's label, and the files behind the
+    volumes.
 
     Returns what was removed. Images stay: they take minutes to build and harm nobody.
     """

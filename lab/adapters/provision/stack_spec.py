@@ -64,7 +64,9 @@ class TargetSettings:
 
 
 def target_settings(folder: Path) -> TargetSettings:
-    """Read `environment`, `endpoint` and `start_timeout_s`; raises ScenarioError where they are of the wrong kind."""
+    """Read `environment`, `endpoint` and `start_timeout_s`; raises ScenarioError where they are of the wrong
+    kind.
+    """
     path = folder / "target.yaml"
     try:
         value: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -136,8 +138,8 @@ def forget(project: str) -> None:
 def target_compose(environment: Mapping[str, str]) -> dict[str, Any]:
     """The compose file that carries a target's environment.
 
-    A file of compose's own kind and not an env file: there the rules for quotes and line ends differ between versions,
-    here `$` is the only character with a meaning.
+    A file of compose's own kind and not an env file: there the rules for quotes and line ends differ between
+    versions, here `$` is the only character with a meaning.
     """
     literal = {name: value.replace("$", "$$") for name, value in sorted(environment.items())}
     return {"services": {TARGET_SERVICE: {"environment": literal}}}

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,9 @@ DRAFTS = "drafts"
 
 
 def state_dir() -> Path:
-    """`LAB_STATE_DIR`, else the system's place as root, else the user's; made if absent, open to its owner only."""
+    """`LAB_STATE_DIR`, else the system's place as root, else the user's; made if absent, open to its owner
+    only.
+    """
     path = _chosen()
     try:
         path.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
@@ -51,7 +54,9 @@ def cache_directory(*parts: str) -> Path:
 
 
 def write_atomically(path: Path, text: str, *, mode: int = 0o600) -> None:
-    """Replace `path` by `text` so that a reader, or a crash, sees the old or the new file and nothing between."""
+    """Replace `path` by `text` so that a reader, or a crash, sees the old or the new file and nothing
+    between.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -72,7 +77,7 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextmanager
 def draft_directory(name: str) -> Iterator[Path]:
-    """An empty directory that is gone afterwards, whatever happens; after a SIGKILL the next lab removes it."""
+    """An empty directory that is gone afterwards; what a SIGKILL leaves the next lab removes."""
     root = state_dir() / DRAFTS
     root.mkdir(exist_ok=True)
     path = Path(tempfile.mkdtemp(dir=root, prefix=f"{os.getpid()}-{name}-"))
@@ -96,14 +101,15 @@ def _runs(pid: str) -> bool:
 
 
 def remove_tree(path: Path) -> None:
-    """Delete a directory tree, but first detach what is mounted below it (an interrupted debootstrap leaves /proc there).
+    """Delete a directory tree, but first detach what is mounted below it (an interrupted debootstrap leaves
+    /proc there).
 
     Raises WorldError, and deletes nothing, while a mount below it stays: deleting would reach into it.
     """
     if not path.exists():
         return
     for mounted in mounts_below(path):
-        os.spawnlp(os.P_WAIT, "umount", "umount", "-l", mounted)
+        subprocess.run(["umount", "-l", mounted], check=False)
     left = mounts_below(path)
     if left:
         raise WorldError(

@@ -1,4 +1,6 @@
-"""The store's volume: an ext4 file system in a file of its own where we are root, so that disk faults hit nothing else."""
+"""The store's volume: an ext4 file system in a file of its own where we are root, so that disk faults hit
+nothing else.
+"""
 
 import os
 from dataclasses import dataclass
@@ -19,8 +21,8 @@ Kind = Literal["ext4", "plain"]
 SIZE_BYTES = 4 * 1024**3
 TRIAL_BYTES = 1024**2
 MKFS_TIMEOUT_S = 60.0
-# Everything is written now: a lazy initialisation would write in the background while the lab measures. A small
-# journal and one inode per 64 KiB keep that under 100 ms.
+# Everything is written now: a lazy initialisation would write in the background while the lab measures. A
+# small journal and one inode per 64 KiB keep that under 100 ms.
 MKFS = ("mkfs.ext4", "-q", "-F", "-m", "0", "-i", "65536", "-J", "size=16")
 EXTENDED = ("-E", "lazy_itable_init=0,lazy_journal_init=0")
 
@@ -69,8 +71,8 @@ def possible_kind(engine: Engine, runner: Runner) -> tuple[Kind, str]:
 def ensure(volume: StoreVolume, engine: Engine, runner: Runner) -> bool:
     """Make the volume usable, whatever a reboot or a crash left of it; True when it was made now.
 
-    After a reboot the engine still knows the volume by a loop device that is gone, or shows another file by now: then
-    the volume is declared again. Its content is in the image file and stays.
+    After a reboot the engine still knows the volume by a loop device that is gone, or shows another file by
+    now: then the volume is declared again. Its content is in the image file and stays.
     """
     client = engine.client()
     try:
@@ -125,7 +127,7 @@ def remove(volume: StoreVolume, engine: Engine, runner: Runner) -> None:
 
 
 def remove_all_images(runner: Runner) -> list[str]:
-    """Free the loop devices of all images in the state directory and delete the images; returns their names."""
+    """Free the loop devices of all image files and delete the files; returns their names."""
     removed = []
     for image in sorted(images_directory().iterdir()):
         if is_root():

@@ -1,4 +1,4 @@
-"""Python packages fetched on the host, checked by hash, for images whose build has no way to a package index."""
+"""Python packages fetched on the host, checked by hash, for builds that have no way to a package index."""
 
 import hashlib
 import platform
@@ -29,7 +29,9 @@ def locked_files(folder: Path) -> list[Path]:
 
 
 def wheelhouse(locks: Sequence[Path], runner: Runner) -> Path:
-    """A cached directory with the wheels of all `locks`; downloaded once for the same locks, complete or not there."""
+    """A cached directory with the wheels of all `locks`; downloaded once for the same locks, complete or not
+    there.
+    """
     key = hashlib.sha256(b"\0".join([platform.machine().encode(), *(path.read_bytes() for path in locks)]))
     done = cache_directory("wheels") / key.hexdigest()[:16]
     if done.is_dir():
@@ -43,26 +45,14 @@ def wheelhouse(locks: Sequence[Path], runner: Runner) -> Path:
 
 
 def _download(lock: Path, into: Path, runner: Runner) -> None:
-    outcome = runner.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "-q",
-            "--disable-pip-version-check",
-            *_flags(),
-            "-d",
-            str(into),
-        ]
-        + ["-r", str(lock)],
-        timeout_s=DOWNLOAD_TIMEOUT_S,
-    )
+    pip = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check"]
+    command = [*pip, *_flags(), "-d", str(into), "-r", str(lock)]
+    outcome = runner.run(command, timeout_s=DOWNLOAD_TIMEOUT_S)
     missing = missing_wheels(lock.read_text(encoding="utf-8"), [path.name for path in into.iterdir()])
     outcome.require(
         "Python packages could not be downloaded",
         where=str(lock),
-        try_="look whether this machine reaches its Python package index (`pip download pip`), then run this again",
+        try_="look whether this machine reaches its Python package index, then run this again",
     )
     if missing:
         raise WorldError(
@@ -82,7 +72,9 @@ def _flags() -> list[str]:
 
 
 def missing_wheels(lock: str, files: Sequence[str]) -> list[str]:
-    """Pinned packages of a lock that no file provides; a lock line with an environment marker may be left out."""
+    """Pinned packages of a lock that no file provides; a lock line with an environment marker may be left
+    out.
+    """
     present = {_normal(name.split("-")[0]) for name in files}
     marked = {_normal(line.split("==")[0]) for line in lock.splitlines() if "==" in line and ";" in line}
     pinned = [match[1] for match in REQUIREMENT.finditer(lock)]

@@ -1,6 +1,5 @@
 """The corpus and its embeddings, made by the target's own image and kept in the cache by content."""
 
-import base64
 import hashlib
 import io
 import json
@@ -121,7 +120,7 @@ def _embeddings(
             client,
             request.image,
             "embed.py",
-            ["--input", "/lab/texts.jsonl", "--base64"],
+            ["--input", "/lab/texts.jsonl"],
             files={"texts.jsonl": rows},
             timeout_s=EMBED_TIMEOUT_S,
             project=project,
@@ -133,7 +132,7 @@ def _embeddings(
 def _decode(data: bytes, wanted: int, path: Path) -> tuple[Vectors, str]:
     head, _, body = data.partition(b"\n")
     header = json.loads(head)
-    vectors = np.frombuffer(base64.b64decode(body), dtype="<f4").reshape(header["n"], header["dim"])
+    vectors = np.frombuffer(body, dtype="<f4").reshape(header["n"], header["dim"])
     if len(vectors) != wanted:
         path.unlink(missing_ok=True)
         raise WorldError(f"{len(vectors)} embeddings came for {wanted} texts", where=str(path), try_="run again")

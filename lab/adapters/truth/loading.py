@@ -1,6 +1,7 @@
 """Loads the truth through the MCP server and checks that the store holds just that."""
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +28,7 @@ def load_truth(url: str, target: Target, truth: Truth, say: Callable[[str], None
 
 async def _load(url: str, target: Target, truth: Truth, say: Callable[[str], None]) -> None:
     session = McpSession(url, target.protocol_version)
-    waiting = list(reversed(truth.documents))
+    waiting, stored = list(reversed(truth.documents)), itertools.count(1)
     operation = target.operations[target.add]
 
     async def add_some() -> None:
@@ -48,8 +49,8 @@ async def _load(url: str, target: Target, truth: Truth, say: Callable[[str], Non
                     last_state=f"{outcome.layer.value}: {outcome.message}",
                     try_="`lab status`, and look at the MCP server's log",
                 )
-            if len(waiting) % SAY_EVERY == 0:
-                say(f"loaded {len(truth.documents) - len(waiting)} of {len(truth.documents)} truth documents")
+            if (number := next(stored)) % SAY_EVERY == 0:
+                say(f"loaded {number} of {len(truth.documents)} truth documents")
 
     try:
         await asyncio.gather(*(add_some() for _ in range(CONCURRENCY)))

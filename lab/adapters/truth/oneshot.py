@@ -3,6 +3,7 @@
 import io
 import tarfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import docker
@@ -14,6 +15,7 @@ from lab.errors import WorldError
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "oneshot"
 PYTHON = "/opt/venv/bin/python"
+OUTPUT = "/lab/output"
 MEMORY_MAX = "2g"
 
 
@@ -27,11 +29,11 @@ def run_script(
     timeout_s: float,
     project: str,
 ) -> bytes:
-    """The standard output of `SCRIPTS/script` run with `files` at `/lab/NAME`; raises WorldError unless it exits 0."""
+    """What `SCRIPTS/script --output …` wrote, run with `files` at `/lab/NAME`; raises WorldError unless it exits 0."""
     try:
         container = client.containers.create(
             image,
-            entrypoint=[PYTHON, f"/lab/{script}", *arguments],
+            entrypoint=[PYTHON, f"/lab/{script}", *arguments, "--output", OUTPUT],
             network_mode="none",
             mem_limit=MEMORY_MAX,
             labels=owned(project),
@@ -56,13 +58,22 @@ def _collect(container: Container, script: str, timeout_s: float) -> bytes:
     if status != 0:
         said = container.logs(stdout=False, stderr=True).decode(errors="replace")[-1500:]
         raise WorldError(f"{script} failed inside the target's image", where=str(container.name), last_state=said)
-    output: bytes = container.logs(stdout=True, stderr=False)
-    return output
+    return _content(container.get_archive(OUTPUT)[0])
+
+
+def _content(stream: Iterable[bytes]) -> bytes:
+    """The one file in the engine's tar stream."""
+    with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
+        file = archive.extractfile(archive.next() or "")
+        return file.read() if file else b""
 
 
 def _archive(files: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
+        folder = tarfile.TarInfo("lab")
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o777
+        archive.addfile(folder)
         for name, content in files.items():
             entry = tarfile.TarInfo(f"lab/{name}")
             entry.size, entry.mode = len(content), 0o644

@@ -57,7 +57,9 @@ class EdgeProcess:
             code = self.running().poll()
             if code is not None or monotonic() > deadline:
                 self.kill()
-                raise RuntimeError(f"server on port {self.port} not ready, exit code {code}, log:\n{self.log[-4000:]}")
+                raise RuntimeError(
+                    f"server on port {self.port} not ready, exit code {code}, log:\n{self.log[-4000:]}"
+                )
             Event().wait(_POLL_S)
 
     def is_ready(self) -> bool:

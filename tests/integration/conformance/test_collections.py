@@ -31,7 +31,10 @@ def test_create_show_list_delete(client: QdrantClient, name: str) -> None:
 def test_an_empty_collection_is_green_and_has_qdrants_defaults(client: QdrantClient, name: str) -> None:
     client.create_collection(name, vectors_config=DENSE)
     info = client.get_collection(name)
-    assert (info.status, info.optimizer_status) == (models.CollectionStatus.GREEN, models.OptimizersStatusOneOf.OK)
+    assert (info.status, info.optimizer_status) == (
+        models.CollectionStatus.GREEN,
+        models.OptimizersStatusOneOf.OK,
+    )
     assert (info.points_count, info.segments_count >= 1, info.payload_schema) == (0, True, {})
     assert (info.config.hnsw_config.m, info.config.hnsw_config.ef_construct) == (16, 100)
     assert info.config.optimizer_config.deleted_threshold == pytest.approx(0.2)
@@ -47,14 +50,19 @@ def test_update_as_the_target_does_at_its_start(client: QdrantClient, name: str)
     )
     config = client.get_collection(name).config
     assert (config.hnsw_config.m, config.hnsw_config.ef_construct) == (24, 120)
-    assert (config.optimizer_config.default_segment_number, config.optimizer_config.memmap_threshold) == (2, 20000)
+    assert (config.optimizer_config.default_segment_number, config.optimizer_config.memmap_threshold) == (
+        2,
+        20000,
+    )
     assert config.optimizer_config.deleted_threshold == pytest.approx(0.2)
 
 
 def test_creating_twice_is_409_and_changes_nothing(client: QdrantClient, name: str) -> None:
     client.create_collection(name, vectors_config=DENSE)
     with pytest.raises(UnexpectedResponse) as caught:
-        client.create_collection(name, vectors_config=models.VectorParams(size=9, distance=models.Distance.DOT))
+        client.create_collection(
+            name, vectors_config=models.VectorParams(size=9, distance=models.Distance.DOT)
+        )
     assert caught.value.status_code == 409
     assert b"already exists" in caught.value.content
     vectors = client.get_collection(name).config.params.vectors
@@ -78,7 +86,9 @@ def test_creating_twice_is_409_and_changes_nothing(client: QdrantClient, name: s
         ("PUT", "/index", {"field_name": "a", "field_schema": "keyword"}),
     ],
 )
-def test_every_call_on_an_unknown_collection_is_404(raw: httpx.Client, method: str, path: str, body: object) -> None:
+def test_every_call_on_an_unknown_collection_is_404(
+    raw: httpx.Client, method: str, path: str, body: object
+) -> None:
     answer = raw.request(method, f"/collections/there-is-none{path}", json=body)
     assert answer.status_code == 404
     assert "doesn't exist" in answer.json()["status"]["error"]
@@ -114,5 +124,7 @@ def test_answers_have_the_envelope(raw: httpx.Client) -> None:
 
 def test_sparse_only(client: QdrantClient, name: str) -> None:
     client.create_collection(name, sparse_vectors_config={"s": models.SparseVectorParams()})
-    client.upsert(name, [models.PointStruct(id=1, vector={"s": models.SparseVector(indices=[7], values=[2.0])})])
+    client.upsert(
+        name, [models.PointStruct(id=1, vector={"s": models.SparseVector(indices=[7], values=[2.0])})]
+    )
     assert client.count(name).count == 1

@@ -37,9 +37,18 @@ def filled(client: QdrantClient, request: pytest.FixtureRequest) -> Iterator[str
         vectors_config={"a": models.VectorParams(size=2, distance=models.Distance.DOT)},
         sparse_vectors_config={"s": models.SparseVectorParams()},
     )
-    client.upsert(name, [models.PointStruct(id=i, vector=vectors(i), payload=payload(i)) for i in range(SIZE)])
+    client.upsert(
+        name, [models.PointStruct(id=i, vector=vectors(i), payload=payload(i)) for i in range(SIZE)]
+    )
     if request.param:
-        kinds = {"n": "integer", "half": "float", "colour": "keyword", "even": "bool", "at": "datetime", "maybe": "integer"}
+        kinds = {
+            "n": "integer",
+            "half": "float",
+            "colour": "keyword",
+            "even": "bool",
+            "at": "datetime",
+            "maybe": "integer",
+        }
         for key, kind in (kinds | {"tags": "keyword", "parts[].size": "integer"}).items():
             client.create_payload_index(name, key, field_schema=models.PayloadSchemaType(kind))
         text = models.TextIndexParams(type=models.TextIndexType.TEXT, phrase_matching=True)
@@ -73,13 +82,19 @@ TABLE: dict[str, tuple[models.Filter, Callable[[Payload], bool]]] = {
         models.Filter(must=[field("colour", match=models.MatchAny(any=["red", "blue"]))]),
         lambda p: p["colour"] in ("red", "blue"),
     ),
-    "any-integer": (models.Filter(must=[field("n", match=models.MatchAny(any=[1, 2, 99]))]), lambda p: p["n"] in (1, 2)),
+    "any-integer": (
+        models.Filter(must=[field("n", match=models.MatchAny(any=[1, 2, 99]))]),
+        lambda p: p["n"] in (1, 2),
+    ),
     "any-of-nothing": (models.Filter(must=[field("n", match=models.MatchAny(any=[]))]), lambda p: False),
     "except": (
         models.Filter(must=[field("colour", match=models.MatchExcept(**{"except": ["red"]}))]),
         lambda p: p["colour"] != "red",
     ),
-    "text": (models.Filter(must=[field("text", match=models.MatchText(text="green"))]), lambda p: p["colour"] == "green"),
+    "text": (
+        models.Filter(must=[field("text", match=models.MatchText(text="green"))]),
+        lambda p: p["colour"] == "green",
+    ),
     "range": (models.Filter(must=[field("n", range=models.Range(gte=5, lt=9))]), lambda p: 5 <= p["n"] < 9),
     "range-float": (
         models.Filter(must=[field("half", range=models.Range(gt=2.5, lte=4))]),
@@ -102,7 +117,10 @@ TABLE: dict[str, tuple[models.Filter, Callable[[Payload], bool]]] = {
         lambda p: "maybe" in p and p["maybe"] is None,
     ),
     "has-id": (models.Filter(must=[models.HasIdCondition(has_id=[3, 4, 500])]), lambda p: p["n"] in (3, 4)),
-    "has-vector": (models.Filter(must=[models.HasVectorCondition(has_vector="s")]), lambda p: p["n"] % 2 == 1),
+    "has-vector": (
+        models.Filter(must=[models.HasVectorCondition(has_vector="s")]),
+        lambda p: p["n"] % 2 == 1,
+    ),
     "array-of-objects": (
         models.Filter(must=[value("parts[].size", 0), value("parts[].kind", "b")]),
         lambda p: any(x["size"] == 0 for x in p["parts"]),
@@ -111,7 +129,9 @@ TABLE: dict[str, tuple[models.Filter, Callable[[Payload], bool]]] = {
         models.Filter(
             must=[
                 models.NestedCondition(
-                    nested=models.Nested(key="parts", filter=models.Filter(must=[value("size", 0), value("kind", "b")]))
+                    nested=models.Nested(
+                        key="parts", filter=models.Filter(must=[value("size", 0), value("kind", "b")])
+                    )
                 )
             ]
         ),
@@ -129,7 +149,12 @@ TABLE: dict[str, tuple[models.Filter, Callable[[Payload], bool]]] = {
         lambda p: p["even"] and (p["colour"] == "red" or p["n"] < 10) and p["n"] != 6,
     ),
     "filter-in-filter": (
-        models.Filter(must=[models.Filter(should=[value("n", 1), value("n", 2)]), models.Filter(must_not=[value("n", 2)])]),
+        models.Filter(
+            must=[
+                models.Filter(should=[value("n", 1), value("n", 2)]),
+                models.Filter(must_not=[value("n", 2)]),
+            ]
+        ),
         lambda p: p["n"] == 1,
     ),
     "single-condition": (models.Filter(must=RED), lambda p: p["colour"] == "red"),

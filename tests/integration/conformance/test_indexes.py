@@ -10,7 +10,9 @@ KINDS = ["keyword", "integer", "float", "bool", "geo", "datetime", "text", "uuid
 def filled(client: QdrantClient, name: str) -> str:
     """Ten points with a number and a word."""
     client.create_collection(name, vectors_config=models.VectorParams(size=2, distance=models.Distance.DOT))
-    points = [models.PointStruct(id=i, vector=[1.0, 2.0], payload={"n": i, "word": f"w{i}"}) for i in range(10)]
+    points = [
+        models.PointStruct(id=i, vector=[1.0, 2.0], payload={"n": i, "word": f"w{i}"}) for i in range(10)
+    ]
     client.upsert(name, points)
     return name
 
@@ -34,14 +36,21 @@ def test_parameters_are_shown_as_given(client: QdrantClient, filled: str) -> Non
     number = models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=True, range=False)
     client.create_payload_index(filled, "n", field_schema=number)
     word = models.TextIndexParams(
-        type=models.TextIndexType.TEXT, tokenizer=models.TokenizerType.PREFIX, min_token_len=2, max_token_len=9, lowercase=True
+        type=models.TextIndexType.TEXT,
+        tokenizer=models.TokenizerType.PREFIX,
+        min_token_len=2,
+        max_token_len=9,
+        lowercase=True,
     )
     client.create_payload_index(filled, "word", field_schema=word)
     schema = client.get_collection(filled).payload_schema
     assert isinstance(schema["n"].params, models.IntegerIndexParams)
     assert (schema["n"].params.lookup, schema["n"].params.range) == (True, False)
     assert isinstance(schema["word"].params, models.TextIndexParams)
-    assert (schema["word"].params.tokenizer, schema["word"].params.min_token_len) == (models.TokenizerType.PREFIX, 2)
+    assert (schema["word"].params.tokenizer, schema["word"].params.min_token_len) == (
+        models.TokenizerType.PREFIX,
+        2,
+    )
 
 
 def test_a_text_index_matches_by_token(client: QdrantClient, filled: str) -> None:
@@ -49,7 +58,9 @@ def test_a_text_index_matches_by_token(client: QdrantClient, filled: str) -> Non
     client.create_payload_index(
         filled,
         "word",
-        field_schema=models.TextIndexParams(type=models.TextIndexType.TEXT, tokenizer=models.TokenizerType.WORD, lowercase=True),
+        field_schema=models.TextIndexParams(
+            type=models.TextIndexType.TEXT, tokenizer=models.TokenizerType.WORD, lowercase=True
+        ),
     )
     for text, found in (("fox quick", [77]), ("qui", []), ("w3", [3])):
         wanted = models.Filter(must=[models.FieldCondition(key="word", match=models.MatchText(text=text))])

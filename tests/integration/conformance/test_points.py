@@ -37,7 +37,9 @@ def points(client: QdrantClient, name: str) -> str:
 def point(number: int) -> models.PointStruct:
     """A point whose vectors and payload follow from its number."""
     sparse = models.SparseVector(indices=[number, number + 1], values=[1.0, 0.5])
-    return models.PointStruct(id=number, vector={"d": [float(number), 1.0], "s": sparse}, payload={"n": number})
+    return models.PointStruct(
+        id=number, vector={"d": [float(number), 1.0], "s": sparse}, payload={"n": number}
+    )
 
 
 def test_what_was_written_is_read_back(client: QdrantClient, points: str) -> None:
@@ -65,13 +67,17 @@ def test_sparse_and_dense_vectors_are_read_back(client: QdrantClient, points: st
 
 
 def test_an_unnamed_vector_is_a_plain_array(client: QdrantClient, name: str) -> None:
-    client.create_collection(name, vectors_config=models.VectorParams(size=2, distance=models.Distance.EUCLID))
+    client.create_collection(
+        name, vectors_config=models.VectorParams(size=2, distance=models.Distance.EUCLID)
+    )
     client.upsert(name, [models.PointStruct(id=1, vector=[3.0, 4.0])])
     assert client.retrieve(name, [1], with_vectors=True)[0].vector == [3.0, 4.0]
 
 
 def test_the_columnar_form(client: QdrantClient, points: str) -> None:
-    batch = models.Batch(ids=[100, 101], vectors={"d": [[1.0, 2.0], [3.0, 4.0]]}, payloads=[{"n": 100}, {"n": 101}])
+    batch = models.Batch(
+        ids=[100, 101], vectors={"d": [[1.0, 2.0], [3.0, 4.0]]}, payloads=[{"n": 100}, {"n": 101}]
+    )
     client.upsert(points, batch)
     records = {r.id: r for r in client.retrieve(points, [100, 101], with_vectors=True)}
     assert records[101].vector == {"d": [3.0, 4.0]}
@@ -81,7 +87,9 @@ def test_the_columnar_form(client: QdrantClient, points: str) -> None:
 def test_ids_are_integers_or_uuids_in_any_spelling(client: QdrantClient, points: str) -> None:
     one = uuid.uuid4()
     for spelling in (str(one), one.hex, f"urn:uuid:{one}"):
-        client.upsert(points, [models.PointStruct(id=spelling, vector={"d": [1.0, 1.0]}, payload={"u": spelling})])
+        client.upsert(
+            points, [models.PointStruct(id=spelling, vector={"d": [1.0, 1.0]}, payload={"u": spelling})]
+        )
     client.upsert(points, [models.PointStruct(id=2**64 - 1, vector={"d": [1.0, 1.0]})])
     assert client.count(points).count == 22
     assert client.retrieve(points, [one.hex])[0].id == str(one)
@@ -90,7 +98,9 @@ def test_ids_are_integers_or_uuids_in_any_spelling(client: QdrantClient, points:
 
 @pytest.mark.parametrize("bad", ["not-a-uuid", -1, 1.5, True, None, 2**64])
 def test_other_ids_are_400(raw: httpx.Client, points: str, bad: object) -> None:
-    answer = raw.put(f"/collections/{points}/points", json={"points": [{"id": bad, "vector": {"d": [1.0, 1.0]}}]})
+    answer = raw.put(
+        f"/collections/{points}/points", json={"points": [{"id": bad, "vector": {"d": [1.0, 1.0]}}]}
+    )
     assert answer.status_code == 400
     assert raw.post(f"/collections/{points}/points/count", json={}).json()["result"]["count"] == 20
 
@@ -102,7 +112,9 @@ def test_one_point_by_path(raw: httpx.Client, points: str) -> None:
 
 
 def test_which_parts_are_shown(client: QdrantClient, points: str) -> None:
-    client.upsert(points, [models.PointStruct(id=1, vector={"d": [1.0, 1.0]}, payload={"a": 1, "b": {"c": 2, "d": 3}})])
+    client.upsert(
+        points, [models.PointStruct(id=1, vector={"d": [1.0, 1.0]}, payload={"a": 1, "b": {"c": 2, "d": 3}})]
+    )
 
     def shown(selector: Any) -> Any:
         return client.retrieve(points, [1], with_payload=selector)[0].payload
@@ -168,15 +180,21 @@ def test_a_wrong_vector_is_400(client: QdrantClient, points: str, vector: Any, m
         None,
     ],
 )
-def test_a_malformed_vector_is_refused_and_does_no_harm(raw: httpx.Client, points: str, vector: object) -> None:
+def test_a_malformed_vector_is_refused_and_does_no_harm(
+    raw: httpx.Client, points: str, vector: object
+) -> None:
     """The engine panics on some of these, which must not reach it."""
-    answer = raw.put(f"/collections/{points}/points?wait=true", json={"points": [{"id": 1000, "vector": vector}]})
+    answer = raw.put(
+        f"/collections/{points}/points?wait=true", json={"points": [{"id": 1000, "vector": vector}]}
+    )
     assert answer.status_code in (400, 422)
     assert raw.get(f"/collections/{points}/points/1000").status_code == 404
     assert raw.post(f"/collections/{points}/points/count", json={}).json()["result"]["count"] == 20
 
 
-def test_a_batch_with_one_wrong_point_is_refused_whole(raw: httpx.Client, points: str, edge_only: None) -> None:
+def test_a_batch_with_one_wrong_point_is_refused_whole(
+    raw: httpx.Client, points: str, edge_only: None
+) -> None:
     good = [{"id": 2000 + i, "vector": {"d": [1.0, 2.0]}} for i in range(300)]
     bad = {"id": 1, "vector": {"d": [1.0]}}
     assert raw.put(f"/collections/{points}/points", json={"points": [*good, bad]}).status_code == 400
@@ -190,4 +208,8 @@ def test_an_empty_upsert_is_400(raw: httpx.Client, points: str) -> None:
 def test_a_large_batch(client: QdrantClient, points: str) -> None:
     client.upsert(points, [point(i) for i in range(1000, 3000)])
     assert client.count(points).count == 2020
-    assert {r.payload["n"] for r in client.retrieve(points, [1000, 1999, 2999]) if r.payload} == {1000, 1999, 2999}
+    assert {r.payload["n"] for r in client.retrieve(points, [1000, 1999, 2999]) if r.payload} == {
+        1000,
+        1999,
+        2999,
+    }

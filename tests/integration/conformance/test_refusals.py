@@ -35,7 +35,9 @@ def small(client: QdrantClient, name: str) -> str:
         ("POST", ""),
     ],
 )
-def test_calls_not_implemented_are_501_and_named(raw: httpx.Client, small: str, method: str, path: str) -> None:
+def test_calls_not_implemented_are_501_and_named(
+    raw: httpx.Client, small: str, method: str, path: str
+) -> None:
     answer = raw.request(method, f"/collections/{small}{path}", json={})
     assert answer.status_code == 501
     expected = f"Not implemented by qdrant-edge server: {method} /collections/{small}{path}"
@@ -55,7 +57,12 @@ NOT_IMPLEMENTED: list[tuple[str, str, dict[str, Any], str]] = [
     ("POST", "/points/query", {"query": {"nearest": VECTOR, "mmr": {"diversity": 0.5}}}, "mmr"),
     ("POST", "/points/query", {"query": {"formula": "$score"}}, "formula"),
     ("POST", "/points/query", {"query": {"text": "x", "model": "y"}}, "text"),
-    ("POST", "/points/query", {"query": VECTOR, "params": {"quantization": {"ignore": True}}}, "quantization"),
+    (
+        "POST",
+        "/points/query",
+        {"query": VECTOR, "params": {"quantization": {"ignore": True}}},
+        "quantization",
+    ),
     ("POST", "/points/scroll", {"filter": {"must": [{"key": "a", "geo_radius": {}}]}}, "geo_radius"),
     ("PUT", "/points", {"points": [{"id": 1, "vector": [VECTOR]}]}, "multivector"),
     ("PUT", "/points", {"points": [{"id": 1, "vector": VECTOR}], "update_filter": {}}, "update_filter"),
@@ -83,7 +90,11 @@ UNKNOWN: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/points/scroll", {"filter": {"zork": []}}),
     ("POST", "/points/scroll", {"filter": {"must": [{"key": "a", "match": {"value": 1, "zork": 2}}]}}),
     ("POST", "/points/scroll", {"filter": {"must": [{"key": "a", "range": {"gt": 1, "zork": 2}}]}}),
-    ("POST", "/points/scroll", {"filter": {"must": [{"key": "a", "match": {"value": 1}, "range": {"gt": 1}}]}}),
+    (
+        "POST",
+        "/points/scroll",
+        {"filter": {"must": [{"key": "a", "match": {"value": 1}, "range": {"gt": 1}}]}},
+    ),
     ("POST", "/points/count", {"zork": True}),
     ("POST", "/points/delete", {"points": [1], "zork": 1}),
     ("POST", "/points/delete", {"points": [1], "filter": {}}),
@@ -116,7 +127,12 @@ def test_unknown_fields_of_a_new_collection_are_400(raw: httpx.Client, name: str
     good = {"vectors": {"size": 2, "distance": "Dot"}}
     for bad in (good | {"zork": 1}, {"vectors": {"size": 2, "distance": "Dot", "zork": 1}}):
         assert raw.put(f"/collections/{name}", json=bad).status_code == 400
-    for lacking in ({"shard_number": 2}, {"quantization_config": {"binary": {}}}, {"init_from": {"collection": "c"}}):
+    lacks: tuple[dict[str, Any], ...] = (
+        {"shard_number": 2},
+        {"quantization_config": {"binary": {}}},
+        {"init_from": {"collection": "c"}},
+    )
+    for lacking in lacks:
         assert raw.put(f"/collections/{name}", json=good | lacking).status_code == 501
     assert raw.get(f"/collections/{name}").status_code == 404
 

@@ -12,8 +12,13 @@ NUMBERS = 137
 def mixed(client: QdrantClient, name: str) -> str:
     """A collection whose ids are integers and UUIDs."""
     client.create_collection(name, vectors_config=models.VectorParams(size=2, distance=models.Distance.DOT))
-    ids: list[int | str] = [*range(NUMBERS), *(str(uuid.uuid5(uuid.NAMESPACE_OID, str(i))) for i in range(40))]
-    client.upsert(name, [models.PointStruct(id=i, vector=[1.0, 2.0], payload={"n": n}) for n, i in enumerate(ids)])
+    ids: list[int | str] = [
+        *range(NUMBERS),
+        *(str(uuid.uuid5(uuid.NAMESPACE_OID, str(i))) for i in range(40)),
+    ]
+    client.upsert(
+        name, [models.PointStruct(id=i, vector=[1.0, 2.0], payload={"n": n}) for n, i in enumerate(ids)]
+    )
     return name
 
 

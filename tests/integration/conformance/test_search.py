@@ -18,6 +18,7 @@ GENERATOR = np.random.default_rng(7)
 DENSE: Floats = GENERATOR.normal(size=(POINTS, DIMENSION))
 OTHER: Floats = GENERATOR.normal(size=(POINTS, DIMENSION))
 SPARSE: Floats = GENERATOR.random((POINTS, VOCABULARY)) * (GENERATOR.random((POINTS, VOCABULARY)) < 0.15)
+SPARSE[:, -1] += 0.1  # no empty vector: whether `idf` counts those is nowhere promised
 QUERY: Floats = GENERATOR.normal(size=DIMENSION)
 WORDS = [2, 5, 11]
 WEIGHTS = [0.9, 0.4, 1.7]
@@ -133,10 +134,14 @@ def test_offset_threshold_filter_and_parts(client: QdrantClient, filled: str) ->
     page = client.query_points(filled, query=QUERY.tolist(), using="dense", limit=4, offset=3).points
     check(page, expected, ids[3:7])
     enough = float(expected[ids[2]]) - TOLERANCE
-    found = client.query_points(filled, query=QUERY.tolist(), using="dense", score_threshold=enough, limit=10).points
+    found = client.query_points(
+        filled, query=QUERY.tolist(), using="dense", score_threshold=enough, limit=10
+    ).points
     check(found, expected, ids[:3])
     even = models.Filter(must=[models.FieldCondition(key="group", match=models.MatchValue(value=2))])
-    grouped = client.query_points(filled, query=QUERY.tolist(), using="dense", query_filter=even, limit=5).points
+    grouped = client.query_points(
+        filled, query=QUERY.tolist(), using="dense", query_filter=even, limit=5
+    ).points
     check(grouped, expected, [i for i in best(expected, POINTS) if i % 4 == 2][:5])
     (first,) = client.query_points(
         filled, query=QUERY.tolist(), using="dense", limit=1, with_payload=["group"], with_vectors=["other"]
@@ -184,7 +189,9 @@ def test_dbsf_against_brute_force(client: QdrantClient, filled: str) -> None:
         mean, deviation = scores[ids].mean(), scores[ids].std(ddof=1)
         for i in ids:
             fused[i] = fused.get(i, 0.0) + (scores[i] - (mean - 3 * deviation)) / (6 * deviation)
-    prefetch = [models.Prefetch(query=QUERY.tolist(), using=using, limit=limit) for using in ("dense", "other")]
+    prefetch = [
+        models.Prefetch(query=QUERY.tolist(), using=using, limit=limit) for using in ("dense", "other")
+    ]
     query = models.FusionQuery(fusion=models.Fusion.DBSF)
     points = client.query_points(filled, prefetch=prefetch, query=query, limit=100).points
     compare_fused(points, fused)
@@ -201,7 +208,9 @@ def test_a_prefetch_narrows_and_the_query_ranks(client: QdrantClient, filled: st
     candidates = best(cosine(OTHER, QUERY), 20)
     expected = cosine(DENSE, QUERY)
     prefetch = models.Prefetch(query=QUERY.tolist(), using="other", limit=20)
-    points = client.query_points(filled, prefetch=prefetch, query=QUERY.tolist(), using="dense", limit=8).points
+    points = client.query_points(
+        filled, prefetch=prefetch, query=QUERY.tolist(), using="dense", limit=8
+    ).points
     check(points, expected, [i for i in best(expected, POINTS) if i in candidates][:8])
 
 
@@ -218,7 +227,9 @@ def test_prefetches_nest_and_filter(client: QdrantClient, filled: str) -> None:
 
 def test_order_by_sample_and_no_query(client: QdrantClient, filled: str) -> None:
     ordered = client.query_points(
-        filled, query=models.OrderByQuery(order_by=models.OrderBy(key="n", direction=models.Direction.DESC)), limit=3
+        filled,
+        query=models.OrderByQuery(order_by=models.OrderBy(key="n", direction=models.Direction.DESC)),
+        limit=3,
     ).points
     assert [p.id for p in ordered] == [POINTS - 1, POINTS - 2, POINTS - 3]
     drawn = client.query_points(filled, query=models.SampleQuery(sample=models.Sample.RANDOM), limit=5).points

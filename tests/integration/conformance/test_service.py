@@ -29,7 +29,9 @@ def test_health(raw: httpx.Client, path: str) -> None:
     assert raw.get(path).status_code == 200
 
 
-def test_metrics_have_qdrants_names_and_count_what_happens(raw: httpx.Client, client: QdrantClient, name: str) -> None:
+def test_metrics_have_qdrants_names_and_count_what_happens(
+    raw: httpx.Client, client: QdrantClient, name: str
+) -> None:
     client.create_collection(name, vectors_config=models.VectorParams(size=2, distance=models.Distance.DOT))
     client.upsert(name, [models.PointStruct(id=i, vector=[1.0, 2.0]) for i in range(7)])
     before = metric(raw, "rest_responses_total", method="POST", status="200")
@@ -46,7 +48,9 @@ def test_metrics_have_qdrants_names_and_count_what_happens(raw: httpx.Client, cl
 def metric(raw: httpx.Client, wanted: str, **labels: str) -> float:
     """The sum of a metric's samples that carry these labels; fails where there are none."""
     families = text_string_to_metric_families(raw.get("/metrics").text)
-    samples = [s for f in families for s in f.samples if s.name == wanted and labels.items() <= s.labels.items()]
+    samples = [
+        s for f in families for s in f.samples if s.name == wanted and labels.items() <= s.labels.items()
+    ]
     assert samples, f"no sample of {wanted} with {labels}"
     return float(sum(sample.value for sample in samples))
 
@@ -56,7 +60,7 @@ def test_durations_are_a_histogram(raw: httpx.Client) -> None:
     raw.get("/collections")
     text = raw.get("/metrics").text
     assert "# TYPE rest_responses_duration_seconds histogram" in text
-    assert 'rest_responses_duration_seconds_bucket' in text
+    assert "rest_responses_duration_seconds_bucket" in text
 
 
 def test_a_path_that_nobody_has_is_404(raw: httpx.Client) -> None:

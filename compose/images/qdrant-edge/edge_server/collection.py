@@ -7,6 +7,7 @@ mixture of both.
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -29,6 +30,15 @@ CHUNK_POINTS = 128
 _FLUSH_BYTES = 32 * 2**20
 
 
+@dataclass(frozen=True, slots=True)
+class _AtCopy:
+    """What held when the optimizer's copy was made."""
+
+    config: Config
+    upserts: int
+    deletes: int
+
+
 class Collection:
     """A collection in use. Make one with `create` or `load`."""
 
@@ -45,6 +55,7 @@ class Collection:
         self._folder = folder
         self._shard_folder = shard_folder
         self._debt = debt
+        self._at_copy = _AtCopy(config, 0, 0)
         self._open = True
         self._optimizer_error: str | None = None
         self._task: asyncio.Task[None] | None = None
@@ -72,6 +83,11 @@ class Collection:
         shard = engine_call(lambda: edge.EdgeShard.load(str(shard_folder), engine_config(meta["config"])))
         debt = Debt(meta["indexed_points"], meta["built_with"])
         return cls(folder, meta["config"], shard, shard_folder, debt)
+
+    def begin_copy(self) -> None:
+        """From here on, keep every write for the copy too; the optimizer calls it, holding the lock."""
+        self.missed = []
+        self._at_copy = _AtCopy(self.config, self._debt.upserts, self._debt.deletes)
 
     @property
     def shard_folder(self) -> Path:
@@ -151,9 +167,11 @@ class Collection:
         if not self._unflushed_bytes or (quiet_s < interval_s and self._unflushed_bytes < _FLUSH_BYTES):
             return
         await asyncio.to_thread(storage.sync_tree, self._shard_folder)
-        if self._open:
-            self._unflushed_bytes = 0
-            engine_call(self.shard.flush)
+        # Under the lock: a copy made during a flush could miss points that the log no longer holds.
+        async with self.lock:
+            if self._open:
+                self._unflushed_bytes = 0
+                engine_call(self.shard.flush)
 
     async def stop(self) -> None:
         """Refuse further writes and stop the optimizer; what holds the lock now is waited for.
@@ -184,8 +202,11 @@ class Collection:
         for operation in missed:
             engine_call(lambda op=operation: shard.update(op))  # type: ignore[misc]
             await asyncio.sleep(0)
-        indexed = over_threshold(points, self.config)
-        debt = Debt(points if indexed else 0, index_shape(self.config) if indexed else None)
+        built = self._at_copy
+        indexed = over_threshold(points, built.config)
+        debt = Debt(points if indexed else 0, index_shape(built.config) if indexed else None)
+        debt.upserts = self._debt.upserts - built.upserts
+        debt.deletes = self._debt.deletes - built.deletes
         await self._commit(folder, debt)
         old_shard, old_folder = self.shard, self._shard_folder
         self.shard, self._shard_folder, self._debt = shard, folder, debt
@@ -215,16 +236,17 @@ class Collection:
         target = self._folder / f"gen-{uuid4().hex}"
         try:
             if not await optimize(self, target):
-                self._debt.tried_in_vain(self.config)
+                self._debt.tried_in_vain(self._at_copy.config)
             self._optimizer_error = None
         except (EngineError, NotFoundError, OSError, TimeoutError) as error:
-            self._debt.tried_in_vain(self.config)
+            self._debt.tried_in_vain(self._at_copy.config)
             self._optimizer_error = str(error)
             log_error(f"optimizer of collection {self.name}: {error}")
         finally:
             self.optimizing = False
             if self._shard_folder != target:
                 await asyncio.to_thread(storage.remove_tree, target)
+        self._optimize_if_due()
 
     def _require_room(self) -> None:
         free = storage.free_bytes(self._folder)

@@ -4,7 +4,7 @@ The engine tells its plan only by running it, holding the global lock all the wh
 here, on the side of too early, and a run that changed nothing raises the bar for the next.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from edge_server.collection_config import Config, dense_vectors
@@ -23,7 +23,7 @@ class Debt:
     built_with: Any = None
     upserts: int = 0
     deletes: int = 0
-    tried_at: int = field(default=0)
+    tried_at: int = 0
 
     def reason(self, points: int, config: Config) -> str | None:
         """Why the optimizer should run (`indexing`, `vacuum`, `configuration`), or None."""

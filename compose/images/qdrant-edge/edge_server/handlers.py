@@ -73,10 +73,15 @@ async def upsert_points(call: Call) -> Any:
         points.append(point)
         if len(points) % CHUNK_POINTS == 0:
             await asyncio.sleep(0)
-    chunks = [points[first : first + CHUNK_POINTS] for first in range(0, len(points), CHUNK_POINTS)]
-    operations = [edge.UpdateOperation.upsert_points(chunk) for chunk in chunks]
+    operations = upsert_operations(points)
     await collection.write(operations, upserts=len(points), size_bytes=len(call.raw))
     return _updated(wait)
+
+
+def upsert_operations(points: list[edge.Point]) -> list[edge.UpdateOperation]:
+    """Engine operations of at most CHUNK_POINTS points each."""
+    firsts = range(0, len(points), CHUNK_POINTS)
+    return [edge.UpdateOperation.upsert_points(points[first : first + CHUNK_POINTS]) for first in firsts]
 
 
 async def delete_points(call: Call) -> Any:

@@ -31,6 +31,8 @@ class Optimizable(Protocol):
     @property
     def shard_folder(self) -> Path: ...
 
+    def begin_copy(self) -> None: ...
+
     async def change_over(self, folder: Path, points: int) -> None: ...
 
 
@@ -43,7 +45,7 @@ async def optimize(collection: Optimizable, target: Path) -> bool:
     try:
         await _expect(child, "ready")
         async with collection.lock:
-            collection.missed = []
+            collection.begin_copy()
             _tell(child, collection.config)
             await asyncio.wait_for(_expect(child, "copied"), COPY_TIMEOUT_S)
         done = await _expect(child, "done")

@@ -1,4 +1,6 @@
-"""A stand-in for the store: PUT and DELETE /collections/NAME make and remove a file, GET /collections lists them."""
+"""A stand-in for the store: PUT and DELETE /collections/NAME make and remove a file, GET /collections lists
+them.
+"""
 
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

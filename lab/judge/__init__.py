@@ -1,0 +1,160 @@
+"""Judging: evidence in, verdict out; pure, so that any kept run can be judged again and gives the same bytes.
+
+Every module here with a `CHECK` is one check and is found by discovery; `findings(evidence, windows)` returns
+what it has to say. A check that cannot cope with its evidence becomes INCONCLUSIVE with the error's text and
+never vanishes.
+
+Known debt: batches correct for requests that follow each other, but queries of the truth are taken as
+independent.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from lab.judge.tables import TABLES
+from lab.judge.windows import Windows, find_windows
+from lab.model.evidence import Evidence
+from lab.model.plan import Decision, Plan
+from lab.model.quantities import format_duration
+from lab.model.samples import Samples
+from lab.model.verdict import Finding, Judgement, Verdict, not_tested, undecided, worst
+
+ALWAYS_REQUIRED = ("integrity",)
+_DECIDED = (Verdict.PASS, Verdict.FAIL)
+# What evidence that is not as the lab writes it can raise in arithmetic on it.
+_BROKEN_EVIDENCE = (ArithmeticError, ValueError, LookupError, TypeError, AttributeError, AssertionError)
+
+Check = Callable[[Evidence, Windows], list[Finding]]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    why: str
+
+
+def discover() -> dict[str, Check]:
+    """Every check by its name, sorted; raises ValueError where two carry one name."""
+    found: dict[str, Check] = {}
+    for info in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        name = getattr(module, "CHECK", None)
+        if name is None:
+            continue
+        if name in found:
+            raise ValueError(f"two checks are called {name!r}; one of them is lab/judge/{info.name}.py")
+        found[name] = module.findings
+    return dict(sorted(found.items()))
+
+
+def judge(evidence: Evidence) -> Judgement:
+    """Judge a run by every check there is; the order of checks, samples and findings decides nothing."""
+    return judge_by(evidence, discover())
+
+
+def judge_by(evidence: Evidence, checks: Mapping[str, Check]) -> Judgement:
+    """Judge a run by these checks; a required one that is not among them makes the gate INCONCLUSIVE."""
+    evidence = replace(evidence, samples=_sorted(evidence.samples))
+    windows = _attempt(lambda: find_windows(evidence))
+    if isinstance(windows, _Broken):
+        reason = f"the journal cannot be understood: {windows.why}"
+        return conclude(
+            evidence.plan, [undecided(name, "run", reason) for name in checks], {}, interrupted=True
+        )
+    found: list[Finding] = []
+    for name, check in checks.items():
+        found += _findings(name, check, evidence, windows)
+    tables: dict[str, object] = {}
+    for key, describe in TABLES.items():
+        rows = _attempt(lambda describe=describe: describe(evidence, windows, found))  # type: ignore[misc]
+        tables[key] = [] if isinstance(rows, _Broken) else rows
+        if isinstance(rows, _Broken):
+            found.append(undecided("tables", key, f"this table could not be made: {rows.why}"))
+    return conclude(evidence.plan, found, tables, interrupted=_interrupted(evidence))
+
+
+def conclude(
+    plan: Plan, found: Iterable[Finding], tables: Mapping[str, object], *, interrupted: bool
+) -> Judgement:
+    """The verdict on findings: worst of them, after what the plan said beforehand and what it requires."""
+    planned = [_as_planned(finding, plan) for finding in found]
+    planned += _promised(plan.decisions, planned)
+    planned += _required(plan.required, planned)
+    planned.sort(key=lambda finding: (finding.check, finding.subject))
+    decided = sum(finding.verdict in _DECIDED for finding in planned)
+    return Judgement(
+        verdict=worst(finding.verdict for finding in planned),
+        gate=worst(finding.gate_verdict for finding in planned),
+        coverage=decided / len(planned) if planned else 0.0,
+        interrupted=interrupted,
+        findings=tuple(planned),
+        tables=tables,
+    )
+
+
+def _findings(name: str, check: Check, evidence: Evidence, windows: Windows) -> list[Finding]:
+    found = _attempt(lambda: check(evidence, windows))
+    if isinstance(found, _Broken):
+        return [undecided(name, "run", f"the check could not cope with this evidence: {found.why}")]
+    return found
+
+
+def _attempt(work: Callable[[], T]) -> T | _Broken:
+    try:
+        return work()
+    except _BROKEN_EVIDENCE as error:
+        return _Broken(f"{type(error).__name__}: {error}")
+
+
+def _as_planned(finding: Finding, plan: Plan) -> Finding:
+    """NOT_TESTED where the plan said beforehand that its duration cannot decide; a FAIL beyond doubt stands
+    all the same.
+    """
+    decision = plan.decision(finding.check, finding.subject)
+    if decision is None or decision.decidable or finding.gate_verdict is Verdict.FAIL:
+        return finding
+    untested = Verdict.NOT_TESTED
+    return replace(
+        finding, verdict=untested, gate_verdict=untested, reason=_not_decidable(decision, finding.reason)
+    )
+
+
+def _not_decidable(decision: Decision, seen: str = "") -> str:
+    needs = f"; needs {format_duration(round(decision.needs_s))}" if decision.needs_s is not None else ""
+    return f"{decision.reason}{needs}" + (f" (seen: {seen})" if seen else "")
+
+
+def _promised(decisions: Iterable[Decision], found: Sequence[Finding]) -> list[Finding]:
+    """What the plan speaks of and no check has judged: NOT_TESTED as announced, or INCONCLUSIVE as a broken
+    promise.
+    """
+    judged = {(finding.check, finding.subject) for finding in found}
+    missing = [decision for decision in decisions if (decision.check, decision.subject) not in judged]
+    return [
+        undecided(d.check, d.subject, "the plan promised to decide this, and no check has judged it")
+        if d.decidable
+        else not_tested(d.check, d.subject, _not_decidable(d))
+        for d in missing
+    ]
+
+
+def _required(required: Iterable[str], found: Sequence[Finding]) -> list[Finding]:
+    tested = {finding.check for finding in found if finding.verdict is not Verdict.NOT_TESTED}
+    missing = sorted({*required, *ALWAYS_REQUIRED} - tested)
+    return [
+        undecided("required", name, f"the required check {name!r} was not tested in this run")
+        for name in missing
+    ]
+
+
+def _interrupted(evidence: Evidence) -> bool:
+    journal = evidence.journal
+    return bool(journal.of("interrupted", "lab_failed")) or journal.last("run_ended") is None
+
+
+def _sorted(samples: Samples) -> Samples:
+    """The samples in one order, so that the order of rows decides nothing."""
+    return Samples(**{name: tuple(sorted(getattr(samples, name), key=repr)) for name in Samples.__slots__})

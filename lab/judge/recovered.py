@@ -1,0 +1,131 @@
+"""When something was well again: the definition of recovery, used by the runner while it waits and by the
+judge.
+
+Recovered is the first good observation, sent after the fault was cleared, that begins `window` observations
+of which `enough` are good, with no later such window worse than that within the hold; a relapse restarts the
+count. The moment itself is only known to lie between the sending of the last bad observation before it and
+its own end.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from lab.model.plan import ObserverPlan
+from lab.model.samples import Layer, Probe, Recall
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What counts as recovered: `enough` good of `window` in a row, kept up for `hold_ms`."""
+
+    window: int
+    enough: int
+    hold_ms: float
+
+
+CANARY = Rule(window=20, enough=19, hold_ms=30_000.0)
+RECALL = Rule(window=5, enough=5, hold_ms=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One observation of the target, good or bad; `done_ms` equals `sent_ms` where nothing could be sent."""
+
+    sent_ms: float
+    done_ms: float
+    good: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """A recovery time in seconds, known to lie in (lo_s, hi_s]; `hi_s` is None when it was never seen
+    (censored).
+    """
+
+    lo_s: float
+    hi_s: float | None
+    censored: bool
+
+
+def answering(probes: Iterable[Probe]) -> list[Seen]:
+    """Canary probes, good when they were answered rightly, however late."""
+    return _ordered(
+        (p.sent_ms, p.done_ms, p.outcome == Layer.OK.value and p.done_ms is not None) for p in probes
+    )
+
+
+def within_slo(probes: Iterable[Probe], slo_ms: float) -> list[Seen]:
+    """Canary probes, good when they were answered rightly within `slo_ms` of being sent."""
+    return _ordered(
+        (
+            p.sent_ms,
+            p.done_ms,
+            p.outcome == Layer.OK.value and p.done_ms is not None and p.done_ms - p.sent_ms <= slo_ms,
+        )
+        for p in probes
+    )
+
+
+def right(rows: Iterable[Recall], accuracy: float) -> list[Seen]:
+    """Answered truth queries, good when at least `accuracy` of the exact neighbours was found."""
+    return _ordered((r.sent_ms, r.done_ms, r.hits / r.k >= accuracy) for r in rows if r.answered)
+
+
+def _ordered(rows: Iterable[tuple[float, float | None, bool]]) -> list[Seen]:
+    seen = [Seen(sent, sent if done is None else done, good) for sent, done, good in rows]
+    return sorted(seen, key=lambda one: (one.sent_ms, one.done_ms, one.good))
+
+
+def recovery_point(seen: Sequence[Seen], rule: Rule = CANARY) -> int | None:
+    """The index of the observation at which it recovered, or None; `seen` holds what was sent after the
+    clearing.
+    """
+    sums = list(accumulate((one.good for one in seen), initial=0))
+    found: int | None = None
+    # The end of the next window that is under the rule, seen from the right; a candidate must hold until
+    # then.
+    relapse_ms = float("inf")
+    for first in range(len(seen) - rule.window, -1, -1):
+        enough = sums[first + rule.window] - sums[first] >= rule.enough
+        if enough and seen[first].good and relapse_ms > seen[first].sent_ms + rule.hold_ms:
+            found = first
+        if not enough:
+            relapse_ms = seen[first + rule.window - 1].sent_ms
+    return found
+
+
+def held_since(probes: Iterable[Probe], observer: ObserverPlan, cleared_ms: float) -> float | None:
+    """Since when (ms) the target has been well, for a runner that waits; None while it is not."""
+    seen = [one for one in within_slo(probes, observer.canary_slo_ms) if one.sent_ms >= cleared_ms]
+    first = recovery_point(seen)
+    return None if first is None else seen[first].sent_ms
+
+
+def clocks(
+    seen: Sequence[Seen], injected_ms: float, cleared_ms: float, rule: Rule
+) -> tuple[Clock, Clock] | None:
+    """Recovery from the clearing and from the injection; None where too few observations followed.
+
+    Both end at the same observation. One that never turned bad since the injection has no outage: 0 from the
+    injection. A censored clock reaches as far as the last bad observation, for that is how long it was surely
+    not well.
+    """
+    after = [one for one in seen if one.sent_ms >= cleared_ms]
+    if len(after) < rule.window:
+        return None
+    at = recovery_point(after, rule)
+    end = None if at is None else after[at]
+    bad = [one.sent_ms for one in seen if not one.good and (end is None or one.sent_ms < end.sent_ms)]
+    last_bad_ms = max(bad, default=injected_ms)
+    from_heal = _clock(max(last_bad_ms, cleared_ms), end, cleared_ms)
+    if end is not None and not bad:
+        return from_heal, Clock(0.0, 0.0, censored=False)
+    return from_heal, _clock(last_bad_ms, end, injected_ms)
+
+
+def _clock(lo_ms: float, end: Seen | None, origin_ms: float) -> Clock:
+    lo_s = max(0.0, lo_ms - origin_ms) / 1000
+    if end is None:
+        return Clock(lo_s, None, censored=True)
+    return Clock(lo_s, (end.done_ms - origin_ms) / 1000, censored=False)

@@ -1,0 +1,164 @@
+"""Confidence intervals for shares, percentiles and means; 95 %, two-sided.
+
+Requests that follow each other are not independent: a stall makes many late at once. So shares are corrected
+by the design effect of up to 20 batches in order of time, with a t quantile for its own uncertainty; never
+below 1, so that a lucky run is not believed more than independent samples would be. Sources: batch means, Law
+& Kelton, Simulation Modeling and Analysis; exact binomial interval, Clopper & Pearson 1934; BCa bootstrap,
+Efron 1987.
+"""
+
+import hashlib
+import math
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special, stats
+
+from lab.model.verdict import Interval
+
+BATCHES = 20
+ALPHA = 0.05
+RESAMPLES = 4999
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+def seed_of(seed: int, check: str, subject: str) -> int:
+    """A seed for resampling that is the same on every machine and differs between findings."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{check}/{subject}".encode()).digest()[:8])
+
+
+def exact_interval(successes: float, n: float, alpha: float = ALPHA) -> Interval:
+    """Clopper-Pearson interval of a share; successes may be fractional, as a sum of values in [0, 1] is."""
+    lo, hi = _exact(np.array([successes]), np.array([n]), np.array([alpha]))
+    return Interval(float(lo[0]), float(hi[0]))
+
+
+def share_interval(surely: Flags, possibly: Flags, missing: int = 0) -> Interval:
+    """Interval of the share of bad observations, in order of time.
+
+    `surely` marks what was seen to be bad, `possibly` adds what nobody knows about; `missing` observations
+    left no trace at all. The unknown counts as good at the lower end and as bad at the upper one.
+    """
+    lo, _ = _bounds(_by_batch(surely[:, None]), surely.size)
+    _, hi = _bounds(_by_batch(possibly[:, None]), possibly.size)
+    return Interval(float(lo[0]), _with_missing(float(hi[0]), possibly.size, missing))
+
+
+def percentile(values: Floats, share: float) -> float:
+    """The order statistic that at least `share` of the values do not exceed; infinite values stand for
+    "never".
+    """
+    return float(np.sort(values)[max(0, math.ceil(share * values.size - 1e-9) - 1)])
+
+
+def percentile_interval(at_best: Floats, at_worst: Floats, share: float, missing: int = 0) -> Interval:
+    """Interval of a percentile of latencies in order of time, by inverting `share_interval` at every value.
+
+    `hi` is the smallest value from which on surely less than 1 - share lie above; `lo` the largest up to
+    which surely more than 1 - share do not lie below. `at_best` and `at_worst` differ where nobody knows;
+    infinite means never answered.
+    """
+    bad = 1 - share
+    lo = _largest_surely_reached(at_best, bad)
+    grid = _grid(at_worst)
+    _, over = _bounds(_counts_above(at_worst, grid), at_worst.size)
+    n = at_worst.size
+    fine = (over * n + missing) / (n + missing) < bad
+    last_not_fine = int(np.flatnonzero(~fine)[-1]) if not fine.all() else -1
+    hi = float(grid[last_not_fine + 1]) if last_not_fine + 1 < grid.size else math.inf
+    return Interval(min(lo, hi), hi)
+
+
+def mean_interval(values: Floats, seed: int) -> Interval:
+    """Interval of the mean of values in [0, 1]: BCa bootstrap, or Clopper-Pearson where the values do not
+    differ.
+    """
+    exact = exact_interval(float(values.sum()), values.size)
+    if values.size < 2 or np.ptp(values) == 0:
+        return exact
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        # Few distinct values can leave BCa undefined; its answer is then NaN, which is looked at below.
+        warnings.simplefilter("ignore")
+        rng = np.random.default_rng(seed)
+        found = stats.bootstrap((values,), np.mean, n_resamples=RESAMPLES, batch=1000, method="BCa", rng=rng)
+    lo, hi = float(found.confidence_interval.low), float(found.confidence_interval.high)
+    if not (math.isfinite(lo) and math.isfinite(hi)):
+        return exact
+    return Interval(max(0.0, lo), min(1.0, hi))
+
+
+def _with_missing(hi: float, n: int, missing: int) -> float:
+    return (hi * n + missing) / (n + missing)
+
+
+def _largest_surely_reached(values: Floats, bad: float) -> float:
+    grid = _grid(values)
+    reached, _ = _bounds(_counts_from(values, grid), values.size)
+    sure = reached > bad
+    if sure.all():
+        never, _ = _bounds(_by_batch(np.isinf(values)[:, None]), values.size)
+        return math.inf if never[0] > bad else float(grid[-1]) if grid.size else 0.0
+    first_unsure = int(np.flatnonzero(~sure)[0])
+    return float(grid[first_unsure - 1]) if first_unsure > 0 else 0.0
+
+
+def _grid(values: Floats) -> Floats:
+    return np.unique(values[np.isfinite(values)])
+
+
+def _split(n: int) -> int:
+    """How many batches `n` observations allow; at least two observations each."""
+    return max(1, min(BATCHES, n // 2))
+
+
+def _by_batch(flags: Flags) -> Floats:
+    """Counts per batch, float64[batches, columns], of flags bool[n, columns] in order of time."""
+    return np.array(
+        [part.sum(axis=0) for part in np.array_split(flags, _split(flags.shape[0]))], dtype=np.float64
+    )
+
+
+def _counts_above(values: Floats, grid: Floats) -> Floats:
+    """How many values of each batch lie above each grid point: float64[batches, grid]."""
+    parts = np.array_split(values, _split(values.size))
+    return np.array(
+        [part.size - np.searchsorted(np.sort(part), grid, side="right") for part in parts], np.float64
+    )
+
+
+def _counts_from(values: Floats, grid: Floats) -> Floats:
+    """How many values of each batch are at least each grid point: float64[batches, grid]."""
+    parts = np.array_split(values, _split(values.size))
+    return np.array(
+        [part.size - np.searchsorted(np.sort(part), grid, side="left") for part in parts], np.float64
+    )
+
+
+def _bounds(counts: Floats, n: int) -> tuple[Floats, Floats]:
+    """Interval ends, one pair a column, of the share of `counts` float64[batches, columns] among `n`
+    observations.
+    """
+    batches = counts.shape[0]
+    bad = counts.sum(axis=0)
+    share = bad / n
+    sizes = np.array([part.size for part in np.array_split(np.empty(n), batches)], dtype=np.float64)
+    spread = share * (1 - share)
+    mixed = spread > 0
+    effect, alpha = np.ones_like(share), np.full_like(share, ALPHA)
+    if batches > 1 and mixed.any():
+        # Batches of nearly equal size: the variance of their means against the binomial one.
+        residual = (counts[:, mixed] - sizes[:, None] * share[mixed]) ** 2 / sizes[:, None]
+        effect[mixed] = np.maximum(1.0, residual.sum(axis=0) / (batches - 1) / spread[mixed])
+        alpha[mixed] = 2 * stats.norm.sf(stats.t.ppf(1 - ALPHA / 2, batches - 1))
+    return _exact(bad / effect, n / effect, alpha)
+
+
+def _exact(successes: Floats, n: Floats, alpha: Floats) -> tuple[Floats, Floats]:
+    failures = n - successes
+    with np.errstate(all="ignore"):
+        lo = special.betaincinv(successes, failures + 1, alpha / 2)
+        hi = special.betaincinv(successes + 1, failures, 1 - alpha / 2)
+    return np.where(successes <= 0, 0.0, lo), np.where(failures <= 0, 1.0, hi)

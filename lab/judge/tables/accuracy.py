@@ -1,0 +1,52 @@
+"""Recall per subject, with availability beside it and the windows one by one."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lab.judge.accuracy import CHECK
+from lab.judge.answers import answered, by_query
+from lab.judge.statistics import mean_interval, seed_of
+from lab.judge.steady_load import SUBJECT as STEADY
+from lab.judge.windows import Window, Windows
+from lab.model.evidence import Evidence
+from lab.model.samples import Recall
+from lab.model.verdict import Finding
+
+
+def describe(evidence: Evidence, windows: Windows, found: Sequence[Finding]) -> list[dict[str, object]]:
+    """The steady state and each fault kind, from injection until recovered, per mode of search."""
+    subjects = {STEADY: list(windows.steady)}
+    for fault in windows.faults:
+        window = fault.until_recovered
+        subjects.setdefault(fault.planned.kind, []).extend([] if window is None else [window])
+    modes = sorted({row.mode for row in evidence.samples.recall}) or [evidence.plan.target.recall_mode]
+    return [_row(evidence, name, mode, spans) for name, spans in subjects.items() for mode in modes]
+
+
+def _row(evidence: Evidence, subject: str, mode: str, spans: Sequence[Window]) -> dict[str, object]:
+    by_window = [
+        (w, [r for r in evidence.samples.recall if r.mode == mode and w.holds(r.sent_ms)]) for w in spans
+    ]
+    rows = [row for _, mine in by_window for row in mine]
+    figures = _figures(rows)
+    values = by_query(answered(rows))
+    interval = mean_interval(values, seed_of(evidence.plan.seed, CHECK, subject)) if values.size else None
+    return {
+        "subject": subject,
+        "mode": mode,
+        **figures,
+        "recall_ci": None if interval is None else [interval.lo, interval.hi],
+        "recall_p10": float(np.quantile(values, 0.1, method="inverted_cdf")) if values.size else None,
+        "windows": [{"window": window.name, **_figures(mine)} for window, mine in by_window],
+    }
+
+
+def _figures(rows: Sequence[Recall]) -> dict[str, object]:
+    told = answered(rows)
+    values = by_query(told)
+    return {
+        "answered": len(told),
+        "unanswered": len(rows) - len(told),
+        "recall_mean": float(values.mean()) if values.size else None,
+    }

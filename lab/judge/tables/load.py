@@ -1,0 +1,55 @@
+"""The load per window and operation, with everything that failed counted in its percentiles."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from lab.judge.statistics import percentile, percentile_interval
+from lab.judge.steady_load import in_order, latencies, succeeded
+from lab.judge.windows import Window, Windows
+from lab.model.evidence import Evidence
+from lab.model.plan import FAULT
+from lab.model.samples import Layer, Request
+from lab.model.verdict import Finding
+
+
+def describe(evidence: Evidence, windows: Windows, found: Sequence[Finding]) -> list[dict[str, object]]:
+    """One row per window and operation that had a request due; faults are shown from injection to their
+    step's end.
+    """
+    shown = [window for window in windows.phases if window.phase != FAULT]
+    shown += [fault.span for fault in windows.faults if fault.span is not None]
+    kinds = {fault.planned.id: fault.planned.kind for fault in windows.faults}
+    requests = in_order(evidence.samples.requests)
+    limit_ms = evidence.plan.bounds.latency_p95_ms
+    return [
+        {**_head(window, kinds), "op": op, **_figures(rows, limit_ms)}
+        for window in sorted(shown, key=lambda window: window.from_ms)
+        for op, rows in _by_operation(window, requests)
+    ]
+
+
+def _head(window: Window, kinds: dict[str, str]) -> dict[str, object]:
+    return {"window": window.name, "phase": window.phase, "fault": kinds.get(window.fault or "")}
+
+
+def _by_operation(window: Window, requests: Sequence[Request]) -> Iterator[tuple[str, list[Request]]]:
+    due = [request for request in requests if window.holds(request.scheduled_ms)]
+    for op in sorted({request.op for request in due}):
+        yield op, [request for request in due if request.op == op]
+
+
+def _figures(rows: Sequence[Request], limit_ms: float) -> dict[str, object]:
+    took = latencies(rows)
+    interval = percentile_interval(latencies(rows, unknown=0.0), took, 0.95)
+    layers = Counter(r.layer.value for r in rows if not succeeded(r) and r.layer is not Layer.UNSENT)
+    return {
+        "n": len(rows),
+        "ok": sum(succeeded(request) for request in rows),
+        "late": int(((took >= limit_ms) & (took < float("inf"))).sum()),
+        "dropped": sum(request.layer is Layer.UNSENT for request in rows),
+        "errors": {layer: layers[layer] for layer in sorted(layers)},
+        "p50_ms": percentile(took, 0.5),
+        "p95_ms": percentile(took, 0.95),
+        "p95_ci": [interval.lo, interval.hi],
+        "p99_ms": percentile(took, 0.99),
+    }

@@ -1,0 +1,28 @@
+"""The steps as they ran, each with the worst that was found about it."""
+
+from collections.abc import Sequence
+
+from lab.judge.windows import Window, Windows
+from lab.model.evidence import Evidence
+from lab.model.plan import STEADY
+from lab.model.verdict import Finding, Verdict, worst
+
+
+def describe(evidence: Evidence, windows: Windows, found: Sequence[Finding]) -> list[dict[str, object]]:
+    """Steady phases are judged together and share their verdict; a fault's phase has that of its findings."""
+    return [
+        {
+            "name": phase.name,
+            "started_ms": phase.from_ms,
+            "ended_ms": phase.to_ms if phase.complete else None,
+            "verdict": _verdict(phase, found).value,
+        }
+        for phase in windows.phases
+    ]
+
+
+def _verdict(phase: Window, found: Sequence[Finding]) -> Verdict:
+    subject = phase.fault or (STEADY if phase.phase == STEADY else None)
+    if subject is None:
+        return Verdict.NOT_TESTED
+    return worst(finding.verdict for finding in found if finding.subject == subject)

@@ -1,0 +1,241 @@
+"""Phases and fault windows, from the journal's clock alone; tags that a client set decide nothing.
+
+A sample belongs to the window in which it was due: a request by `scheduled_ms`, a probe or truth query by
+`sent_ms`. One that crosses a border is therefore counted once, where it began. Windows hold their first
+millisecond, not their last.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lab.judge.recovered import CANARY, Clock, Seen, clocks, recovery_point, within_slo
+from lab.model.evidence import Evidence
+from lab.model.journal import Event, Journal
+from lab.model.plan import STEADY, PlannedFault
+
+# Faults whose heal starts a container: their clock runs from the start issued, never from "healthy".
+_STARTS = ("StartContainer",)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of the run; `fault` is the id of the fault that it belongs to. `complete` when its end was
+    recorded.
+    """
+
+    name: str
+    phase: str
+    from_ms: float
+    to_ms: float
+    fault: str | None = None
+    complete: bool = True
+
+    def holds(self, at_ms: float) -> bool:
+        """Whether a time falls into the window."""
+        return self.from_ms <= at_ms < self.to_ms
+
+    @property
+    def seconds(self) -> float:
+        """How long the window is."""
+        return max(0.0, self.to_ms - self.from_ms) / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class FaultWindow:
+    """What became of one planned fault.
+
+    `span` reaches from its injection to the end of its step (None when it was never injected). `doubts` say
+    why it does not count as proven in force, `heal_doubts` why its heal does not count as confirmed; both
+    empty is what a pass needs. `cleared_ms` starts the clock of recovery; `canary` are the probes within the
+    span, rated by the SLO.
+    """
+
+    planned: PlannedFault
+    story: tuple[Event, ...]
+    span: Window | None
+    injected_ms: float
+    cleared_ms: float | None
+    starts: bool
+    doubts: tuple[str, ...]
+    heal_doubts: tuple[str, ...]
+    canary: tuple[Seen, ...]
+    recovery: tuple[Clock, Clock] | None
+    recovering: Seen | None
+
+    def proof(self, moment: str) -> Event | None:
+        """The proof that counts for a moment: for `during` the first that holds, else the last look."""
+        looks = [e for e in self.story if e.kind == "proof" and e.data.get("moment") == moment]
+        holding = [e for e in looks if moment == "during" and e.data.get("holds") is True]
+        return next(iter(holding), looks[-1] if looks else None)
+
+    def event(self, kind: str) -> Event | None:
+        """The last event of a kind in this fault's story."""
+        return next((event for event in reversed(self.story) if event.kind == kind), None)
+
+    @property
+    def until_recovered(self) -> Window | None:
+        """From the injection until recovered, or to the end of the step where it never did."""
+        if self.span is None or self.recovering is None:
+            return self.span
+        return Window(
+            self.span.name, self.span.phase, self.span.from_ms, self.recovering.done_ms, self.planned.id
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """All windows of a run: every step as it ran, the steady ones without what is unsteady, the faults."""
+
+    phases: tuple[Window, ...]
+    steady: tuple[Window, ...]
+    faults: tuple[FaultWindow, ...]
+    from_ms: float
+    to_ms: float
+
+    def kind_at(self, at_ms: float) -> str | None:
+        """The kind of the fault that was in force or not yet recovered from at a time."""
+        for fault in self.faults:
+            window = fault.until_recovered
+            if window is not None and window.holds(at_ms):
+                return fault.planned.kind
+        return None
+
+    def is_steady(self, at_ms: float) -> bool:
+        """Whether a time falls into a steady window."""
+        return any(window.holds(at_ms) for window in self.steady)
+
+
+def find_windows(evidence: Evidence) -> Windows:
+    """Derive all windows of a run, finished or not."""
+    journal = evidence.journal
+    from_ms, to_ms = _span(journal)
+    steps = {step.name: step for step in evidence.plan.steps}
+    phases = tuple(
+        _phases(journal, to_ms, {name: s.fault.id for name, s in steps.items() if s.fault is not None})
+    )
+    faults = tuple(_fault(planned, evidence, phases, to_ms) for planned in evidence.plan.faults())
+    unsteady = [_unsteady(fault) for fault in faults if fault.span is not None]
+    steady = [piece for phase in phases if phase.phase == STEADY for piece in _without(phase, unsteady)]
+    return Windows(phases, tuple(steady), faults, from_ms, to_ms)
+
+
+def _span(journal: Journal) -> tuple[float, float]:
+    if not journal.events:
+        return 0.0, 0.0
+    stopped = journal.of("interrupted", "lab_failed")
+    return journal.events[0].at_ms, (stopped[0] if stopped else journal.events[-1]).at_ms
+
+
+def _phases(journal: Journal, to_ms: float, faults: dict[str, str]) -> Iterable[Window]:
+    for began in journal.of("phase_started"):
+        name = str(began.data["step"])
+        ended = journal.last("phase_ended", step=name)
+        end_ms = ended.at_ms if ended is not None else max(to_ms, began.at_ms)
+        yield Window(
+            name, str(began.data["phase"]), began.at_ms, end_ms, faults.get(name), complete=ended is not None
+        )
+
+
+def _unsteady(fault: FaultWindow) -> tuple[float, float]:
+    assert fault.span is not None
+    return fault.span.from_ms, fault.span.to_ms if fault.event("fault_healed") is not None else float("inf")
+
+
+def _without(window: Window, holes: Sequence[tuple[float, float]]) -> list[Window]:
+    pieces = [(window.from_ms, window.to_ms)]
+    for hole_from, hole_to in holes:
+        cut = [((a, min(b, hole_from)), (max(a, hole_to), b)) for a, b in pieces]
+        pieces = [piece for pair in cut for piece in pair if piece[0] < piece[1]]
+    return [Window(window.name, window.phase, a, b, complete=window.complete) for a, b in sorted(set(pieces))]
+
+
+def _fault(planned: PlannedFault, evidence: Evidence, phases: Sequence[Window], to_ms: float) -> FaultWindow:
+    story = tuple(event for event in evidence.journal if event.data.get("fault") == planned.id)
+    injecting = _first(story, "fault_injecting")
+    healed = _last(story, "fault_healed")
+    starts = injecting is not None and _heals_by_starting(injecting, planned)
+    cleared = _last(story, "fault_healing", before=healed) if starts else healed
+    span = None
+    if injecting is not None:
+        end_ms = max((phase.to_ms for phase in phases if phase.fault == planned.id), default=to_ms)
+        span = Window(planned.id, "fault", injecting.at_ms, max(end_ms, injecting.at_ms), planned.id)
+    injected_ms = (_first(story, "fault_injected") or injecting or _NOWHERE).at_ms
+    canary = _canary(evidence, span)
+    cleared_ms = None if healed is None or cleared is None else cleared.at_ms
+    after = [] if cleared_ms is None else [one for one in canary if one.sent_ms >= cleared_ms]
+    at = recovery_point(after)
+    return FaultWindow(
+        planned=planned,
+        story=story,
+        span=span,
+        injected_ms=injected_ms,
+        cleared_ms=cleared_ms,
+        starts=starts,
+        doubts=tuple(_doubts(story)),
+        heal_doubts=tuple(_heal_doubts(story)),
+        canary=canary,
+        recovery=None if cleared_ms is None else clocks(canary, injected_ms, cleared_ms, CANARY),
+        recovering=None if at is None else after[at],
+    )
+
+
+_NOWHERE = Event(-1, "", 0.0, "", "", {})
+
+
+def _heals_by_starting(injecting: Event, planned: PlannedFault) -> bool:
+    undo = injecting.data.get("undo")
+    return isinstance(undo, dict) and undo.get("type") in _STARTS if undo else planned.kind == "kill"
+
+
+def _canary(evidence: Evidence, span: Window | None) -> tuple[Seen, ...]:
+    if span is None:
+        return ()
+    name, slo_ms = evidence.plan.target.canary, evidence.plan.observer.canary_slo_ms
+    mine = [probe for probe in evidence.samples.probes if probe.probe == name and span.holds(probe.sent_ms)]
+    return tuple(within_slo(mine, slo_ms))
+
+
+def _first(story: Sequence[Event], kind: str) -> Event | None:
+    return next((event for event in story if event.kind == kind), None)
+
+
+def _last(story: Sequence[Event], kind: str, *, before: Event | None = None) -> Event | None:
+    limit = float("inf") if before is None else before.seq
+    return next((event for event in reversed(story) if event.kind == kind and event.seq < limit), None)
+
+
+def _looks(
+    story: Sequence[Event], moment: str, after: Event | None = None, before: Event | None = None
+) -> list[Event]:
+    low, high = -1 if after is None else after.seq, float("inf") if before is None else before.seq
+    return [e for e in story if e.kind == "proof" and e.data.get("moment") == moment and low < e.seq < high]
+
+
+def _doubts(story: Sequence[Event]) -> Iterable[str]:
+    """Why a fault is not proven in force; the order of events matters, for a look before the injection proves
+    nothing.
+    """
+    injecting, injected = _first(story, "fault_injecting"), _first(story, "fault_injected")
+    if (void := _last(story, "fault_void")) is not None:
+        yield f"void: {void.data.get('why', 'no reason was recorded')}"
+    if injecting is None or injected is None:
+        yield "it was never injected" if injecting is None else "its injection was never completed"
+        return
+    if not any(look.data.get("absent") is True for look in _looks(story, "before", before=injecting)):
+        yield "its effect was not seen absent before the injection"
+    holding = [look for look in _looks(story, "during", after=injected) if look.data.get("holds") is True]
+    if not holding or _first(story, "fault_in_force") is None:
+        yield "it was never seen in force"
+    elif any(look.data.get("holds") is not True for look in _looks(story, "still", after=holding[0])):
+        yield "it was no longer in force when its time was up"
+
+
+def _heal_doubts(story: Sequence[Event]) -> Iterable[str]:
+    healed = _last(story, "fault_healed")
+    if healed is None:
+        failed = _last(story, "heal_failed")
+        yield (
+            "its heal was never confirmed" if failed is None else f"its heal failed: {failed.data.get('why')}"
+        )
+    elif not any(look.data.get("absent") is True for look in _looks(story, "after", after=healed)):
+        yield "its effect was never seen gone after the heal"

@@ -1,0 +1,147 @@
+"""`summary.md`: the verdict first, then what failed, why, and where the evidence is."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from lab.report import wording
+from lab.report.escaping import markdown as safe
+
+Row = Mapping[str, Any]
+
+
+def render(report: Row) -> str:
+    """The whole summary in Markdown; everything that stands in a report is escaped."""
+    parts = [
+        _verdict(report),
+        _findings("Failed", wording.failed(report)),
+        _findings("Not decided", wording.undecided(report)),
+        _known_issues(report),
+        _not_tested(report),
+        _table("Faults", _FAULTS, report["faults"]),
+        _table("Load", _LOAD, report["load"]),
+        _table("Accuracy", _ACCURACY, report["accuracy"]),
+        _table("Held", _HELD, wording.held(report)),
+        _gaps(report),
+        _provenance(report),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _verdict(report: Row) -> str:
+    gate = report["gate"]
+    title = f"# {gate.upper()}: {wording.GATE[gate]}\n"
+    return wording.lines([title, f"{safe(wording.verdict_line(report))}.", wording.without_excuses(report)])
+
+
+def _findings(title: str, findings: Sequence[Row]) -> str:
+    if not findings:
+        return ""
+    return wording.lines([f"## {title}\n", *(_finding(finding) for finding in findings)])
+
+
+def _finding(finding: Row) -> str:
+    seen, limit = wording.observed(finding), wording.bound(finding)
+    measured = f"  \n  observed {safe(seen)}" + (f", bound {safe(limit)}" if limit else "") if seen else ""
+    explained = wording.explained(finding)
+    counted = f"  \n  explained: {safe(explained)}" if explained else ""
+    where = f"  \n  evidence: {safe(wording.evidence(finding))}"
+    return f"- **{safe(wording.name(finding))}**: {safe(finding['reason'], 1000)}{measured}{counted}{where}"
+
+
+def _known_issues(report: Row) -> str:
+    if not report["known_issues"]:
+        return ""
+    seen = [f"- **{safe(i['id'])}** ({safe(i['check'])}, {i['n']} times): {safe(i['explanation'])} ({safe(i['date'])})"
+            for i in wording.issues(report, seen=True)]  # fmt: skip
+    gone = [f"- {safe(i['id'])} ({safe(i['check'])}): declared on {safe(i['date'])}, **not seen in this run**"
+            for i in wording.issues(report, seen=False)]  # fmt: skip
+    excused = [
+        f"- excused: {safe(wording.name(f))} is {f['verdict']} without them" for f in wording.excused(report)
+    ]
+    return wording.lines(
+        ["## Defects of the target that are declared as known issues\n", *seen, *gone, *excused]
+    )
+
+
+def _not_tested(report: Row) -> str:
+    findings = wording.not_tested(report)
+    told = [f"- {safe(wording.name(finding))}: {safe(finding['reason'])}" for finding in findings]
+    return wording.lines(["## Not tested\n", *told]) if told else ""
+
+
+def _gaps(report: Row) -> str:
+    told = [
+        f"- {g['from_ms'] / 1000:.1f} to {g['to_ms'] / 1000:.1f} s: {safe(g['why'])}" for g in report["gaps"]
+    ]
+    return wording.lines(["## Gaps\n", *told]) if told else ""
+
+
+def _provenance(report: Row) -> str:
+    images = [
+        f"- {safe(i['service'])}: {safe(i['ref'])} ({safe(i['source'])}, {safe(i['digest'])})"
+        for i in report["images"]
+    ]
+    run = [
+        f"- run {safe(report['run_id'])}, lab {safe(report['lab_version'])}, started {safe(report['started_at'])}"
+    ]
+    evidence = (
+        "- evidence: journal.jsonl, samples.sqlite, load/ and logs/ beside this file; numbers: report.json"
+    )
+    return wording.lines(["## Where this comes from\n", *run, *images, evidence])
+
+
+Columns = Mapping[str, Callable[[Row], object]]
+
+
+def _table(title: str, columns: Columns, rows: Iterable[Row]) -> str:
+    cells = [" | ".join(safe(cell(row)) for cell in columns.values()) for row in rows]
+    if not cells:
+        return ""
+    head = [f"## {title}\n", f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    return wording.lines([*head, *(f"| {row} |" for row in cells)])
+
+
+_FAULTS: Columns = {
+    "fault": lambda row: row["id"],
+    "on": lambda row: row["target"],
+    "verdict": lambda row: row["verdict"],
+    "before → in force → after": wording.effect,
+    "noticed after, s": lambda row: (
+        "—" if row["recovery"]["detected_s"] is None else wording.number(row["recovery"]["detected_s"])
+    ),
+    "answers again": lambda row: wording.clock(row["recovery"]["from_heal"], "answers"),
+    "within SLO again": lambda row: wording.clock(row["recovery"]["from_heal"], "slo"),
+    "recall again": lambda row: wording.clock(row["recovery"]["from_heal"], "recall"),
+    "from injection": lambda row: wording.clock(row["recovery"]["from_injection"], "slo"),
+}
+_LOAD: Columns = {
+    "window": lambda row: row["window"],
+    "operation": lambda row: row["op"],
+    "due": lambda row: row["n"],
+    "right": lambda row: wording.percent(row["ok"], row["n"]),
+    "late": lambda row: row["late"],
+    "not sent": lambda row: row["dropped"],
+    "failed": wording.errors,
+    "P50 ms": lambda row: wording.number(row["p50_ms"]),
+    "P95 ms": lambda row: wording.number(row["p95_ms"]),
+    "95 % interval": lambda row: f"{wording.number(row['p95_ci'][0])} … {wording.number(row['p95_ci'][1])}",
+    "P99 ms": lambda row: wording.number(row["p99_ms"]),
+}
+_ACCURACY: Columns = {
+    "subject": lambda row: row["subject"],
+    "mode": lambda row: row["mode"],
+    "answered": lambda row: wording.percent(row["answered"], row["answered"] + row["unanswered"]),
+    "answers": lambda row: row["answered"],
+    "mean recall": lambda row: "—" if row["recall_mean"] is None else wording.number(row["recall_mean"]),
+    "95 % interval": lambda row: (
+        "—" if row["recall_ci"] is None else " … ".join(map(wording.number, row["recall_ci"]))
+    ),
+    "worst tenth": lambda row: "—" if row["recall_p10"] is None else wording.number(row["recall_p10"]),
+}
+_HELD: Columns = {
+    "check": wording.name,
+    "observed": wording.observed,
+    "bound": wording.bound,
+    "n": lambda row: row["n"],
+    "evidence": wording.evidence,
+}

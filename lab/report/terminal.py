@@ -1,0 +1,134 @@
+"""The verdict on a terminal: a tired engineer must understand it within ten seconds.
+
+Everything is `rich.text.Text` or escaped, so that nothing which a target said becomes markup or a control
+sequence.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from lab.report import wording
+from lab.report.escaping import one_line
+
+Row = Mapping[str, Any]
+_COLOUR = {"pass": "green", "fail": "red", "inconclusive": "yellow", "not_tested": "bright_black"}
+
+
+def render(report: Row, directory: Path) -> RenderableType:
+    """The gate, the target's defects, what failed and why, what held, and what was not tested."""
+    parts: list[RenderableType] = [_gate(report)]
+    parts += _section("Defects of the target that it found", "red", _defects(report))
+    parts += _section("Failed", "red", map(_finding, wording.failed(report)))
+    parts += _section("Not decided", "yellow", map(_finding, wording.undecided(report)))
+    if report["faults"]:
+        parts += _section("Faults", "default", [_faults(report["faults"])])
+    parts += _section("Held", "green", [_held(wording.held(report))] if wording.held(report) else [])
+    parts += _section("Not tested", "bright_black", map(_not_tested, wording.not_tested(report)))
+    parts += _section("Gaps", "yellow", map(_gap, report["gaps"]))
+    parts.append(
+        _line(
+            f"\nreport    {directory / 'report.json'}\nsummary   {directory / 'summary.md'}", keep_lines=True
+        )
+    )
+    return Group(*parts)
+
+
+def _gate(report: Row) -> Text:
+    gate = report["gate"]
+    text = Text(f" {gate.upper()} ", style=f"bold reverse {_COLOUR[gate]}")
+    text.append(f"  {wording.GATE[gate]}\n", style=f"bold {_COLOUR[gate]}")
+    text.append(one_line(wording.verdict_line(report)), style="default")
+    if excuse := wording.without_excuses(report):
+        text.append(f"\n{excuse}", style="bold")
+    return text
+
+
+def _section(title: str, colour: str, items: Iterable[RenderableType]) -> list[RenderableType]:
+    shown = list(items)
+    if not shown:
+        return []
+    return [Text(f"\n{title}", style=f"bold {colour}"), *(Padding(item, (0, 0, 0, 2)) for item in shown)]
+
+
+def _defects(report: Row) -> Iterator[Text]:
+    """Known issues by their ids, each once however many checks they touch, then those that were not seen
+    again.
+    """
+    seen = wording.issues(report, seen=True)
+    for name in dict.fromkeys(issue["id"] for issue in seen):
+        mine = [issue for issue in seen if issue["id"] == name]
+        times = ", ".join(f"{issue['n']}x in {issue['check']}" for issue in mine)
+        text = Text(one_line(name), style="bold")
+        yield text.append(f" (known since {one_line(mine[0]['date'])}; {times}): ", "default").append(
+            one_line(mine[0]["explanation"]), "default"
+        )
+    for finding in wording.failed(report):
+        yield _line(f"NEW: {wording.name(finding)}, see below")
+    for issue in wording.issues(report, seen=False):
+        yield _line(f"not seen this time: {issue['id']} ({issue['check']}, known since {issue['date']})")
+
+
+def _finding(finding: Row) -> Text:
+    text = Text(one_line(wording.name(finding)), style="bold")
+    seen, limit = wording.observed(finding), wording.bound(finding)
+    if seen:
+        text.append(f"  {one_line(seen)}" + (f", must be {limit}" if limit else ""), style="default")
+    text.append(f"\n  why       {one_line(finding['reason'], 600)}", style="default")
+    if explained := wording.explained(finding):
+        text.append(f"\n  explained {one_line(explained)}", style="default")
+    return text.append(f"\n  evidence  {one_line(wording.evidence(finding))}", style="bright_black")
+
+
+def _faults(rows: Sequence[Row]) -> Table:
+    table = _table(
+        "fault", "on", "verdict", "before → in force → after", "within SLO again", "from injection"
+    )
+    for row in rows:
+        recovery = row["recovery"]
+        cells = (
+            row["id"],
+            row["target"],
+            row["verdict"],
+            wording.effect(row),
+            wording.clock(recovery["from_heal"], "slo"),
+            wording.clock(recovery["from_injection"], "slo"),
+        )
+        table.add_row(*(_line(cell, _COLOUR.get(str(cell), "default")) for cell in cells))
+    return table
+
+
+def _held(findings: Sequence[Row]) -> Table:
+    table = _table("check", "observed", "bound", "n")
+    for finding in findings:
+        seen = wording.observed(finding) or finding["reason"]
+        cells = (wording.name(finding), seen, wording.bound(finding), finding["n"])
+        table.add_row(*(_line(cell) for cell in cells))
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bright_black", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(Text(column))
+    return table
+
+
+def _not_tested(finding: Row) -> Text:
+    return _line(f"{wording.name(finding)}: {finding['reason']}", "bright_black")
+
+
+def _gap(gap: Row) -> Text:
+    return _line(f"{gap['from_ms'] / 1000:.1f} to {gap['to_ms'] / 1000:.1f} s: {gap['why']}")
+
+
+def _line(text: object, style: str = "default", *, keep_lines: bool = False) -> Text:
+    shown = (
+        "\n".join(one_line(line, 2000) for line in str(text).split("\n")) if keep_lines else one_line(text)
+    )
+    return Text(shown, style=style)

@@ -1,0 +1,135 @@
+"""The words of a report, shared by all that people read; made from `report.json` alone, so that any reader
+could.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from lab.model.quantities import format_duration
+
+Row = Mapping[str, Any]
+
+GATE = {
+    "pass": "nothing but declared known issues failed",
+    "fail": "something failed that no declared known issue explains",
+    "inconclusive": "not everything that is required could be decided",
+}
+
+
+def verdict_line(report: Row) -> str:
+    """What the run was and how much of it could be decided."""
+    target, took = report["target"], report["duration_s"]
+    lasted = "an unknown time" if took is None else format_duration(round(took))
+    decided = sum(finding["verdict"] in ("pass", "fail") for finding in report["findings"])
+    return (
+        f"{report['campaign']} on {target['name']} {target['version']}, seed {report['seed']}, {lasted}; "
+        f"{decided} of {len(report['findings'])} findings decided"
+        + (", INTERRUPTED" if report["interrupted"] else "")
+    )
+
+
+def without_excuses(report: Row) -> str:
+    """What the verdict is when known issues count as well, where that differs from the gate."""
+    if report["verdict"] == report["gate"]:
+        return ""
+    return f"Without excusing known issues the verdict is {report['verdict'].upper()}."
+
+
+def failed(report: Row) -> list[Row]:
+    """Findings that fail the gate."""
+    return [finding for finding in report["findings"] if finding["gate_verdict"] == "fail"]
+
+
+def undecided(report: Row) -> list[Row]:
+    """Findings that should have been decided and were not."""
+    return [finding for finding in report["findings"] if finding["gate_verdict"] == "inconclusive"]
+
+
+def excused(report: Row) -> list[Row]:
+    """Findings that pass the gate and fail or are undecided only for what known issues explain."""
+    return [f for f in report["findings"] if f["gate_verdict"] == "pass" and f["verdict"] != "pass"]
+
+
+def held(report: Row) -> list[Row]:
+    """Findings that pass outright."""
+    return [finding for finding in report["findings"] if finding["verdict"] == "pass"]
+
+
+def not_tested(report: Row) -> list[Row]:
+    """Findings of which the plan said beforehand that they would not be decided."""
+    return [finding for finding in report["findings"] if finding["verdict"] == "not_tested"]
+
+
+def issues(report: Row, *, seen: bool) -> list[Row]:
+    """Declared known issues that this run has seen, or has not."""
+    return [issue for issue in report["known_issues"] if issue["seen"] is seen]
+
+
+def name(finding: Row) -> str:
+    """A finding's name."""
+    return f"{finding['check']} / {finding['subject']}"
+
+
+def number(value: object) -> str:
+    """A number as people read it."""
+    return f"{value:.4g}" if isinstance(value, (int, float)) else "never"
+
+
+def observed(finding: Row) -> str:
+    """The observed value with its interval; "never" stands for what did not come to an end."""
+    if finding["observed"] is None and finding["ci"] is None:
+        return ""
+    unit = f" {finding['unit']}" if finding["unit"] else ""
+    ci = finding["ci"]
+    between = "" if ci is None else f" [{number(ci[0])} … {number(ci[1])}]"
+    return f"{number(finding['observed'])}{between}{unit}"
+
+
+def bound(finding: Row) -> str:
+    """The bound, or nothing."""
+    limit = finding["bound"]
+    return "" if limit is None else f"{limit['op']} {number(limit['value'])}"
+
+
+def evidence(finding: Row) -> str:
+    """Where the evidence is, a few places of it."""
+    places: Sequence[str] = finding["evidence"]
+    more = f" and {len(places) - 4} more" if len(places) > 4 else ""
+    return ", ".join(places[:4]) + more if places else "no evidence"
+
+
+def explained(finding: Row) -> str:
+    """What known issues explain in a finding."""
+    return ", ".join(f"{issue['n']} by {issue['id']}" for issue in finding["known_issues"])
+
+
+def clock(clocks: Row, which: str) -> str:
+    """One recovery clock."""
+    found = clocks.get(which)
+    if found is None:
+        return "—"
+    if found["censored"]:
+        return f"not within {number(found['lo_s'])} s"
+    return f"{number(found['lo_s'])} … {number(found['hi_s'])} s"
+
+
+def effect(row: Row) -> str:
+    """A fault's measured effect."""
+    seen = row["effect"]
+    moments = " → ".join("—" if seen[m] is None else number(seen[m]) for m in ("before", "during", "after"))
+    return f"{moments} {seen['unit'] or ''}".strip() + ("" if seen["holds"] else " (not proven)")
+
+
+def percent(part: float, whole: float) -> str:
+    """A share, or a dash where there is no whole."""
+    return f"{part / whole:.1%}" if whole else "—"
+
+
+def errors(row: Row) -> str:
+    """Failures by layer."""
+    return ", ".join(f"{n} {layer}" for layer, n in row["errors"].items()) or "0"
+
+
+def lines(items: Iterable[str]) -> str:
+    """Lines that are not empty, each ended."""
+    return "".join(f"{item}\n" for item in items)
