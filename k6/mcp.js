@@ -44,7 +44,7 @@ export class Client {
     this.initialized = true;
   }
 
-  // Calls a tool within timeoutMs, which includes initializing anew where the server forgot the session (404).
+  // Calls a tool within timeoutMs, which includes initializing anew where the server forgot the session.
   // Never throws for what the target does: {answer, id, failure, sessionsLost}, to be judged by classify().
   exchange(operation, values, timeoutMs) {
     const deadline = Date.now() + timeoutMs;
@@ -54,7 +54,7 @@ export class Client {
         const sent = this.send(operation, values, deadline);
         if (!sent.forgotten) return { answer: sent.answer, id: sent.id, failure: null, sessionsLost: lost };
         lost += 1;
-        if (lost === 2) throw new Failure('http_status', 'HTTP 404', sent.answer.body);
+        if (lost === 2) throw new Failure('http_status', `HTTP ${sent.answer.status}`, sent.answer.body);
       }
     } catch (failure) {
       if (!(failure instanceof Failure)) throw failure;
@@ -67,7 +67,7 @@ export class Client {
     const id = (this.lastId += 1);
     const params = { name: operation.tool, arguments: fill(operation.arguments, values) };
     const answer = this.post({ jsonrpc: '2.0', id, method: 'tools/call', params }, this.headers(), deadline);
-    const forgotten = answer.status === 404 && this.session !== null;
+    const forgotten = this.session !== null && forgets(answer);
     if (forgotten) {
       this.initialized = false;
       this.session = null;
@@ -98,6 +98,12 @@ export class Client {
     if (answer.status === 0) throw new Failure('transport', `${answer.error_code} ${answer.error}`);
     return answer;
   }
+}
+
+// Whether the server no longer knows the session: 404 by the protocol, 400 with a word about it by mcp 1.14.
+function forgets(answer) {
+  if (answer.status === 404) return true;
+  return answer.status === 400 && (answer.body || '').toLowerCase().includes('session');
 }
 
 // Where an exchange failed and in whose words: {ok, layer, message, payload, body}; body is at most 2 KB.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from lab.errors import FaultError, WorldError
-from lab.judge.recovery import held_since
+from lab.judge.recovered import CANARY, held_since
 from lab.model.plan import FAULT, Plan, PlannedFault, Step
 from lab.model.undo import UndoRecord, to_json
 from lab.ports import Fault, LoadGenerator, Observation, Observer, Recorder, UndoStore, World
@@ -20,8 +20,6 @@ TICK_S = 0.25
 PROOF_TIMEOUT_S = 10.0
 GONE_TIMEOUT_S = 45.0
 RETRY_S = 0.5
-# A recovery counts once it held this long (statistics: a relapse within it starts the count anew).
-HOLD_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +254,7 @@ def _settle(in_force: _InForce, before: Observation, plan: Plan, crew: Crew, sta
     def held() -> bool:
         since_ms = held_since(crew.observer.recent_probes(healed_ms), plan.observer, healed_ms)
         crew.observer.watch_closely(since_ms is None)
-        return since_ms is not None and clock.now_ms() - since_ms >= HOLD_S * 1000
+        return since_ms is not None and clock.now_ms() - since_ms >= CANARY.hold_ms
 
     recovered = _pass_time((give_up_ms - clock.now_ms()) / 1000, crew, state, held)
     crew.observer.watch_closely(False)

@@ -147,6 +147,7 @@ def _crew(
         client=prepared.client,
         image=spec.images["k6"].ref,
         project=spec.project,
+        network=spec.project,
         directory=directory / "load",
         recorder=journal,
         sink=store,

@@ -7,6 +7,7 @@ are those of `k6/mcp.js`; `tests/contract` lays both side by side.
 import asyncio
 import itertools
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +31,7 @@ class _Failed(Exception):
 
 
 class _SessionLost(Exception):
-    """The server no longer knows the session (HTTP 404); the client must initialize anew."""
+    """The server no longer knows the session; the client must initialize anew."""
 
 
 class McpSession:
@@ -55,8 +56,8 @@ class McpSession:
                 except _SessionLost:
                     lost = 1
                     payload = await self._tool(operation, values)
-        except _SessionLost:
-            return CallOutcome(Layer.HTTP_STATUS, "HTTP 404", None, 2)
+        except _SessionLost as again:
+            return CallOutcome(Layer.HTTP_STATUS, f"HTTP {again}", None, 2)
         except _Failed as failed:
             return CallOutcome(failed.layer, failed.message, None, lost)
         except TimeoutError:
@@ -105,14 +106,21 @@ class McpSession:
         params = {"name": operation.tool, "arguments": fill(operation.arguments, values)}
         body = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
         answer = await self._http.post(self._url, json=body, headers=self._session_headers(), timeout=None)
-        if answer.status_code == httpx.codes.NOT_FOUND and session is not None:
+        if session is not None and _forgotten(answer):
             if self._session == session:
                 self._initialized = False
-            raise _SessionLost
+            raise _SessionLost(answer.status_code)
         result = _result(_message(answer, number))
         if result.get("isError"):
             raise _Failed(Layer.IS_ERROR, _text(result) or "isError without a text")
         return payload_of(result, operation.payload)
+
+
+def _forgotten(answer: httpx.Response) -> bool:
+    """Whether the server no longer knows the session: 404 by the protocol, 400 with a word about it by mcp 1.14."""
+    if answer.status_code == httpx.codes.NOT_FOUND:
+        return True
+    return answer.status_code == httpx.codes.BAD_REQUEST and "session" in answer.text.lower()
 
 
 def _message(answer: httpx.Response, number: int) -> Mapping[str, Any]:
@@ -121,7 +129,7 @@ def _message(answer: httpx.Response, number: int) -> Mapping[str, Any]:
         raise _Failed(Layer.HTTP_STATUS, f"HTTP {answer.status_code}")
     texts = [answer.text]
     if answer.headers.get("content-type", "").startswith("text/event-stream"):
-        texts = [line[5:] for line in answer.text.splitlines() if line.startswith("data:")]
+        texts = _event_data(answer.text)
     for text in texts:
         try:
             message = json.loads(text)
@@ -130,6 +138,13 @@ def _message(answer: httpx.Response, number: int) -> Mapping[str, Any]:
         if isinstance(message, dict) and message.get("id") == number:
             return message
     raise _Failed(Layer.JSONRPC, "no message with the request's id in the answer")
+
+
+def _event_data(body: str) -> list[str]:
+    """The data of each server-sent event, its lines joined; `splitlines` would also split at U+2028 inside JSON."""
+    events = re.split(r"(?:\r\n|\n|\r){2}", body)
+    lines = [[line[5:] for line in re.split(r"\r\n|\n|\r", event) if line.startswith("data:")] for event in events]
+    return ["\n".join(data) for data in lines if data]
 
 
 def _result(message: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -61,9 +61,8 @@ def judge_by(evidence: Evidence, checks: Mapping[str, Check]) -> Judgement:
     windows = _attempt(lambda: find_windows(evidence))
     if isinstance(windows, _Broken):
         reason = f"the journal cannot be understood: {windows.why}"
-        return conclude(
-            evidence.plan, [undecided(name, "run", reason) for name in checks], {}, interrupted=True
-        )
+        broken = [undecided(name, "run", reason) for name in checks]
+        return conclude(evidence.plan, broken, {}, interrupted=_interrupted(evidence))
     found: list[Finding] = []
     for name, check in checks.items():
         found += _findings(name, check, evidence, windows)

@@ -59,7 +59,7 @@ def _plan(evidence: Evidence) -> Iterator[str]:
     for kind in ("phase_started", "phase_ended"):
         seen = [(e.data.get("phase"), e.data.get("step")) for e in evidence.journal.of(kind)]
         if seen != planned:
-            yield f"{len(planned)} steps were planned, the journal has {len(seen)} {kind}, or in another order"
+            yield f"{len(planned)} steps were planned, {len(seen)} {kind} or in another order"
 
 
 def _samples(evidence: Evidence) -> Iterator[str]:

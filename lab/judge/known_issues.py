@@ -35,8 +35,8 @@ def explains_request(
 
 
 def explains_recall(issues: Sequence[KnownIssue], plan: Plan, row: Recall, fault: str | None) -> str | None:
-    """The id of the issue that explains a wrong answer, if one does; a right answer needs no explanation."""
-    if not issues or not row.answered or row.hits >= row.k:
+    """The id of the issue that explains an answer which broke a condition, if one does."""
+    if not issues or not row.answered or row.layer is Layer.OK:
         return None
     return _first(issues, ACCURACY, plan.target.recall, row.layer, row.message, fault)
 

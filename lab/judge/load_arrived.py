@@ -72,6 +72,6 @@ def _chunks(evidence: Evidence) -> Finding:
         problems.append("a chunk ran at another rate than planned")
     if problems:
         return undecided(CHECK, "chunks", "; ".join(problems), evidence=where, n=rows)
-    codes = sorted({event.data["exit_code"] for event in ended})
-    reason = f"{len(ended)} chunks delivered the {rows} rows of the table (exit codes {codes})"
+    codes = sorted({str(event.data["exit_code"]) for event in ended})
+    reason = f"{len(ended)} chunks delivered the {rows} rows of the table (exit codes {', '.join(codes)})"
     return Finding(CHECK, "chunks", Verdict.PASS, Verdict.PASS, reason, n=rows, evidence=where)

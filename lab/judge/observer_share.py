@@ -19,7 +19,7 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
     canary_ms, recall_ms, share = (float(cost.data[key]) for key in ("canary_ms", "recall_ms", "share"))
     where = references.events([cost])
     if not (canary_ms > 0 and recall_ms > 0 and share > 0):
-        reason = f"canary {canary_ms:g} ms, recall {recall_ms:g} ms of CPU time: what costs nothing was not measured"
+        reason = f"canary {canary_ms:g} ms, recall {recall_ms:g} ms of CPU time: nothing was measured"
         return [undecided(CHECK, SUBJECT, reason, evidence=where)]
     bound = Bound("<", evidence.plan.observer.share_max)
     verdict = bound.judge(Interval(share, share))

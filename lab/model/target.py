@@ -101,7 +101,16 @@ class Target:
 
 def canonical(value: Any) -> str:
     """A JSON value as compact text with sorted keys, the same in Python and in k6."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(_whole(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _whole(value: Any) -> Any:
+    """The value with 1.0 written as 1, for JSON knows no difference and JavaScript shows none."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: _whole(item) for key, item in value.items()}
+    return [_whole(item) for item in value] if isinstance(value, list) else value
 
 
 def fill(template: Any, values: Mapping[str, Any]) -> Any:
@@ -178,4 +187,10 @@ def _holds(found: Any, test: str, operand: Any) -> bool:
         case "min_items":
             return isinstance(found, list) and len(found) >= operand
         case _:
-            return isinstance(found, (list, Mapping, str)) and operand in found
+            return _contains(found, operand)
+
+
+def _contains(found: Any, operand: Any) -> bool:
+    if isinstance(found, list):
+        return any(canonical(item) == canonical(operand) for item in found)
+    return isinstance(found, Mapping | str) and isinstance(operand, str) and operand in found

@@ -1,9 +1,12 @@
 """Untrusted text made harmless for the place where it is shown."""
 
-import html
 import re
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-!|~$:@])")
+_ANYWHERE = re.compile(r"[\\`*_\[\]|~$]")
+# What begins a heading, a list, a quotation or a rule where it stands first.
+_AT_START = re.compile(r"^([#+\-=>]|\d+(?=[.)](?:\s|$)))")
+# What GitHub turns into a link or a mention without being asked.
+_LINKS = re.compile(r"(?<=\w)(://)|(?<=www)(\.)|(@)(?=\w)", re.IGNORECASE)
 CHARS_MAX = 400
 
 
@@ -16,4 +19,11 @@ def one_line(text: object, chars_max: int = CHARS_MAX) -> str:
 
 def markdown(text: object, chars_max: int = CHARS_MAX) -> str:
     """Text that Markdown shows as it is: no markup, links, HTML or table cells come out of it."""
-    return html.escape(_MARKDOWN.sub(r"\\\1", one_line(text, chars_max)), quote=False)
+    escaped = _ANYWHERE.sub(r"\\\g<0>", one_line(text, chars_max))
+    escaped = escaped.replace("&", "&amp;").replace("<", "&lt;")
+    escaped = _AT_START.sub(lambda found: _entities(found.group()), escaped)
+    return _LINKS.sub(lambda found: _entities(found.group()[0]) + found.group()[1:], escaped)
+
+
+def _entities(text: str) -> str:
+    return "".join(f"&#{ord(char)};" for char in text)

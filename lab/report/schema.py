@@ -123,7 +123,12 @@ _KNOWN_ISSUE = _object(
     date=_TEXT,
     target_version=_TEXT,
 )
-_HOST = _object(cpus=_COUNT, memory_bytes=_COUNT, cgroup=_TEXT, capabilities=_map({"type": "boolean"}))
+_HOST = _object(
+    cpus=_COUNT,
+    memory_bytes=_COUNT,
+    cgroup={"type": ["integer", "string"]},
+    capabilities=_map({"type": "boolean"}),
+)
 
 REPORT: Schema = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",

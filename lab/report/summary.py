@@ -7,6 +7,7 @@ from lab.report import wording
 from lab.report.escaping import markdown as safe
 
 Row = Mapping[str, Any]
+Columns = Mapping[str, Callable[[Row], object]]
 
 
 def render(report: Row) -> str:
@@ -40,27 +41,34 @@ def _findings(title: str, findings: Sequence[Row]) -> str:
 
 
 def _finding(finding: Row) -> str:
-    seen, limit = wording.observed(finding), wording.bound(finding)
-    measured = f"  \n  observed {safe(seen)}" + (f", bound {safe(limit)}" if limit else "") if seen else ""
-    explained = wording.explained(finding)
-    counted = f"  \n  explained: {safe(explained)}" if explained else ""
-    where = f"  \n  evidence: {safe(wording.evidence(finding))}"
-    return f"- **{safe(wording.name(finding))}**: {safe(finding['reason'], 1000)}{measured}{counted}{where}"
+    said = [f"- **{safe(wording.name(finding))}**: {safe(finding['reason'], 1000)}"]
+    if seen := wording.observed(finding):
+        limit = wording.bound(finding)
+        said.append(f"observed {safe(seen)}" + (f", must be {safe(limit)}" if limit else ""))
+    if explained := wording.explained(finding):
+        said.append(f"explained: {safe(explained)}")
+    said.append(f"evidence: {safe(wording.evidence(finding))}")
+    # Two spaces at a line's end keep what follows in the same item, on a line of its own.
+    return "  \n  ".join(said)
 
 
 def _known_issues(report: Row) -> str:
     if not report["known_issues"]:
         return ""
-    seen = [f"- **{safe(i['id'])}** ({safe(i['check'])}, {i['n']} times): {safe(i['explanation'])} ({safe(i['date'])})"
-            for i in wording.issues(report, seen=True)]  # fmt: skip
-    gone = [f"- {safe(i['id'])} ({safe(i['check'])}): declared on {safe(i['date'])}, **not seen in this run**"
-            for i in wording.issues(report, seen=False)]  # fmt: skip
-    excused = [
-        f"- excused: {safe(wording.name(f))} is {f['verdict']} without them" for f in wording.excused(report)
+    seen = [
+        f"- {safe(explanation, 1000)} (known since {safe(date)}; {safe(times)})"
+        for times, explanation, date in wording.defects(report)
     ]
-    return wording.lines(
-        ["## Defects of the target that are declared as known issues\n", *seen, *gone, *excused]
-    )
+    gone = [
+        f"- not seen in this run: {safe(issue['id'])} ({safe(issue['check'])}), known since {safe(issue['date'])}"
+        for issue in wording.issues(report, seen=False)
+    ]
+    excused = [
+        f"- {safe(wording.name(finding))} passes the gate only without them: {safe(wording.observed(finding))}"
+        f" ({finding['verdict']}), {safe(finding['reason'], 1000)}"
+        for finding in wording.excused(report)
+    ]
+    return wording.lines(["## Defects of the target that are declared\n", *seen, *gone, *excused])
 
 
 def _not_tested(report: Row) -> str:
@@ -77,20 +85,16 @@ def _gaps(report: Row) -> str:
 
 
 def _provenance(report: Row) -> str:
+    run, lab, started = (safe(report[key]) for key in ("run_id", "lab_version", "started_at"))
     images = [
-        f"- {safe(i['service'])}: {safe(i['ref'])} ({safe(i['source'])}, {safe(i['digest'])})"
-        for i in report["images"]
+        f"- {safe(image['service'])}: {safe(image['ref'])} ({safe(image['source'])}, {safe(image['digest'])})"
+        for image in report["images"]
     ]
-    run = [
-        f"- run {safe(report['run_id'])}, lab {safe(report['lab_version'])}, started {safe(report['started_at'])}"
-    ]
-    evidence = (
-        "- evidence: journal.jsonl, samples.sqlite, load/ and logs/ beside this file; numbers: report.json"
+    beside = (
+        "- evidence beside this file: journal.jsonl, samples.sqlite, load/, logs/; all numbers: report.json"
     )
-    return wording.lines(["## Where this comes from\n", *run, *images, evidence])
-
-
-Columns = Mapping[str, Callable[[Row], object]]
+    head = ["## Where this comes from\n", f"- run {run}, lab {lab}, started {started}"]
+    return wording.lines([*head, *images, beside])
 
 
 def _table(title: str, columns: Columns, rows: Iterable[Row]) -> str:
@@ -106,9 +110,7 @@ _FAULTS: Columns = {
     "on": lambda row: row["target"],
     "verdict": lambda row: row["verdict"],
     "before → in force → after": wording.effect,
-    "noticed after, s": lambda row: (
-        "—" if row["recovery"]["detected_s"] is None else wording.number(row["recovery"]["detected_s"])
-    ),
+    "noticed after, s": lambda row: wording.number(row["recovery"]["detected_s"], infinite="—"),
     "answers again": lambda row: wording.clock(row["recovery"]["from_heal"], "answers"),
     "within SLO again": lambda row: wording.clock(row["recovery"]["from_heal"], "slo"),
     "recall again": lambda row: wording.clock(row["recovery"]["from_heal"], "recall"),
@@ -124,7 +126,7 @@ _LOAD: Columns = {
     "failed": wording.errors,
     "P50 ms": lambda row: wording.number(row["p50_ms"]),
     "P95 ms": lambda row: wording.number(row["p95_ms"]),
-    "95 % interval": lambda row: f"{wording.number(row['p95_ci'][0])} … {wording.number(row['p95_ci'][1])}",
+    "95 % interval": lambda row: wording.interval(row["p95_ci"]),
     "P99 ms": lambda row: wording.number(row["p99_ms"]),
 }
 _ACCURACY: Columns = {
@@ -132,11 +134,9 @@ _ACCURACY: Columns = {
     "mode": lambda row: row["mode"],
     "answered": lambda row: wording.percent(row["answered"], row["answered"] + row["unanswered"]),
     "answers": lambda row: row["answered"],
-    "mean recall": lambda row: "—" if row["recall_mean"] is None else wording.number(row["recall_mean"]),
-    "95 % interval": lambda row: (
-        "—" if row["recall_ci"] is None else " … ".join(map(wording.number, row["recall_ci"]))
-    ),
-    "worst tenth": lambda row: "—" if row["recall_p10"] is None else wording.number(row["recall_p10"]),
+    "mean recall": lambda row: wording.number(row["recall_mean"], infinite="—"),
+    "95 % interval": lambda row: "—" if row["recall_ci"] is None else wording.interval(row["recall_ci"]),
+    "worst tenth": lambda row: wording.number(row["recall_p10"], infinite="—"),
 }
 _HELD: Columns = {
     "check": wording.name,

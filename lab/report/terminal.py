@@ -28,6 +28,7 @@ def render(report: Row, directory: Path) -> RenderableType:
     parts += _section("Not decided", "yellow", map(_finding, wording.undecided(report)))
     if report["faults"]:
         parts += _section("Faults", "default", [_faults(report["faults"])])
+    parts += _section("Held, but for known issues", "green", map(_finding, wording.excused(report)))
     parts += _section("Held", "green", [_held(wording.held(report))] if wording.held(report) else [])
     parts += _section("Not tested", "bright_black", map(_not_tested, wording.not_tested(report)))
     parts += _section("Gaps", "yellow", map(_gap, report["gaps"]))
@@ -57,19 +58,12 @@ def _section(title: str, colour: str, items: Iterable[RenderableType]) -> list[R
 
 
 def _defects(report: Row) -> Iterator[Text]:
-    """Known issues by their ids, each once however many checks they touch, then those that were not seen
-    again.
-    """
-    seen = wording.issues(report, seen=True)
-    for name in dict.fromkeys(issue["id"] for issue in seen):
-        mine = [issue for issue in seen if issue["id"] == name]
-        times = ", ".join(f"{issue['n']}x in {issue['check']}" for issue in mine)
-        text = Text(one_line(name), style="bold")
-        yield text.append(f" (known since {one_line(mine[0]['date'])}; {times}): ", "default").append(
-            one_line(mine[0]["explanation"]), "default"
-        )
+    """Declared ones that were seen, then what is new, then what was declared and not seen again."""
+    for times, explanation, date in wording.defects(report):
+        text = Text(one_line(explanation, 600), style="default")
+        yield text.append(f"\n  known since {one_line(date)}; {one_line(times)}", "bright_black")
     for finding in wording.failed(report):
-        yield _line(f"NEW: {wording.name(finding)}, see below")
+        yield _line(f"NEW: {wording.name(finding)}, see below", "bold red")
     for issue in wording.issues(report, seen=False):
         yield _line(f"not seen this time: {issue['id']} ({issue['check']}, known since {issue['date']})")
 

@@ -9,6 +9,8 @@ from lab.model.quantities import format_duration
 
 Row = Mapping[str, Any]
 
+# A finding whose unit begins so is shown in percent.
+_SHARE = "share"
 GATE = {
     "pass": "nothing but declared known issues failed",
     "fail": "something failed that no declared known issue explains",
@@ -65,30 +67,53 @@ def issues(report: Row, *, seen: bool) -> list[Row]:
     return [issue for issue in report["known_issues"] if issue["seen"] is seen]
 
 
+def defects(report: Row) -> list[tuple[str, str, str]]:
+    """Known issues that were seen, as (ids and counts, explanation, date): one entry however many checks one
+    touches.
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    for issue in issues(report, seen=True):
+        times = f"{issue['id']}: {issue['n']}x in {issue['check']}"
+        found.setdefault((issue["explanation"], issue["date"]), []).append(times)
+    return [(", ".join(times), explanation, date) for (explanation, date), times in found.items()]
+
+
 def name(finding: Row) -> str:
     """A finding's name."""
     return f"{finding['check']} / {finding['subject']}"
 
 
-def number(value: object) -> str:
-    """A number as people read it."""
-    return f"{value:.4g}" if isinstance(value, (int, float)) else "never"
+def number(value: object, *, infinite: str = "never") -> str:
+    """A number as people read it; null stands for what did not come to an end."""
+    return f"{value:.4g}" if isinstance(value, (int, float)) else infinite
+
+
+def interval(ends: Sequence[object]) -> str:
+    """Both ends of an interval."""
+    return " … ".join(number(end, infinite="∞") for end in ends)
 
 
 def observed(finding: Row) -> str:
-    """The observed value with its interval; "never" stands for what did not come to an end."""
+    """The observed value with its interval and unit."""
     if finding["observed"] is None and finding["ci"] is None:
         return ""
-    unit = f" {finding['unit']}" if finding["unit"] else ""
-    ci = finding["ci"]
-    between = "" if ci is None else f" [{number(ci[0])} … {number(ci[1])}]"
-    return f"{number(finding['observed'])}{between}{unit}"
+    unit, ci = finding["unit"] or "", finding["ci"]
+    if unit.startswith(_SHARE):
+        between = "" if ci is None else f" [{ci[0]:.2%} … {ci[1]:.2%}]"
+        return f"{finding['observed']:.2%}{between} {unit.removeprefix(_SHARE).strip()}".strip()
+    between = "" if ci is None else f" [{interval(ci)}]"
+    return f"{number(finding['observed'])}{between} {unit}".strip()
 
 
 def bound(finding: Row) -> str:
     """The bound, or nothing."""
     limit = finding["bound"]
-    return "" if limit is None else f"{limit['op']} {number(limit['value'])}"
+    if limit is None:
+        return ""
+    share = (finding["unit"] or "").startswith(_SHARE)
+    return (
+        f"{limit['op']} {limit['value']:.4g}" if not share else f"{limit['op']} {limit['value'] * 100:.4g}%"
+    )
 
 
 def evidence(finding: Row) -> str:

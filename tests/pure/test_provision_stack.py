@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.adapters.provision import ports, repository, stack_spec, state
+from lab.adapters.provision import drafts, ports, repository, stack_spec, state
 from lab.adapters.provision.image_specs import ImageUsed
 from lab.adapters.provision.parallel import run_all
 from lab.adapters.provision.progress import Progress, ProgressEvent, as_text, silent
@@ -172,10 +172,10 @@ def test_drafts_of_dead_processes_are_swept_and_living_ones_kept(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("LAB_STATE_DIR", str(tmp_path / "state"))
-    with state.draft_directory("work") as living:
-        dead = living.parent / "999999999-base-x"
+    with drafts.draft_directory("work") as living:
+        dead = living.parent / "999999999.1-base-x"
         dead.mkdir()
-        assert state.sweep_drafts() == [dead]
+        assert drafts.sweep_drafts() == [dead]
         assert living.is_dir()
         assert not dead.exists()
     assert not living.exists()
@@ -188,7 +188,7 @@ def test_mounts_are_found_deepest_first_and_with_spaces() -> None:
         "x /a/rootless x rw 0 0",
         "x /a/root x rw 0 0",
     ]
-    assert state.mounts_below(Path("/a/root"), lines) == ["/a/root/with space", "/a/root/proc", "/a/root"]
+    assert drafts.mounts_below(Path("/a/root"), lines) == ["/a/root/with space", "/a/root/proc", "/a/root"]
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:

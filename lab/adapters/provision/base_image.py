@@ -4,6 +4,7 @@ this machine.
 
 import hashlib
 import platform
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import docker
 import requests
 from docker.errors import APIError, DockerException
 
+from lab.adapters.provision.drafts import draft_directory
 from lab.adapters.provision.engine import Engine
 from lab.adapters.provision.image_build import image_id
 from lab.adapters.provision.image_specs import BaseSpec, Mode
@@ -21,7 +23,6 @@ from lab.adapters.provision.packages import Packages, os_release
 from lab.adapters.provision.progress import Progress, Step
 from lab.adapters.provision.registry import Registry, pull
 from lab.adapters.provision.shell import Runner, is_root
-from lab.adapters.provision.state import draft_directory
 from lab.errors import WorldError
 
 RECIPE_VERSION = 2
@@ -99,8 +100,6 @@ class BaseImage:
             )
 
     def _make(self, client: docker.DockerClient, ref: str) -> None:
-        if not self.runner.find("debootstrap"):
-            self.packages.install(["debootstrap"], why="the base image is made on this machine")
         if not is_root():
             raise WorldError(
                 "only root can make the base image",
@@ -108,8 +107,11 @@ class BaseImage:
                 last_state=self.registry.why_silent(self.spec.registry) or "no base image in the engine",
                 try_="run this with sudo, or load the image (`docker pull " + self.spec.registry + "`)",
             )
+        if not self.runner.find("debootstrap"):
+            self.packages.install(["debootstrap"], why="the base image is made on this machine")
         with self._making(ref) as (step, draft):
-            self._bootstrap(draft / "rootfs", step)
+            with reachable_without_spaces(draft) as short:
+                self._bootstrap(short / "rootfs", step)
             tar = draft / "base.tar"
             step.at("packing")
             self.runner.run(
@@ -142,6 +144,18 @@ class BaseImage:
         )
         for package in (rootfs / "var/cache/apt/archives").glob("*.deb"):
             package.unlink()
+
+
+@contextmanager
+def reachable_without_spaces(path: Path) -> Iterator[Path]:
+    """`path`, or a link to it where it has spaces: debootstrap's scripts do not quote it everywhere."""
+    if not any(character.isspace() for character in str(path)):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="lab-", dir="/tmp") as folder:
+        link = Path(folder) / "draft"
+        link.symlink_to(path)
+        yield link
 
 
 def _import(client: docker.DockerClient, tar: Path, ref: str) -> None:

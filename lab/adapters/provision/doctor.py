@@ -9,9 +9,12 @@ from pathlib import Path
 from lab.adapters.provision import kernel, owned, stack_spec, store_volume
 from lab.adapters.provision.compose_plugin import compose_version
 from lab.adapters.provision.engine import Engine, NoEngine, find_engine
+from lab.adapters.provision.engine_start import decide, gather
 from lab.adapters.provision.image_specs import load_images
 from lab.adapters.provision.images import FREE_BYTES_MIN, nearest
+from lab.adapters.provision.packages import Packages
 from lab.adapters.provision.ports import chosen_ports, holder, is_free, variable
+from lab.adapters.provision.progress import silent
 from lab.adapters.provision.registry import Registry, through
 from lab.adapters.provision.shell import Runner, Subprocesses, is_root
 from lab.adapters.provision.state import state_dir
@@ -78,7 +81,8 @@ def _python() -> Capability:
 
 def _docker(found: Engine | NoEngine, runner: Runner) -> Iterator[Capability]:
     if isinstance(found, NoEngine):
-        yield _lack("docker_engine", found.detail, "`lab up` as root starts or installs one")
+        step = decide(found, gather(runner, Packages(runner, silent())))
+        yield _lack("docker_engine", found.detail, step.try_ or f"`lab up` will {step.action} one")
         yield _lack("docker_compose", "no engine to ask with", "`lab up` installs the plugin")
         return
     yield _can("docker_engine", f"{found.version} (API {found.api}) at {found.host}")

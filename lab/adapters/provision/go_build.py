@@ -6,10 +6,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.adapters.provision.drafts import draft_directory
 from lab.adapters.provision.progress import Progress, Step
 from lab.adapters.provision.repository import GO_TOOLCHAIN
 from lab.adapters.provision.shell import Runner
-from lab.adapters.provision.state import cache_directory, draft_directory, machine_lock
+from lab.adapters.provision.state import cache_directory, machine_lock
 from lab.errors import WorldError
 
 VERSION_TIMEOUT_S = 20.0

@@ -11,17 +11,19 @@ import requests
 from docker.errors import APIError, DockerException, ImageNotFound
 
 from lab.adapters.provision.build_context import write_context
+from lab.adapters.provision.drafts import draft_directory
 from lab.adapters.provision.engine import Engine
 from lab.adapters.provision.go_build import GoProgram, build_program
 from lab.adapters.provision.image_specs import BuildSpec
 from lab.adapters.provision.progress import Progress, Step
 from lab.adapters.provision.shell import Runner, tail
-from lab.adapters.provision.state import cache_directory, draft_directory
+from lab.adapters.provision.state import cache_directory
 from lab.adapters.provision.wheels import locked_files, wheelhouse
 from lab.errors import WorldError
 
 BUILD_TIMEOUT_S = 600
-# Not the owner label: containers inherit an image's labels, and whoever runs one of these by hand owns it himself.
+# Not the owner label: containers inherit an image's labels, and whoever runs one of these by hand owns it
+# himself.
 CONTENT_LABEL = "chaos-soak-lab.content"
 
 
@@ -44,8 +46,9 @@ def build_image(
         extra = _extra_files(build, runner, progress, step)
         tar = draft / "context.tar"
         write_context(tar, build.folder, extra)
-        step.at("waiting for the base image")
+        step.at("waiting for the base image", quiet=True)
         base_ref = base()
+        step.at("sending the context")
         client = engine.client(BUILD_TIMEOUT_S)
         try:
             return _run_build(client, tar, ref, base_ref, step)
@@ -130,7 +133,8 @@ def _follow(events: Any, said: list[str], step: Step, client: docker.DockerClien
 
 
 def _drop_layers(client: docker.DockerClient, said: list[str]) -> None:
-    """Remove the untagged images that a build leaves behind: earlier stages, or the layers of one that failed.
+    """Remove the untagged images that a build leaves behind: earlier stages, or the layers of one that
+    failed.
 
     The engine keeps what a tagged image is made of, and removes the parents of what goes.
     """

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lab.adapters.provision.base_image import BaseImage
 from lab.adapters.provision.compose_plugin import compose_version, ensure_compose
+from lab.adapters.provision.drafts import sweep_drafts
 from lab.adapters.provision.engine import Engine
 from lab.adapters.provision.engine_start import ensure_engine
 from lab.adapters.provision.image_specs import ImageUsed, Mode, load_images, target_image
@@ -16,7 +17,7 @@ from lab.adapters.provision.parallel import run_all
 from lab.adapters.provision.progress import Progress
 from lab.adapters.provision.registry import Registry, through
 from lab.adapters.provision.shell import Runner, Subprocesses
-from lab.adapters.provision.state import machine_lock, sweep_drafts
+from lab.adapters.provision.state import machine_lock
 
 COMPOSE = "compose plugin"
 
@@ -41,7 +42,7 @@ def prepare(
     runner = runner or Subprocesses()
     packages = Packages(runner, progress)
     engine = ensure_engine(runner, packages, progress)
-    with machine_lock("prepare"):
+    with machine_lock("prepare", lambda: progress.note("another lab prepares this machine: waiting for it")):
         sweep_drafts()
         images = image_sources(engine, mode, runner, packages)
         specs = [*load_images().images.values(), target_image(target_dir)]

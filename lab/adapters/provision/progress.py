@@ -31,13 +31,16 @@ class Step:
     def __init__(self, name: str, cancelled: threading.Event) -> None:
         self.name = name
         self.detail = ""
+        self.quiet = False
         self._cancelled = cancelled
 
-    def at(self, detail: str) -> None:
-        """Say where the step is; raises InterruptedError when the work was cancelled meanwhile."""
+    def at(self, detail: str, *, quiet: bool = False) -> None:
+        """Say where the step is; `quiet` while it only waits for another step that shows itself. Raises
+        InterruptedError when the work was cancelled meanwhile.
+        """
         if self._cancelled.is_set():
             raise InterruptedError(f"{self.name}: stopped, another step failed or the user interrupted")
-        self.detail = detail
+        self.detail, self.quiet = detail, quiet
 
 
 class Progress:
@@ -80,7 +83,8 @@ class Progress:
 
     def _beat(self, step: Step, started: float, over: threading.Event) -> None:
         while not over.wait(self._heartbeat_s):
-            self._emit(ProgressEvent("beat", step.name, time.monotonic() - started, step.detail))
+            if not step.quiet:
+                self._emit(ProgressEvent("beat", step.name, time.monotonic() - started, step.detail))
 
     def _emit(self, event: ProgressEvent) -> None:
         with self._lock:

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 import yaml
 
+from lab.adapters.provision.drafts import remove_tree
 from lab.adapters.provision.image_specs import TARGET_SERVICE, ImageUsed
-from lab.adapters.provision.state import remove_tree, state_dir, write_json
+from lab.adapters.provision.state import state_dir, write_json
 from lab.adapters.provision.store_volume import Kind, StoreVolume
 from lab.errors import ScenarioError, WorldError
 

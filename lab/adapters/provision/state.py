@@ -3,10 +3,8 @@
 import fcntl
 import json
 import os
-import shutil
-import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,6 @@ from typing import Any
 from lab.errors import WorldError
 
 OWNER_ONLY = 0o700
-DRAFTS = "drafts"
 
 
 def state_dir() -> Path:
@@ -76,72 +73,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextmanager
-def draft_directory(name: str) -> Iterator[Path]:
-    """An empty directory that is gone afterwards; what a SIGKILL leaves the next lab removes."""
-    root = state_dir() / DRAFTS
-    root.mkdir(exist_ok=True)
-    path = Path(tempfile.mkdtemp(dir=root, prefix=f"{os.getpid()}-{name}-"))
-    try:
-        yield path
-    finally:
-        remove_tree(path)
-
-
-def sweep_drafts() -> list[Path]:
-    """Remove the draft directories of processes that no longer run; returns what was removed."""
-    root = state_dir() / DRAFTS
-    stale = [path for path in root.glob("*-*") if not _runs(path.name.partition("-")[0])]
-    for path in stale:
-        remove_tree(path)
-    return stale
-
-
-def _runs(pid: str) -> bool:
-    return pid.isdigit() and Path("/proc", pid).exists()
-
-
-def remove_tree(path: Path) -> None:
-    """Delete a directory tree, but first detach what is mounted below it (an interrupted debootstrap leaves
-    /proc there).
-
-    Raises WorldError, and deletes nothing, while a mount below it stays: deleting would reach into it.
-    """
-    if not path.exists():
-        return
-    for mounted in mounts_below(path):
-        subprocess.run(["umount", "-l", mounted], check=False)
-    left = mounts_below(path)
-    if left:
-        raise WorldError(
-            "a temporary directory still has something mounted in it",
-            where=str(path),
-            last_state=", ".join(left),
-            try_=f"umount {left[0]}",
-        )
-    _make_writable(path)
-    shutil.rmtree(path, ignore_errors=False)
-
-
-def _make_writable(path: Path) -> None:
-    """Go's module cache is read-only, directories included."""
-    if os.geteuid() == 0:
-        return
-    for folder, _, _ in os.walk(path):
-        Path(folder).chmod(OWNER_ONLY)
-
-
-def mounts_below(path: Path, mounts: Sequence[str] | None = None) -> list[str]:
-    """Mount points at or under `path`, the deepest first; `mounts` are lines of /proc/self/mounts."""
-    lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines() if mounts is None else mounts
-    points = [line.split()[1].encode().decode("unicode_escape") for line in lines if len(line.split()) > 1]
-    prefix = f"{path}/"
-    return sorted((point for point in points if point == str(path) or point.startswith(prefix)), reverse=True)
-
-
-@contextmanager
-def machine_lock(name: str) -> Iterator[None]:
-    """Hold a lock that all labs on this machine respect; waits as long as another one works."""
+def machine_lock(name: str, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold a lock that all labs on this machine respect; calls `waiting` once when another lab holds it."""
     path = state_dir() / f"{name}.lock"
     with path.open("w", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from lab.adapters.provision.drafts import draft_directory
 from lab.adapters.provision.shell import Runner
-from lab.adapters.provision.state import cache_directory, draft_directory
+from lab.adapters.provision.state import cache_directory
 from lab.errors import WorldError
 
 PYTHON = "3.11"

@@ -1,0 +1,36 @@
+"""Fixtures of the end-to-end tests; everything here runs on real containers."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import docker
+import pytest
+
+from lab.adapters.provision import stack
+from lab.adapters.provision.image_specs import ImageUsed
+from tests.e2e import stacks
+
+
+@pytest.fixture(scope="session")
+def used_images() -> Mapping[str, ImageUsed]:
+    """Every image of the stack, got or built once."""
+    return stacks.images()
+
+
+@pytest.fixture(scope="session")
+def client(used_images: Mapping[str, ImageUsed]) -> docker.DockerClient:
+    """The engine, which `used_images` has started where it was not running."""
+    return docker.from_env()
+
+
+@pytest.fixture(scope="session")
+def real_stack(used_images: Mapping[str, ImageUsed]) -> Iterator[stack.StackSpec]:
+    """One stack with the real target, shared by tests that leave it healthy."""
+    with stacks.ephemeral_stack(used_images) as spec:
+        yield spec
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """A folder for run directories."""
+    return tmp_path / "runs"

@@ -1,0 +1,68 @@
+"""Soaks as tests run them: short campaigns, few documents, in this process or as a user would call them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import docker
+
+from lab import soak
+from lab.adapters.provision import doctor, stack
+from lab.console import Progress
+from lab.model.plan import Plan
+from lab.scenarios import load_campaign
+from lab.schedule import schedule
+from lab.targets import load_target
+from tests.e2e.stacks import HOME, TARGET
+
+CAMPAIGNS = Path(__file__).resolve().parent / "campaigns"
+DOCUMENTS, QUERIES = 150, 60
+
+
+def plan_of(campaign: str, seed: int = 1) -> Plan:
+    """The plan of one of the tests' campaigns on the real target."""
+    return schedule(
+        load_campaign(CAMPAIGNS / campaign),
+        load_target(TARGET),
+        seed,
+        capabilities={found.name: found.ok for found in doctor.check_machine()},
+        documents=DOCUMENTS,
+        queries=QUERIES,
+        corpus="tests",
+    )
+
+
+def soak_on(client: docker.DockerClient, spec: stack.StackSpec, plan: Plan, runs: Path) -> soak.Outcome:
+    """Prepare a stack and carry a plan out on it."""
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        progress = Progress(nowhere)
+        prepared = soak.prepare(client, spec, plan, None, progress)
+        return soak.carry_out(prepared, plan, runs, progress)
+
+
+def start_soak(spec: stack.StackSpec, campaign: str, runs: Path) -> "subprocess.Popen[str]":
+    """`lab soak` in a process group of its own, on a stack that runs already."""
+    command = [sys.executable, "-m", "lab", "soak", str(CAMPAIGNS / campaign), "--project", spec.project]
+    return subprocess.Popen(
+        [*command, "--runs", str(runs)],
+        cwd=HOME,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def lab(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Any other `lab` command."""
+    command = [sys.executable, "-m", "lab", *arguments]
+    return subprocess.run(command, cwd=HOME, text=True, capture_output=True, timeout=120, check=False)
+
+
+def finding(report: dict[str, Any], check: str, subject: str) -> dict[str, Any]:
+    """One finding of a report."""
+    found = [f for f in report["findings"] if (f["check"], f["subject"]) == (check, subject)]
+    assert len(found) == 1, [(f["check"], f["subject"]) for f in report["findings"]]
+    return dict(found[0])

@@ -1,0 +1,51 @@
+"""Planted defects, each of which must be caught: an instrument that cannot fail measures nothing."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import docker
+
+from lab.adapters.provision import stack
+from lab.adapters.provision.image_specs import ImageUsed
+from lab.model.plan import Plan
+from tests.e2e.soaking import finding, plan_of, soak_on
+from tests.e2e.stacks import ephemeral_stack, with_defect
+
+
+def test_wrong_answers_fail_accuracy_while_latency_passes(
+    client: docker.DockerClient, used_images: Mapping[str, ImageUsed], runs: Path
+) -> None:
+    with ephemeral_stack(with_defect(client, used_images, "wrong_ids")) as spec:
+        report = soak_on(client, spec, plan_of("calm.yaml"), runs).report
+    accuracy = finding(report, "accuracy", "steady")
+    assert (accuracy["verdict"], accuracy["observed"]) == ("fail", 0)
+    assert finding(report, "latency", "steady")["gate_verdict"] == "pass"
+    assert report["gate"] == "fail"
+
+
+def test_forty_seconds_to_recover_fail_recovery(
+    client: docker.DockerClient, used_images: Mapping[str, ImageUsed], runs: Path
+) -> None:
+    with ephemeral_stack(with_defect(client, used_images, "slow_recovery")) as spec:
+        report = soak_on(client, spec, plan_of("kill.yaml"), runs).report
+    recovery = finding(report, "recovery", "f1-kill")
+    assert recovery["verdict"] == "fail" and report["gate"] == "fail"
+    clock = report["faults"][0]["recovery"]["from_heal"]["slo"]
+    assert clock["censored"] or 38 <= clock["lo_s"] <= clock["hi_s"] <= 50, clock
+
+
+def test_no_load_is_inconclusive(
+    client: docker.DockerClient, real_stack: stack.StackSpec, runs: Path
+) -> None:
+    """k6 cannot be started at all: its image does not exist."""
+    nothing = replace(real_stack.images["k6"], ref="lab.local/k6:does-not-exist")
+    spec = replace(real_stack, images={**real_stack.images, "k6": nothing})
+    report = soak_on(client, spec, _brief(plan_of("calm.yaml")), runs).report
+    assert report["gate"] == "inconclusive" and report["verdict"] == "inconclusive"
+    assert finding(report, "load_arrived", "steady")["verdict"] == "inconclusive"
+
+
+def _brief(plan: Plan) -> Plan:
+    """The same plan with steps of at most 15 s."""
+    return replace(plan, steps=tuple(replace(step, duration_s=min(step.duration_s, 15)) for step in plan.steps))
