@@ -17,15 +17,17 @@ export class Failure {
   }
 }
 
-// One session as one client holds it. `known` is a session that somebody opened before (see mix.js, setup).
+// One session as one client holds it. `known` is a session that somebody opened before (see mix.js, setup); clients
+// that share one must be given distant `firstId`s, for an id may be used only once in a session, and a server that
+// gets one twice mixes the answers up.
 export class Client {
-  constructor(settings, known = null) {
+  constructor(settings, known = null, firstId = 0) {
     this.settings = settings;
     this.url = known ? known.url : settings.url;
     this.session = known ? known.session : null;
     this.initialized = known !== null;
     this.owned = false;
-    this.lastId = 0;
+    this.lastId = firstId;
   }
 
   // Opens a session; throws a Failure. The effective address is kept, so that a redirect is paid once.

@@ -18,6 +18,7 @@ const SESSION_TIMEOUT_MS = 2000;
 const GREETING_BEFORE_START_MS = 2000;
 const QUIET_BEFORE_START_MS = 200;
 const FAILURES_PER_CLIENT_MAX = 20;
+const IDS_PER_CLIENT = 1000000;
 const settings = {
   url: input.base_url + input.endpoint,
   protocol_version: input.protocol_version,
@@ -129,7 +130,7 @@ export function handleSummary(data) {
 
 function firstClient(sessions) {
   const known = sessions.length > 0 ? sessions[exec.vu.idInTest % sessions.length] : null;
-  return new Client(settings, known);
+  return new Client(settings, known, exec.vu.idInTest * IDS_PER_CLIENT);
 }
 
 // What differs from request to request travels as metadata: k6 keeps a time series in memory for every set of tags.

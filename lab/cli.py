@@ -123,7 +123,9 @@ def _show_addresses(spec: stack.StackSpec) -> None:
 @_guarded
 def down(
     project: ProjectOption = stack.DEFAULT_PROJECT,
-    everything: Annotated[bool, typer.Option("--all", help="Remove all that carries the lab's label.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Remove all that carries the lab's label.")
+    ] = False,
 ) -> None:
     """Stop the stack and remove its containers, network and volume."""
     progress = Progress()
@@ -161,7 +163,9 @@ def heal() -> None:
     for one in healed:
         print(f"{one.outcome:7} {one.record.fault_id} of run {one.record.run_id} {one.detail}".rstrip())
     if any(one.outcome == "failed" for one in healed):
-        raise LabError("not everything could be healed", try_="see above; `lab down --all` removes the whole stack")
+        raise LabError(
+            "not everything could be healed", try_="see above; `lab down --all` removes the whole stack"
+        )
 
 
 @app.command("doctor")
@@ -170,7 +174,11 @@ def doctor_command(as_json: Annotated[bool, typer.Option("--json")] = False) -> 
     """Say what this machine can do, and for each lack the fix."""
     found = doctor.check_machine()
     if as_json:
-        print(json.dumps([{"name": c.name, "ok": c.ok, "detail": c.detail, "fix": c.fix} for c in found], indent=2))
+        print(
+            json.dumps(
+                [{"name": c.name, "ok": c.ok, "detail": c.detail, "fix": c.fix} for c in found], indent=2
+            )
+        )
         return
     for capability in found:
         mark = "ok  " if capability.ok else "LACK"
@@ -187,10 +195,14 @@ def soak_command(
     seed: Annotated[int, typer.Option(help="Seed of everything random in the plan.")] = 1,
     target: TargetOption = "workspace-qdrant-mcp",
     project: ProjectOption = stack.DEFAULT_PROJECT,
-    corpus: Annotated[Path | None, typer.Option(help="A folder of texts in place of the standard library.")] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help="A folder of texts in place of the standard library.")
+    ] = None,
     runs: Annotated[Path, typer.Option(help="Where run directories go.")] = Path("runs"),
     images_from: Annotated[str, typer.Option("--images", help="auto, registry or build")] = "auto",
-    dry_run: Annotated[bool, typer.Option(help="Show the plan and what it can decide; touch nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Show the plan and what it can decide; touch nothing.")
+    ] = False,
 ) -> None:
     """The main job: steady load, rotating faults, accuracy watch, verdict."""
     scenario = _with_duration(load_campaign(campaign), duration)

@@ -99,6 +99,8 @@ class _View:
         left_s = max(0, round(self._plan.duration_s - elapsed_s))
         row = Table.grid(padding=(0, 1))
         force = f"[bold red]in force: {escape(self._fault)}[/]" if self._fault else "[green]no fault[/]"
-        bar = ProgressBar(total=self._plan.duration_s, completed=min(elapsed_s, self._plan.duration_s), width=30)
+        bar = ProgressBar(
+            total=self._plan.duration_s, completed=min(elapsed_s, self._plan.duration_s), width=30
+        )
         row.add_row(bar, escape(self._step), force, f"about {format_duration(left_s)} left")
         return row

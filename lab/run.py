@@ -154,11 +154,15 @@ def _fault_step(planned: PlannedFault, plan: Plan, crew: Crew, state: _State) ->
     _settle(in_force, before, plan, crew, state)
 
 
-def _look(planned: PlannedFault, fault: Fault, crew: Crew, moment: str, before: Observation | None) -> Observation:
+def _look(
+    planned: PlannedFault, fault: Fault, crew: Crew, moment: str, before: Observation | None
+) -> Observation:
     try:
         seen = fault.observe(crew.world, before)
     except FaultError as error:
-        seen = Observation(float("nan"), "", holds=False, absent=False, detail=f"could not be observed: {error}")
+        seen = Observation(
+            float("nan"), "", holds=False, absent=False, detail=f"could not be observed: {error}"
+        )
     finite = seen.measured if math.isfinite(seen.measured) else None
     crew.recorder.record(
         "proof",
@@ -259,4 +263,3 @@ def _settle(in_force: _InForce, before: Observation, plan: Plan, crew: Crew, sta
     recovered = _pass_time((give_up_ms - clock.now_ms()) / 1000, crew, state, held)
     crew.observer.watch_closely(False)
     crew.recorder.record("settled", fault=planned.id, recovered=recovered)
-

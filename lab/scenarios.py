@@ -67,7 +67,9 @@ def scenario_of(document: Document, faults: Faults) -> Scenario:
                 where=document.where(("required", number)),
                 try_=f"accepted: {', '.join(checks)}",
             )
-    specs = [_fault_spec(document, number, dict(entry), faults) for number, entry in enumerate(campaign.faults)]
+    specs = [
+        _fault_spec(document, number, dict(entry), faults) for number, entry in enumerate(campaign.faults)
+    ]
     return Scenario(
         name=campaign.name,
         why=campaign.why,
@@ -85,7 +87,9 @@ def _fault_spec(document: Document, number: int, entry: dict[str, Any], faults: 
     kind, hold = entry.pop("kind", None), entry.pop("hold", None)
     if not isinstance(kind, str) or kind not in faults:
         what = "the key 'kind' is missing" if kind is None else f"there is no fault kind {kind!r}"
-        raise ScenarioError(what, where=document.where((*place, "kind")), try_=f"accepted: {', '.join(sorted(faults))}")
+        raise ScenarioError(
+            what, where=document.where((*place, "kind")), try_=f"accepted: {', '.join(sorted(faults))}"
+        )
     hold_s = None if hold is None else _seconds(document, (*place, "hold"), hold)
     fault = _built(faults[kind], entry, document, place)
     return FaultSpec(kind, fault.target, fault, hold_s)
@@ -106,7 +110,9 @@ def _seconds(document: Document, place: tuple[int | str, ...], text: object) -> 
     )
 
 
-def _built(fault: type[Fault], params: Mapping[str, Any], document: Document, place: tuple[int | str, ...]) -> Fault:
+def _built(
+    fault: type[Fault], params: Mapping[str, Any], document: Document, place: tuple[int | str, ...]
+) -> Fault:
     """A fault from its parameters, strictly: unknown keys, wrong types and values out of bounds are refused."""
     shape = TypeAdapter(fault)
     keys = keys_of(shape)
@@ -122,12 +128,16 @@ def _built(fault: type[Fault], params: Mapping[str, Any], document: Document, pl
     except ValidationError as error:
         first = next(iter(problems(document, error.errors(include_url=False), keys, place)))
         raise ScenarioError(
-            f"{fault.kind}: {first.what}", where=first.where, try_=first.try_ or f"accepted: {', '.join(keys(()))}"
+            f"{fault.kind}: {first.what}",
+            where=first.where,
+            try_=first.try_ or f"accepted: {', '.join(keys(()))}",
         ) from None
 
 
 def build_fault(kind: str, params: Mapping[str, Any], *, where: str, faults: Faults) -> Fault:
     """A fault of a kind from plain parameters, as a plan holds them."""
     if kind not in faults:
-        raise ScenarioError(f"there is no fault kind {kind!r}", where=where, try_=f"accepted: {', '.join(faults)}")
+        raise ScenarioError(
+            f"there is no fault kind {kind!r}", where=where, try_=f"accepted: {', '.join(faults)}"
+        )
     return _built(faults[kind], params, Document(where, dict(params)), ())

@@ -177,14 +177,18 @@ def _decisions(plan: Plan) -> list[Decision]:
     queries = plan.observer.recall_hz * steady_s
     decisions = [
         _decision(plan, "latency", "steady", requests, _needed(0.95), plan.load.rate_per_s),
-        _decision(plan, "errors", "steady", requests, _needed(1 - plan.bounds.error_rate), plan.load.rate_per_s),
+        _decision(
+            plan, "errors", "steady", requests, _needed(1 - plan.bounds.error_rate), plan.load.rate_per_s
+        ),
         _decision(plan, "accuracy", "steady", queries, RECALL_ANSWERS, plan.observer.recall_hz),
     ]
     for kind in sorted({fault.kind for fault in plan.faults()}):
         asked = sum(f.hold_s + SETTLE_S for f in plan.faults() if f.kind == kind) * plan.observer.recall_hz
         decisions.append(_decision(plan, "accuracy", kind, asked, RECALL_ANSWERS, None))
     for fault in plan.faults():
-        decisions += [Decision(check, fault.id, True, "watched long enough") for check in ("in_force", "recovery")]
+        decisions += [
+            Decision(check, fault.id, True, "watched long enough") for check in ("in_force", "recovery")
+        ]
     return decisions
 
 
@@ -218,7 +222,9 @@ def describe(plan: Plan) -> list[str]:
             params = ", ".join(f"{name} {value}" for name, value in step.fault.params.items())
             what = f"on {step.fault.target}, in force for {format_duration(step.fault.hold_s)}"
             what += f" ({params})" if params else ""
-        lines.append(f"{at_s:7.0f} s  {step.name:16} {format_duration(round(step.duration_s)):>12}  {what}".rstrip())
+        lines.append(
+            f"{at_s:7.0f} s  {step.name:16} {format_duration(round(step.duration_s)):>12}  {what}".rstrip()
+        )
         at_s += step.duration_s
     lines += ["", "what this duration can decide:"]
     for decision in plan.decisions:

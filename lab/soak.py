@@ -18,7 +18,7 @@ from lab.adapters.load.chunks import K6Load
 from lab.adapters.load.inputs import LoadInputs
 from lab.adapters.memory import MemorySampler
 from lab.adapters.observer import TargetObserver
-from lab.adapters.provision import doctor, stack
+from lab.adapters.provision import doctor, kernel, stack
 from lab.adapters.provision.state import state_dir
 from lab.adapters.sample_store import SampleStore
 from lab.adapters.truth.corpus import CorpusRequest, Truth, build_truth
@@ -131,17 +131,8 @@ def _crew(
     store: SampleStore,
     log: EngineLog,
 ) -> Crew:
-    spec, url = prepared.spec, f"{address(prepared.spec, 'mcp')}{plan.target.endpoint}"
-    memory = MemorySampler(SERVICES, world.containers, clock, store)
-    observer = TargetObserver(
-        url=url,
-        target=plan.target,
-        plan=plan.observer,
-        queries=prepared.truth.queries,
-        clock=clock,
-        sink=store,
-        on_memory=memory.read,
-    )
+    spec = prepared.spec
+    observer = _observer(prepared, plan, world, clock, store)
     inputs = LoadInputs.of(plan, prepared.truth, run_id=directory.name)
     load = K6Load(
         client=prepared.client,
@@ -169,7 +160,23 @@ def _crew(
     )
 
 
-def _facts(prepared: Prepared, plan: Plan, directory: Path, clock: RunClock, plan_sha256: str) -> dict[str, Any]:
+def _observer(
+    prepared: Prepared, plan: Plan, world: World, clock: RunClock, store: SampleStore
+) -> TargetObserver:
+    return TargetObserver(
+        url=f"{address(prepared.spec, 'mcp')}{plan.target.endpoint}",
+        target=plan.target,
+        plan=plan.observer,
+        queries=prepared.truth.queries,
+        clock=clock,
+        sink=store,
+        on_memory=MemorySampler(SERVICES, world.containers, clock, store).read,
+    )
+
+
+def _facts(
+    prepared: Prepared, plan: Plan, directory: Path, clock: RunClock, plan_sha256: str
+) -> dict[str, Any]:
     """What the first event says about this run and the machine, so that judging needs neither."""
     truth = prepared.truth
     return {
@@ -184,7 +191,7 @@ def _facts(prepared: Prepared, plan: Plan, directory: Path, clock: RunClock, pla
         "host": {
             "cpus": psutil.cpu_count() or 0,
             "memory_bytes": psutil.virtual_memory().total,
-            "cgroup": doctor.cgroup_version(),
+            "cgroup": f"v{kernel.cgroup_version()}",
             "capabilities": {found.name: found.ok for found in doctor.check_machine()},
         },
         "truth": {
@@ -196,5 +203,3 @@ def _facts(prepared: Prepared, plan: Plan, directory: Path, clock: RunClock, pla
         },
         "target_sha256": hashlib.sha256(json.dumps(asdict(plan.target), sort_keys=True).encode()).hexdigest(),
     }
-
-

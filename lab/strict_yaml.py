@@ -61,7 +61,7 @@ class _Plain(yaml.SafeLoader):
         if self.check_event(yaml.events.AliasEvent):
             event = self.peek_event()  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(problem="aliases are not accepted", problem_mark=event.start_mark)
-        return super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        return super().compose_node(parent, index)
 
 
 def read(path: Path) -> Document:
@@ -77,7 +77,9 @@ def read(path: Path) -> Document:
 def parse(data: bytes, source: str) -> Document:
     """Parse YAML bytes into plain values with their places; raises ScenarioError, whatever the bytes are."""
     if len(data) > BYTES_MAX:
-        raise ScenarioError(f"more than {BYTES_MAX // 1024} KiB", where=f"{source}:1", try_="cut it into several files")
+        raise ScenarioError(
+            f"more than {BYTES_MAX // 1024} KiB", where=f"{source}:1", try_="cut it into several files"
+        )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -85,7 +87,7 @@ def parse(data: bytes, source: str) -> Document:
         raise ScenarioError("not UTF-8", where=f"{source}:{line}", try_="save it as UTF-8") from error
     try:
         loader = _Plain(text)
-        node = loader.get_single_node()  # type: ignore[no-untyped-call]
+        node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = f"{mark.line + 1}:{mark.column + 1}" if mark else "1"
@@ -94,7 +96,9 @@ def parse(data: bytes, source: str) -> Document:
     except (yaml.YAMLError, ValueError) as error:
         position = getattr(error, "position", 0) or 0
         line = text.count("\n", 0, position) + 1 if isinstance(position, int) else 1
-        raise ScenarioError("not YAML", where=f"{source}:{line}", last_state=str(error).splitlines()[0]) from None
+        raise ScenarioError(
+            "not YAML", where=f"{source}:{line}", last_state=str(error).splitlines()[0]
+        ) from None
     except RecursionError:
         raise ScenarioError(f"nested deeper than {DEPTH_MAX} levels", where=f"{source}:1") from None
     places: dict[Location, tuple[int, int]] = {}
@@ -108,7 +112,9 @@ def _value(node: Any, location: Location, places: dict[Location, tuple[int, int]
     at = f"{source}:{mark.line + 1}:{mark.column + 1}"
     places[location] = (mark.line + 1, mark.column + 1)
     if len(location) > DEPTH_MAX or len(places) > NODES_MAX:
-        raise ScenarioError(f"nested deeper than {DEPTH_MAX} levels, or more than {NODES_MAX} values", where=at)
+        raise ScenarioError(
+            f"nested deeper than {DEPTH_MAX} levels, or more than {NODES_MAX} values", where=at
+        )
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, location, places, source)
     if isinstance(node, yaml.SequenceNode):
@@ -126,7 +132,9 @@ def _mapping(
         if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != "tag:yaml.org,2002:str":
             raise ScenarioError("a key must be a plain word", where=at)
         if key_node.value in found:
-            raise ScenarioError(f"the key {key_node.value!r} stands twice", where=at, try_="remove one of them")
+            raise ScenarioError(
+                f"the key {key_node.value!r} stands twice", where=at, try_="remove one of them"
+            )
         inside = (*location, key_node.value)
         found[key_node.value] = _value(value_node, inside, places, source)
         places[inside] = (mark.line + 1, mark.column + 1)
@@ -139,13 +147,17 @@ def _scalar(node: yaml.ScalarNode, at: str) -> Any:
     if kind == "timestamp":
         return node.value
     if kind not in known:
-        raise ScenarioError(f"the tag {node.tag!r} is not accepted", where=at, try_="write plain values without tags")
+        raise ScenarioError(
+            f"the tag {node.tag!r} is not accepted", where=at, try_="write plain values without tags"
+        )
     if kind == "str":
         return node.value
     try:
         value = yaml.safe_load(node.value)
     except (yaml.YAMLError, ValueError):
-        raise ScenarioError(f"{_shown(node.value)} is not a number", where=at, try_="quote it if it is text") from None
+        raise ScenarioError(
+            f"{_shown(node.value)} is not a number", where=at, try_="quote it if it is text"
+        ) from None
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         raise ScenarioError(f"{_shown(node.value)} is not a finite number", where=at)
     return value
@@ -153,20 +165,20 @@ def _scalar(node: yaml.ScalarNode, at: str) -> Any:
 
 def checked(document: Document, shape: TypeAdapter[T]) -> T:
     """The document as a value of `shape`; raises ScenarioError that names the first problem and counts the rest."""
-    value, found = examined(document, shape)
-    if value is not None and not found:
-        return value
+    values, found = examined(document, shape)
+    if values:
+        return values[0]
     first, rest = found[0], len(found) - 1
     more = f"{rest} more problem{'s' if rest > 1 else ''} in this file" if rest else ""
     raise ScenarioError(first.what, where=first.where, last_state=more, try_=first.try_)
 
 
-def examined(document: Document, shape: TypeAdapter[T]) -> tuple[T | None, list[Problem]]:
-    """The value, or None and everything that is wrong with it."""
+def examined(document: Document, shape: TypeAdapter[T]) -> tuple[list[T], list[Problem]]:
+    """The value as the only item of a list, or an empty one and everything that is wrong with the document."""
     try:
-        return strictly(document.value, shape), []
+        return [strictly(document.value, shape)], []
     except ValidationError as error:
-        return None, list(problems(document, error.errors(include_url=False), keys_of(shape)))
+        return [], list(problems(document, error.errors(include_url=False), keys_of(shape)))
 
 
 def strictly(value: Any, shape: TypeAdapter[T]) -> T:
@@ -190,7 +202,9 @@ def problems(
                 close = difflib.get_close_matches(str(name), accepted, 1)
                 hint = f"did you mean {close[0]!r}? " if close else ""
                 yield Problem(
-                    f"unknown key {_shown(name)}", document.where(location), f"{hint}accepted: {', '.join(accepted)}"
+                    f"unknown key {_shown(name)}",
+                    document.where(location),
+                    f"{hint}accepted: {', '.join(accepted)}",
                 )
             case "missing" | "missing_argument":
                 listed = f"accepted keys: {', '.join(accepted)}" if accepted else ""

@@ -139,15 +139,16 @@ def check_target(folder: Path) -> list[str]:
 
 def _examine(folder: Path) -> tuple[Target | None, list[Problem]]:
     document = read(folder / "target.yaml")
-    found, problems = examined(document, _TARGET)
-    if found is None:
+    shapes, problems = examined(document, _TARGET)
+    if not shapes:
         return None, problems
+    found = shapes[0]
     problems += _rules(found, document)
     issues: list[_KnownIssue] = []
     if (folder / "known-issues.yaml").is_file():
         known = read(folder / "known-issues.yaml")
         listed, wrong = examined(known, _ISSUES)
-        issues = listed or []
+        issues = listed[0] if listed else []
         problems += [*wrong, *_issue_rules(issues, found, known)]
     return (_target(found, issues) if not problems else None), problems
 
@@ -180,25 +181,31 @@ def _target(found: _Target, issues: list[_KnownIssue]) -> Target:
 def _rules(found: _Target, document: Document) -> Iterator[Problem]:
     """What a shape cannot say: sums, references, durations, variables."""
     operations = ", ".join(found.operations)
-    named = [(("canary",), found.canary), (("add",), found.add), (("recall", "operation"), found.recall.operation)]
-    for place, name in [*named, *((("mix", name), name) for name in found.mix)]:
+    named: list[tuple[tuple[str, ...], str]] = [
+        (("canary",), found.canary),
+        (("add",), found.add),
+        (("recall", "operation"), found.recall.operation),
+    ]
+    for where, name in [*named, *((("mix", name), name) for name in found.mix)]:
         if name not in found.operations:
-            yield Problem(f"there is no operation {name!r}", document.where(place), f"accepted: {operations}")
+            yield Problem(f"there is no operation {name!r}", document.where(where), f"accepted: {operations}")
     if sum(found.mix.values()) != 100:
         yield Problem(f"the mix sums to {sum(found.mix.values())}, not 100", document.where(("mix",)))
     recall = found.operations.get(found.recall.operation)
     if recall is not None and not recall.document_ids:
         place = document.where(("operations", found.recall.operation))
         yield Problem("the recall operation needs document_ids, the path to the ids that it found", place)
-    for key in ("start_timeout", "request_timeout"):
-        yield from _duration(key, getattr(found, key), document)
+    yield from _duration("start_timeout", found.start_timeout, document)
+    yield from _duration("request_timeout", found.request_timeout, document)
     if found.collections.truth == found.collections.writes:
         yield Problem("truth and writes must be two collections", document.where(("collections",)))
     for name, operation in found.operations.items():
         for variable in _variables([operation.arguments, [c.model_dump() for c in operation.success]]):
             if variable not in VARIABLES:
-                where = document.where(("operations", name))
-                yield Problem(f"there is no variable {variable!r}", where, f"accepted: {', '.join(VARIABLES)}")
+                place = document.where(("operations", name))
+                yield Problem(
+                    f"there is no variable {variable!r}", place, f"accepted: {', '.join(VARIABLES)}"
+                )
 
 
 def _duration(key: str, text: str, document: Document) -> Iterator[Problem]:
@@ -228,7 +235,9 @@ def _issue_rules(issues: list[_KnownIssue], target: _Target, document: Document)
         for key, accepted in choices.items():
             if getattr(issue, key) not in accepted:
                 where = document.where((number, key))
-                yield Problem(f"there is no {key} {getattr(issue, key)!r}", where, f"accepted: {', '.join(accepted)}")
+                yield Problem(
+                    f"there is no {key} {getattr(issue, key)!r}", where, f"accepted: {', '.join(accepted)}"
+                )
         if issue.id in seen:
             yield Problem(f"the id {issue.id!r} stands twice", document.where((number, "id")))
         seen.add(issue.id)
@@ -242,7 +251,9 @@ def _narrow(issue: _KnownIssue, target: _Target, document: Document, number: int
         yield Problem("the message must be literal words of the failure, without wildcards", where)
     if issue.target_version != target.version:
         where = document.where((number, "target_version"))
-        yield Problem(f"declared for version {issue.target_version}, but the target is {target.version}", where)
+        yield Problem(
+            f"declared for version {issue.target_version}, but the target is {target.version}", where
+        )
     try:
         date.fromisoformat(issue.date)
     except ValueError:
@@ -250,7 +261,7 @@ def _narrow(issue: _KnownIssue, target: _Target, document: Document, number: int
 
 
 def _files(folder: Path) -> Iterator[Problem]:
-    """What must lie beside the YAML: a Dockerfile, and requirements that pin every package by hash, without addresses."""
+    """What must lie beside the YAML: a Dockerfile, and requirements pinned by hash, without addresses."""
     if not (folder / "Dockerfile").is_file():
         yield Problem("there is no Dockerfile", str(folder), "docs/targets.md has an example")
     for path in sorted(folder.glob("*.txt")):

@@ -22,7 +22,9 @@ def docker_client() -> docker.DockerClient:
         client = docker.from_env()
         client.ping()
     except DockerException as error:
-        raise WorldError("no Docker engine answers", last_state=str(error), try_="`lab up`, or `lab doctor`") from error
+        raise WorldError(
+            "no Docker engine answers", last_state=str(error), try_="`lab up`, or `lab doctor`"
+        ) from error
     return client
 
 

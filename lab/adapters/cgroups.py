@@ -7,7 +7,8 @@ from lab.errors import FaultError
 from lab.ports import Clock, Containers, CpuQuota, CpuUsage
 
 ROOT = Path("/sys/fs/cgroup")
-_BURNER = 'echo $$ > "$1" || exit 3; exec timeout "$2" sh -c "while :; do :; done"'
+# On cgroup v1 limiting (cpu) and counting (cpuacct) may be two hierarchies: the burner must be in both.
+_BURNER = 'echo $$ > "$1" && echo $$ > "$2" || exit 3; exec timeout "$3" sh -c "while :; do :; done"'
 
 
 def cgroup_dir(pid: int, controller: str, *, root: Path = ROOT, proc: Path = Path("/proc")) -> Path:
@@ -18,7 +19,9 @@ def cgroup_dir(pid: int, controller: str, *, root: Path = ROOT, proc: Path = Pat
     try:
         lines = (proc / str(pid) / "cgroup").read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise FaultError(f"process {pid} is gone", where=f"/proc/{pid}/cgroup", last_state=str(error)) from error
+        raise FaultError(
+            f"process {pid} is gone", where=f"/proc/{pid}/cgroup", last_state=str(error)
+        ) from error
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controller in controllers.split(","):
@@ -90,7 +93,8 @@ class HostCgroups:
     def burn(self, service: str, seconds: float) -> None:
         """Demand one whole core inside the service's cgroup for a moment, with a process of the lab's own."""
         procs = self._directory(service, "cpu") / "cgroup.procs"
-        command = ["sh", "-c", _BURNER, "burner", str(procs), f"{seconds:g}"]
+        counted = self._directory(service, "cpuacct") / "cgroup.procs"
+        command = ["sh", "-c", _BURNER, "burner", str(procs), str(counted), f"{seconds:g}"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 10, check=False)
         if done.returncode not in (0, 124):
             raise FaultError(

@@ -89,5 +89,8 @@ class DockerContainers:
             action(container)
         except (DockerException, RequestException) as error:
             raise FaultError(
-                f"{service} could not be {verb}", where=str(container.name), last_state=str(error), try_="`lab status`"
+                f"{service} could not be {verb}",
+                where=str(container.name),
+                last_state=str(error),
+                try_="`lab status`",
             ) from error

@@ -19,11 +19,15 @@ _ACTIONS = ("start", "die", "kill", "oom", "pause", "unpause", "restart", "stop"
 class EngineLog:
     """Journals every start, death and the like of the stack's containers, and keeps all events in `logs/`."""
 
-    def __init__(self, client: docker.DockerClient, project: str, recorder: Recorder, directory: Path) -> None:
+    def __init__(
+        self, client: docker.DockerClient, project: str, recorder: Recorder, directory: Path
+    ) -> None:
         self._client, self._project, self._recorder, self._directory = client, project, recorder, directory
         self._deaths: list[tuple[str, str]] = []
         self._stopping = False
-        self._stream = client.events(decode=True, filters={"type": "container", "label": f"{STACK}={project}"})
+        self._stream = client.events(
+            decode=True, filters={"type": "container", "label": f"{STACK}={project}"}
+        )
         self._thread = threading.Thread(target=self._follow, name="engine-log", daemon=True)
 
     def start(self) -> None:

@@ -9,6 +9,7 @@ import itertools
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -40,7 +41,9 @@ class McpSession:
     def __init__(self, url: str, protocol_version: str) -> None:
         self._url = url
         self._version = protocol_version
-        self._http = httpx.AsyncClient(trust_env=False, follow_redirects=True, limits=httpx.Limits(max_connections=20))
+        self._http = httpx.AsyncClient(
+            trust_env=False, follow_redirects=True, limits=httpx.Limits(max_connections=20)
+        )
         self._session: str | None = None
         self._initialized = False
         self._lock = asyncio.Lock()
@@ -63,7 +66,9 @@ class McpSession:
         except TimeoutError:
             return CallOutcome(Layer.TRANSPORT, f"no answer within {timeout_s:g} s", None, lost)
         except httpx.HTTPError as error:
-            return CallOutcome(Layer.TRANSPORT, f"{type(error).__name__}: {error}"[:MESSAGE_CHARS_MAX], None, lost)
+            return CallOutcome(
+                Layer.TRANSPORT, f"{type(error).__name__}: {error}"[:MESSAGE_CHARS_MAX], None, lost
+            )
         broken = first_broken(payload, operation.success, values)
         return CallOutcome(Layer.PAYLOAD if broken else Layer.OK, broken or "", payload, lost)
 
@@ -76,10 +81,9 @@ class McpSession:
     async def close(self) -> None:
         """End the session as the protocol asks, without minding whether the server still answers."""
         if self._session is not None:
-            try:
+            # The server may be gone by design; its session died with it.
+            with suppress(httpx.HTTPError):
                 await self._http.delete(self._url, headers=self._session_headers(), timeout=2.0)
-            except httpx.HTTPError:
-                pass  # The server may be gone by design; its session dies with it.
         await self._http.aclose()
 
     async def _initialize(self) -> None:
@@ -143,7 +147,9 @@ def _message(answer: httpx.Response, number: int) -> Mapping[str, Any]:
 def _event_data(body: str) -> list[str]:
     """The data of each server-sent event, its lines joined; `splitlines` would also split at U+2028 inside JSON."""
     events = re.split(r"(?:\r\n|\n|\r){2}", body)
-    lines = [[line[5:] for line in re.split(r"\r\n|\n|\r", event) if line.startswith("data:")] for event in events]
+    lines = [
+        [line[5:] for line in re.split(r"\r\n|\n|\r", event) if line.startswith("data:")] for event in events
+    ]
     return ["\n".join(data) for data in lines if data]
 
 

@@ -37,7 +37,9 @@ def _cpu_ms(url: str, plan: Plan, operation: Operation, values: dict[str, object
     return asyncio.run(_measure(url, plan, operation, values, world))
 
 
-async def _measure(url: str, plan: Plan, operation: Operation, values: dict[str, object], world: World) -> float:
+async def _measure(
+    url: str, plan: Plan, operation: Operation, values: dict[str, object], world: World
+) -> float:
     session = McpSession(url, plan.target.protocol_version)
     timeout_s = plan.target.request_timeout_ms / 1000
     try:

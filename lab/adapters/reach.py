@@ -8,11 +8,13 @@ class Reach:
 
     def __init__(self, health: dict[str, str]) -> None:
         self._health = health
+        # A connection of its own for each question: a kept one may belong to a process that is dead.
+        self._http = httpx.Client(trust_env=False, headers={"Connection": "close"})
 
     def answers(self, service: str, *, timeout_s: float) -> bool:
         """True for any HTTP answer below 500: a server that refuses politely is alive."""
         try:
-            answer = httpx.get(self._health[service], timeout=timeout_s, trust_env=False)
+            answer = self._http.get(self._health[service], timeout=timeout_s)
         except httpx.HTTPError:
             return False
         return answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR

@@ -18,20 +18,26 @@ Row = Request | Probe | Recall | Memory | HostReading
 _SCHEMA: dict[str, tuple[type[Any], str]] = {
     "requests": (
         Request,
-        "scheduled_ms REAL, sent_ms REAL, done_ms REAL, op TEXT, ok INTEGER, layer TEXT, message TEXT, source TEXT,"
-        " sessions_lost INTEGER",
+        (
+            "scheduled_ms REAL, sent_ms REAL, done_ms REAL, op TEXT, ok INTEGER, layer TEXT, message TEXT,"
+            " source TEXT, sessions_lost INTEGER"
+        ),
     ),
     "probes": (Probe, "sent_ms REAL, done_ms REAL, probe TEXT, outcome TEXT, detail TEXT"),
     "recall": (
         Recall,
-        "sent_ms REAL, done_ms REAL, mode TEXT, query_id TEXT, answered INTEGER, hits INTEGER, k INTEGER,"
-        " layer TEXT, message TEXT",
+        (
+            "sent_ms REAL, done_ms REAL, mode TEXT, query_id TEXT, answered INTEGER, hits INTEGER, k INTEGER,"
+            " layer TEXT, message TEXT"
+        ),
     ),
     "memory": (Memory, "at_ms REAL, container TEXT, process TEXT, metric TEXT, bytes INTEGER"),
     "host": (HostReading, "at_ms REAL, metric TEXT, value REAL"),
 }
 # The ledger of writes is part of the contract; nothing fills it yet.
-_EMPTY_TABLES = ("CREATE TABLE IF NOT EXISTS writes(doc_id TEXT, sent_ms REAL, acked_ms REAL, read_back TEXT, state TEXT)",)
+_EMPTY_TABLES = (
+    "CREATE TABLE IF NOT EXISTS writes(doc_id TEXT, sent_ms REAL, acked_ms REAL, read_back TEXT, state TEXT)",
+)
 _TABLE_OF = {cls: name for name, (cls, _) in _SCHEMA.items()}
 _COMMIT_EVERY_S = 1.0
 

@@ -17,6 +17,7 @@ class Toxiproxy:
     def __init__(self, api: str, links: dict[str, str]) -> None:
         self._api = api.rstrip("/")
         self._links = links
+        self._http = httpx.Client(timeout=TIMEOUT_S, trust_env=False)
 
     def require_enabled(self, proxy: str) -> None:
         """Raises FaultError where the proxy is missing or disabled: a toxic there would change nothing."""
@@ -41,15 +42,14 @@ class Toxiproxy:
         self._ask("DELETE", f"/proxies/{proxy}/toxics/{name}", gone_is_fine=True)
 
     def round_trips_ms(self, proxy: str, tries: int) -> list[float]:
-        """Times of `tries` small requests through the proxy on one new connection each; unanswered ones are left out."""
+        """Times of `tries` small requests through the proxy on one new connection each; unanswered ones left out."""
         return [trip for _ in range(tries) if (trip := self._round_trip_ms(self._links[proxy])) is not None]
 
-    @staticmethod
-    def _round_trip_ms(url: str) -> float | None:
+    def _round_trip_ms(self, url: str) -> float | None:
         began = time.perf_counter()
         try:
             # Any HTTP answer will do: what is measured is the way there and back.
-            httpx.get(url, timeout=PROBE_TIMEOUT_S, trust_env=False)
+            self._http.get(url, timeout=PROBE_TIMEOUT_S, headers={"Connection": "close"})
         except httpx.HTTPError:
             return None
         return (time.perf_counter() - began) * 1000
@@ -61,7 +61,7 @@ class Toxiproxy:
     def _ask(self, method: str, path: str, *, json: Any = None, gone_is_fine: bool = False) -> httpx.Response:
         url = f"{self._api}{path}"
         try:
-            answer = httpx.request(method, url, json=json, timeout=TIMEOUT_S, trust_env=False)
+            answer = self._http.request(method, url, json=json)
         except httpx.HTTPError as error:
             raise FaultError(
                 "Toxiproxy's control port does not answer",
@@ -72,5 +72,7 @@ class Toxiproxy:
         if answer.is_success or (gone_is_fine and answer.status_code == httpx.codes.NOT_FOUND):
             return answer
         raise FaultError(
-            "Toxiproxy refused", where=f"{method} {url}", last_state=f"HTTP {answer.status_code} {answer.text[:200]}"
+            "Toxiproxy refused",
+            where=f"{method} {url}",
+            last_state=f"HTTP {answer.status_code} {answer.text[:200]}",
         )

@@ -1,4 +1,4 @@
-"""Fault kinds, one per file, found by discovery: a module here must define `FAULT`, whose kind equals the file's name."""
+"""Fault kinds, one per file, found by discovery: a module here defines `FAULT`, whose kind is the file's name."""
 
 import importlib
 import pkgutil

@@ -68,7 +68,9 @@ class CpuCap:
             return
         now = world.cgroups.cpu_quota(undo.service)
         if now.quota_us != undo.quota_us:
-            raise FaultError(f"{undo.service} still has a CPU quota of {now.quota_us} us after it was restored")
+            raise FaultError(
+                f"{undo.service} still has a CPU quota of {now.quota_us} us after it was restored"
+            )
 
 
 FAULT = CpuCap

@@ -66,16 +66,16 @@ def _finding(evidence: Evidence, windows: Windows, pool: _Pool) -> Finding:
     values, gate_values = by_query(rows), by_query(gate_rows)
     where = tuple(references.samples("recall", window.from_ms, window.to_ms) for window in pool.wide)
     if values.size < QUERIES_MIN:
-        reason = f"{values.size} queries were answered; {QUERIES_MIN} are the least that can decide"
+        reason = f"{values.size} queries answered; {QUERIES_MIN} are the least that can decide"
         return undecided(CHECK, pool.subject, reason, evidence=where, n=len(rows))
     seed, bound = seed_of(plan.seed, CHECK, pool.subject), Bound(">", plan.bounds.accuracy)
     interval = mean_interval(values, seed)
-    enough = gate_values.size >= QUERIES_MIN
+    gate_interval = interval if gate_rows == rows else mean_interval(gate_values, seed)
     return Finding(
         CHECK,
         pool.subject,
         bound.judge(interval),
-        bound.judge(mean_interval(gate_values, seed)) if enough else Verdict.INCONCLUSIVE,
+        bound.judge(gate_interval) if gate_values.size >= QUERIES_MIN else Verdict.INCONCLUSIVE,
         _reason(asked_in(evidence, pool.tight), rows, gate_rows),
         observed=float(values.mean()),
         unit=f"recall@{plan.observer.recall_k}",
@@ -88,8 +88,7 @@ def _finding(evidence: Evidence, windows: Windows, pool: _Pool) -> Finding:
 
 
 def _reason(asked: Sequence[Recall], rows: Sequence[Recall], gate_rows: Sequence[Recall]) -> str:
-    told = len(answered(asked))
-    empty = sum(row.hits == 0 for row in rows)
+    told, empty = len(answered(asked)), sum(row.hits == 0 for row in rows)
     said = (
         f"{told} of {len(asked)} queries answered; {empty} of {len(rows)} answers without any right document"
     )

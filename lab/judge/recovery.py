@@ -36,14 +36,14 @@ def _finding(evidence: Evidence, fault: FaultWindow) -> Finding:
     after = [one for one in fault.canary if one.sent_ms >= fault.cleared_ms]
     where = (*references.events(fault.story), references.samples("probes", fault.cleared_ms, span.to_ms))
     if fault.recovery is None:
-        reason = (
-            f"{len(after)} canary probes after the heal; {CANARY.window} are the least that shows a recovery"
-        )
+        reason = f"{len(after)} canary probes after the heal; it takes {CANARY.window} to show a recovery"
         return undecided(CHECK, subject, reason, evidence=where, n=len(after))
     clock = fault.recovery[0]
     bound = Bound("<", evidence.plan.bounds.recovery_s)
     interval = Interval(clock.lo_s, float("inf") if clock.hi_s is None else clock.hi_s)
-    verdict, flaw = bound.judge(interval), _flaw(evidence, fault, after)
+    verdict, flaw = bound.judge(interval), _hole(evidence, fault, after)
+    if verdict is Verdict.PASS:
+        flaw = flaw or _not_held(evidence, fault)
     if flaw:
         verdict = Verdict.INCONCLUSIVE
     return Finding(
@@ -71,19 +71,29 @@ def _said(fault: FaultWindow, after: list[Seen]) -> str:
     return f"{said}; {bad} of {len(after)} probes bad"
 
 
-def _flaw(evidence: Evidence, fault: FaultWindow, after: list[Seen]) -> str:
-    """What keeps this watch from deciding: holes in it, or an end before the recovery has held."""
+def _hole(evidence: Evidence, fault: FaultWindow, after: list[Seen]) -> str:
+    """A hole in the watch, from the heal until the recovery has held, or to the step's end."""
     assert fault.span is not None
     assert fault.cleared_ms is not None
     to_ms, recovering = fault.span.to_ms, fault.recovering
     calm_ms = to_ms if recovering is None else recovering.done_ms
     end_ms = to_ms if recovering is None else min(to_ms, recovering.sent_ms + CANARY.hold_ms)
-    slow_gap_ms = max(GAP_MS, GAP_PERIODS * 1000 / evidence.plan.observer.canary_slow_hz)
     times = [fault.cleared_ms, *(one.sent_ms for one in after if one.sent_ms <= end_ms), end_ms]
     for before, then in pairwise(times):
-        if then - before > (GAP_MS if before < calm_ms else slow_gap_ms):
+        if then - before > (GAP_MS if before < calm_ms else _slow_gap_ms(evidence)):
             return f"no canary probe was sent for {(then - before) / 1000:.3g} s"
-    if recovering is not None and recovering.sent_ms + CANARY.hold_ms - to_ms > slow_gap_ms:
-        watched_s = (to_ms - recovering.sent_ms) / 1000
-        return f"it must hold for {CANARY.hold_ms / 1000:g} s, and was watched for {watched_s:.3g} s"
     return ""
+
+
+def _not_held(evidence: Evidence, fault: FaultWindow) -> str:
+    """A watch that ended before the recovery has held; only a pass needs that: a relapse is later still."""
+    assert fault.span is not None
+    assert fault.recovering is not None
+    watched_ms = fault.span.to_ms - fault.recovering.sent_ms
+    if CANARY.hold_ms - watched_ms <= _slow_gap_ms(evidence):
+        return ""
+    return f"it must hold for {CANARY.hold_ms / 1000:g} s, and was watched for {watched_ms / 1000:.3g} s"
+
+
+def _slow_gap_ms(evidence: Evidence) -> float:
+    return max(GAP_MS, GAP_PERIODS * 1000 / evidence.plan.observer.canary_slow_hz)

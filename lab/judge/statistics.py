@@ -19,7 +19,7 @@ from lab.model.verdict import Interval
 
 BATCHES = 20
 ALPHA = 0.05
-RESAMPLES = 4999
+RESAMPLES = 1999
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -76,6 +76,8 @@ def mean_interval(values: Floats, seed: int) -> Interval:
     """Interval of the mean of values in [0, 1]: BCa bootstrap, or Clopper-Pearson where the values do not
     differ.
     """
+    if values.size == 0:
+        return Interval(0.0, 1.0)
     exact = exact_interval(float(values.sum()), values.size)
     if values.size < 2 or np.ptp(values) == 0:
         return exact

@@ -35,7 +35,13 @@ class Event:
 
     def to_json(self) -> dict[str, Any]:
         """The event as one flat JSON object."""
-        head = {"seq": self.seq, "writer": self.writer, "at_ms": self.at_ms, "wall": self.wall, "kind": self.kind}
+        head = {
+            "seq": self.seq,
+            "writer": self.writer,
+            "at_ms": self.at_ms,
+            "wall": self.wall,
+            "kind": self.kind,
+        }
         return {**head, **self.data}
 
 

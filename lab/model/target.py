@@ -20,8 +20,9 @@ Path = tuple[str | int, ...]
 class Condition:
     """One thing that must hold of a payload: the value at `path` satisfies `test` against `operand`.
 
-    `absent`/`present` look whether the path exists with a value other than null; `equals` compares JSON values; `at_least`
-    a number; `min_items` the length of a list; `contains` membership in a list, a key of an object or a part of a text.
+    `absent`/`present` look whether the path exists with a value other than null; `equals` compares JSON values;
+    `at_least` a number; `min_items` the length of a list; `contains` membership in a list,
+    a key of an object or a part of a text.
     """
 
     path: Path

@@ -46,7 +46,7 @@ class Bound:
             raise ValueError(f"a bound compares with <, <=, > or >=, not {self.op!r}")
 
     def judge(self, interval: Interval) -> Verdict:
-        """PASS when the whole interval lies on the good side, FAIL when the whole lies on the bad, else INCONCLUSIVE."""
+        """PASS when the whole interval lies on the good side, FAIL when all of it lies on the bad one."""
         ends = [self._holds(interval.lo), self._holds(interval.hi)]
         if all(ends):
             return Verdict.PASS
@@ -103,7 +103,9 @@ class Finding:
             raise ValueError(f"{self.check}/{self.subject}: NOT_TESTED holds for verdict and gate alike")
 
 
-def undecided(check: str, subject: str, reason: str, *, evidence: tuple[str, ...] = (), n: int = 0) -> Finding:
+def undecided(
+    check: str, subject: str, reason: str, *, evidence: tuple[str, ...] = (), n: int = 0
+) -> Finding:
     """An INCONCLUSIVE finding: the run should have decided this and could not."""
     return Finding(check, subject, Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE, reason, n=n, evidence=evidence)
 

@@ -6,7 +6,7 @@ _ANYWHERE = re.compile(r"[\\`*_\[\]|~$]")
 # What begins a heading, a list, a quotation or a rule where it stands first.
 _AT_START = re.compile(r"^([#+\-=>]|\d+(?=[.)](?:\s|$)))")
 # What GitHub turns into a link or a mention without being asked.
-_LINKS = re.compile(r"(?<=\w)(://)|(?<=www)(\.)|(@)(?=\w)", re.IGNORECASE)
+_LINKS = re.compile(r"(?<=\w)(://)|(?<=www)(\.)|(@)(?=[a-z])", re.IGNORECASE)
 CHARS_MAX = 400
 
 

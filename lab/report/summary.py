@@ -60,11 +60,11 @@ def _known_issues(report: Row) -> str:
         for times, explanation, date in wording.defects(report)
     ]
     gone = [
-        f"- not seen in this run: {safe(issue['id'])} ({safe(issue['check'])}), known since {safe(issue['date'])}"
+        f"- not seen: {safe(issue['id'])} ({safe(issue['check'])}), known since {safe(issue['date'])}"
         for issue in wording.issues(report, seen=False)
     ]
     excused = [
-        f"- {safe(wording.name(finding))} passes the gate only without them: {safe(wording.observed(finding))}"
+        f"- {safe(wording.name(finding))} passes only without them: {safe(wording.observed(finding))}"
         f" ({finding['verdict']}), {safe(finding['reason'], 1000)}"
         for finding in wording.excused(report)
     ]

@@ -42,7 +42,9 @@ class FakeContainers:
 
     def __post_init__(self) -> None:
         for number, service in enumerate(("qdrant", "mcp", "toxiproxy")):
-            self.states[service] = ContainerState(service, f"id-{service}", service, True, False, 100 + number, "", 0)
+            self.states[service] = ContainerState(
+                service, f"id-{service}", service, True, False, 100 + number, "", 0
+            )
             self.quotas[service] = CpuQuota(-1, 100_000)
 
     def state(self, service: str) -> ContainerState:

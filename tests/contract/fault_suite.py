@@ -19,7 +19,9 @@ def examples() -> dict[str, dict[str, Any]]:
     }
 
 
-def eventually(fault: Fault, world: World, before: Observation, wanted: Callable[[Observation], bool]) -> Observation:
+def eventually(
+    fault: Fault, world: World, before: Observation, wanted: Callable[[Observation], bool]
+) -> Observation:
     """Observe until what is wanted is seen, for at most 20 s of real time; returns the last observation."""
     end = time.monotonic() + SETTLE_S
     seen = fault.observe(world, before)

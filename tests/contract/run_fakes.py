@@ -153,6 +153,6 @@ def crew(world: World, recorder: FakeRecorder, undos: FakeUndos) -> Crew:
         build=lambda planned: build_fault(
             planned.kind, {"target": planned.target, **planned.params}, where="test", faults=discover()
         ),
-        deaths=lambda: [],
+        deaths=list,
         wall_step_ms=lambda: None,
     )

@@ -28,6 +28,14 @@ class StubMcp(ThreadingHTTPServer):
         self.served: Counter[str] = Counter()
         self.sessions: set[tuple[str, str]] = set()
         self.forgetful = True
+        self.used: set[tuple[str, object]] = set()
+
+    def takes(self, session: str, number: object) -> bool:
+        """Whether a request id is new in its session; the protocol forbids a second use."""
+        with self.lock:
+            fresh = not session or (session, number) not in self.used
+            self.used.add((session, number))
+            return fresh
 
     @property
     def url(self) -> str:
@@ -128,6 +136,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.forget_once(mode)
         if mode == "always_404" or (mode != "stateless" and not self._knows_session(mode)):
             self._empty(404)
+            return
+        if not self.server.takes(self.headers.get("Mcp-Session-Id", ""), message["id"]):
+            self._empty(409)
             return
         with self.server.lock:
             self.server.calls.append((tool, arguments))

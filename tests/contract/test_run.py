@@ -1,5 +1,7 @@
 """The run loop in a world in memory: the order of its journal, and that it heals whatever happens, wherever."""
 
+from contextlib import suppress
+
 import pytest
 
 from lab.faults import discover
@@ -54,11 +56,9 @@ def test_whatever_ends_a_run_at_whatever_event_it_is_healed(raising: type[BaseEx
     for at in range(_events_of_a_whole_run()):
         world, undos = fake_world(), FakeUndos()
         recorder = FakeRecorder(world, at=at, raising=raising)
-        try:
+        with suppress(KeyboardInterrupt, Stop):
             execute(plan(ALL_FAULTS), crew(world, recorder, undos))
-        except (KeyboardInterrupt, Stop):
-            pass
-        left = heal_pending(undos, discover(), lambda project: world, lambda record: False)
+        left = heal_pending(undos, discover(), lambda project, world=world: world, lambda record: False)
         assert healthy(world), f"interrupted at event {at}, {recorder.events[at].kind}"
         assert not undos.records, left
 
@@ -66,7 +66,9 @@ def test_whatever_ends_a_run_at_whatever_event_it_is_healed(raising: type[BaseEx
 def test_a_fault_that_misses_is_void_and_healed() -> None:
     world, undos = fake_world(deaf={"qdrant", "mcp"}), FakeUndos()
     recorder = FakeRecorder(world)
-    execute(plan([("kill", {"target": "qdrant"}), ("cpu_cap", {"target": "mcp"})]), crew(world, recorder, undos))
+    execute(
+        plan([("kill", {"target": "qdrant"}), ("cpu_cap", {"target": "mcp"})]), crew(world, recorder, undos)
+    )
     assert recorder.kinds().count("fault_void") == 2
     assert "fault_in_force" not in recorder.kinds()
     assert healthy(world) and not undos.records

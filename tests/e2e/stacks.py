@@ -19,7 +19,15 @@ from lab.adapters.provision.progress import silent
 HOME = Path(__file__).resolve().parents[2]
 TARGET = HOME / "compose" / "targets" / "workspace-qdrant-mcp"
 STAND_IN = Path(__file__).resolve().parent / "stand_in"
-SERVER = ["/opt/venv/bin/workspace-qdrant-mcp", "--transport", "http", "--host", "127.0.0.1", "--port", "8001"]
+SERVER = [
+    "/opt/venv/bin/workspace-qdrant-mcp",
+    "--transport",
+    "http",
+    "--host",
+    "127.0.0.1",
+    "--port",
+    "8001",
+]
 
 
 def images() -> Mapping[str, ImageUsed]:
@@ -27,13 +35,15 @@ def images() -> Mapping[str, ImageUsed]:
     return prepare(TARGET, silent()).images
 
 
-def with_defect(client: docker.DockerClient, used: Mapping[str, ImageUsed], defect: str) -> Mapping[str, ImageUsed]:
+def with_defect(
+    client: docker.DockerClient, used: Mapping[str, ImageUsed], defect: str
+) -> Mapping[str, ImageUsed]:
     """The same images, but a target with one planted defect (see `stand_in/proxy.py`)."""
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w") as archive:
         archive.add(STAND_IN / "proxy.py", "proxy.py")
         text = (STAND_IN / "Dockerfile").read_text(encoding="utf-8")
-        text += f'ENV STAND_IN_DEFECT={defect} STAND_IN_SERVER="{chr(0x1f).join(SERVER)}"\n'
+        text += f'ENV STAND_IN_DEFECT={defect} STAND_IN_SERVER="{chr(0x1F).join(SERVER)}"\n'
         info = tarfile.TarInfo("Dockerfile")
         info.size = len(text.encode())
         archive.addfile(info, io.BytesIO(text.encode()))

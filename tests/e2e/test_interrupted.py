@@ -21,7 +21,9 @@ def _events(runs: Path) -> list[dict[str, object]]:
     journal = runs / "latest" / "journal.jsonl"
     if not journal.is_file():
         return []
-    return [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    return [
+        json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines() if line.endswith("}")
+    ]
 
 
 def _wait_for(runs: Path, kind: str, process: "subprocess.Popen[str]") -> None:

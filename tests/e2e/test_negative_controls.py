@@ -48,4 +48,6 @@ def test_no_load_is_inconclusive(
 
 def _brief(plan: Plan) -> Plan:
     """The same plan with steps of at most 15 s."""
-    return replace(plan, steps=tuple(replace(step, duration_s=min(step.duration_s, 15)) for step in plan.steps))
+    return replace(
+        plan, steps=tuple(replace(step, duration_s=min(step.duration_s, 15)) for step in plan.steps)
+    )

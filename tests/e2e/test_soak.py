@@ -4,7 +4,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import docker
@@ -18,9 +17,9 @@ from tests.e2e.soaking import HOME, finding, plan_of, soak_on
 @pytest.fixture(scope="module")
 def outcome(
     client: docker.DockerClient, real_stack: stack.StackSpec, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[soak.Outcome]:
+) -> soak.Outcome:
     """One short soak with all three faults."""
-    yield soak_on(client, real_stack, plan_of("short.yaml"), tmp_path_factory.mktemp("short") / "runs")
+    return soak_on(client, real_stack, plan_of("short.yaml"), tmp_path_factory.mktemp("short") / "runs")
 
 
 def test_every_fault_was_seen_in_force_and_gone(outcome: soak.Outcome) -> None:
@@ -41,7 +40,9 @@ def test_the_target_s_known_defect_is_named_and_only_excused_at_the_gate(outcome
     errors = finding(outcome.report, "errors", "steady")
     assert errors["verdict"] in ("fail", "not_tested")
     assert outcome.report["gate"] in ("pass", "inconclusive"), [
-        (f["check"], f["subject"], f["reason"]) for f in outcome.report["findings"] if f["gate_verdict"] == "fail"
+        (f["check"], f["subject"], f["reason"])
+        for f in outcome.report["findings"]
+        if f["gate_verdict"] == "fail"
     ]
     assert "workspace_status" in (outcome.directory / "summary.md").read_text(encoding="utf-8")
 
@@ -49,7 +50,9 @@ def test_the_target_s_known_defect_is_named_and_only_excused_at_the_gate(outcome
 def test_judging_again_gives_the_same_bytes_without_docker(outcome: soak.Outcome) -> None:
     kept = {name: (outcome.directory / name).read_bytes() for name in ("report.json", "summary.md")}
     command = [sys.executable, "-m", "lab", "judge", str(outcome.directory)]
-    subprocess.run(command, cwd=HOME, env={"DOCKER_HOST": "tcp://127.0.0.1:1"}, capture_output=True, check=False)
+    subprocess.run(
+        command, cwd=HOME, env={"DOCKER_HOST": "tcp://127.0.0.1:1"}, capture_output=True, check=False
+    )
     for name, content in kept.items():
         assert (outcome.directory / name).read_bytes() == content
 

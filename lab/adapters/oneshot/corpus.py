@@ -15,7 +15,16 @@ from pathlib import Path
 
 CHARS_MAX = 900
 CHARS_MIN = 80
-LEFT_OUT = {"test", "tests", "idlelib", "lib2to3", "site-packages", "dist-packages", "encodings", "turtledemo"}
+LEFT_OUT = {
+    "test",
+    "tests",
+    "idlelib",
+    "lib2to3",
+    "site-packages",
+    "dist-packages",
+    "encodings",
+    "turtledemo",
+}
 PYTHON_FILE_BYTES_MAX = 400_000
 
 Row = dict[str, str]
@@ -96,7 +105,12 @@ def folder_rows(tar: str) -> Iterator[Row]:
             file = archive.extractfile(member)
             text = file.read().decode("utf-8", errors="replace") if file else ""
             for number, piece in enumerate(pieces(text)):
-                yield {"id": f"{member.name}#{number}", "text": piece, "kind": "text", "doc": first_sentence(piece)}
+                yield {
+                    "id": f"{member.name}#{number}",
+                    "text": piece,
+                    "kind": "text",
+                    "doc": first_sentence(piece),
+                }
 
 
 def chosen(rows: Iterator[Row], wanted: int) -> list[Row]:

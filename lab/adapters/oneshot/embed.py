@@ -11,10 +11,10 @@ import os
 from pathlib import Path
 
 import numpy as np
-from fastembed import TextEmbedding
+from fastembed import TextEmbedding  # type: ignore[import-not-found]
 
 MODEL = os.environ.get("LAB_EMBEDDING_MODEL", "sentence-transformers/all-MiniLM-L6-v2")
-# One at a time: texts of different length in a batch are padded to the longest, which is slower and takes 5x the memory.
+# One at a time: texts of different length in a batch are padded to the longest: slower, and 5x the memory.
 BATCH = 1
 
 
@@ -37,7 +37,12 @@ def main() -> None:
         texts = [json.loads(line)["text"] for line in lines]
     model = TextEmbedding(MODEL)
     vectors = np.asarray(list(model.embed(texts, batch_size=BATCH)), dtype="<f4")
-    head = {"n": len(vectors), "dim": int(vectors.shape[1]), "model": MODEL, "model_sha256": model_digest(model)}
+    head = {
+        "n": len(vectors),
+        "dim": int(vectors.shape[1]),
+        "model": MODEL,
+        "model_sha256": model_digest(model),
+    }
     with open(options.output, "wb") as output:
         output.write(json.dumps(head).encode() + b"\n")
         output.write(vectors.tobytes())

@@ -96,7 +96,13 @@ def _corpus(
     if not path.is_file():
         say(f"cutting a corpus of {wanted} texts")
         output = run_script(
-            client, request.image, "corpus.py", arguments, files=files, timeout_s=CORPUS_TIMEOUT_S, project=project
+            client,
+            request.image,
+            "corpus.py",
+            arguments,
+            files=files,
+            timeout_s=CORPUS_TIMEOUT_S,
+            project=project,
         )
         _keep(path, output)
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -135,7 +141,9 @@ def _decode(data: bytes, wanted: int, path: Path) -> tuple[Vectors, str]:
     vectors = np.frombuffer(body, dtype="<f4").reshape(header["n"], header["dim"])
     if len(vectors) != wanted:
         path.unlink(missing_ok=True)
-        raise WorldError(f"{len(vectors)} embeddings came for {wanted} texts", where=str(path), try_="run again")
+        raise WorldError(
+            f"{len(vectors)} embeddings came for {wanted} texts", where=str(path), try_="run again"
+        )
     return vectors, str(header["model_sha256"])
 
 

@@ -84,7 +84,9 @@ def _points(qdrant_url: str, collection: str) -> list[dict[str, Any]]:
     while True:
         url = f"{qdrant_url}/collections/{collection}/points/scroll"
         try:
-            answer = httpx.post(url, json=body, timeout=30, trust_env=False).raise_for_status().json()["result"]
+            answer = (
+                httpx.post(url, json=body, timeout=30, trust_env=False).raise_for_status().json()["result"]
+            )
         except httpx.HTTPError as error:
             raise WorldError("the store could not be read back", where=url, last_state=str(error)) from error
         points += answer["points"]

@@ -20,7 +20,12 @@ def normalised(vectors: Vectors) -> Vectors:
 
 
 def truth_queries(
-    query_ids: list[str], texts: list[str], queries: Vectors, document_ids: list[str], documents: Vectors, k: int
+    query_ids: list[str],
+    texts: list[str],
+    queries: Vectors,
+    document_ids: list[str],
+    documents: Vectors,
+    k: int,
 ) -> list[TruthQuery]:
     """For each query its exact top `k` by cosine and all that tie with the k-th (within 1e-3)."""
     similarity = normalised(queries) @ normalised(documents).T

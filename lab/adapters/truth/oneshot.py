@@ -39,7 +39,9 @@ def run_script(
             labels=owned(project),
         )
     except (APIError, ImageNotFound) as error:
-        raise WorldError("no container could be made", where=image, last_state=str(error), try_="`lab up`") from error
+        raise WorldError(
+            "no container could be made", where=image, last_state=str(error), try_="`lab up`"
+        ) from error
     try:
         container.put_archive("/", _archive({script: (SCRIPTS / script).read_bytes(), **files}))
         container.start()
@@ -54,10 +56,14 @@ def _collect(container: Container, script: str, timeout_s: float) -> bytes:
         status = int(container.wait(timeout=timeout_s)["StatusCode"])
     except (OSError, APIError) as error:
         waited = f"waited {time.monotonic() - began:.0f} s"
-        raise WorldError(f"{script} did not end in time", where=str(container.name), last_state=waited) from error
+        raise WorldError(
+            f"{script} did not end in time", where=str(container.name), last_state=waited
+        ) from error
     if status != 0:
         said = container.logs(stdout=False, stderr=True).decode(errors="replace")[-1500:]
-        raise WorldError(f"{script} failed inside the target's image", where=str(container.name), last_state=said)
+        raise WorldError(
+            f"{script} failed inside the target's image", where=str(container.name), last_state=said
+        )
     return _content(container.get_archive(OUTPUT)[0])
 
 

@@ -71,7 +71,8 @@ class Proxy(BaseHTTPRequestHandler):
         question = json.loads(body) if body else {}
         calls_tool = isinstance(question, dict) and question.get("method") == "tools/call"
         if calls_tool and DEFECT == "slow_recovery" and time.monotonic() < refuse_until:
-            return self._refuse(question)
+            self._refuse(question)
+            return
         try:
             real = http.client.HTTPConnection("127.0.0.1", REAL_PORT, timeout=60)
             headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}
@@ -79,7 +80,8 @@ class Proxy(BaseHTTPRequestHandler):
             answer = real.getresponse()
             content = answer.read()
         except OSError:
-            return self._send(502, [], b"")
+            self._send(502, [], b"")
+            return
         if calls_tool and DEFECT == "wrong_ids":
             content = answer_with_defect(content)
         kept = ("content-type", "mcp-session-id")

@@ -1,0 +1,112 @@
+"""When something counts as recovered: the truth of a synthetic outage lies in the interval, and relapses do
+not pass.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lab.judge.recovered import CANARY, RECALL, Seen, clocks, held_since, recovery_point
+from lab.model.plan import ObserverPlan
+from lab.model.samples import Probe
+
+OBSERVER = ObserverPlan(2.0, 10.0, 2000, 200.0, 5, 1.5, 10, 5.0)
+
+
+def watched(well_s: float, seconds: float = 70.0, again_bad: tuple[float, float] = (1e9, 1e9)) -> list[Seen]:
+    """Probes every 100 ms for `seconds`, bad until `well_s` and again in a later stretch."""
+    seen = []
+    for tick in range(int(seconds * 10)):
+        at_s = tick / 10
+        good = at_s >= well_s and not again_bad[0] <= at_s < again_bad[1]
+        seen.append(Seen(at_s * 1000, at_s * 1000 + 15, good))
+    return seen
+
+
+@given(st.floats(0.0, 60.0))
+@settings(max_examples=80, deadline=None)
+def test_the_interval_holds_the_truth_and_is_no_wider_than_a_period_and_an_answer(well_s: float) -> None:
+    found = clocks(watched(well_s), -30_000.0, 0.0, CANARY)
+    assert found is not None
+    clock = found[0]
+    assert clock.hi_s is not None
+    assert clock.lo_s <= well_s <= clock.hi_s
+    assert clock.hi_s - clock.lo_s <= 0.1151
+    assert found[1].lo_s == pytest.approx(clock.lo_s + 30 if well_s > 0 else 0)
+
+
+def test_what_never_recovers_is_censored_at_the_last_bad_probe() -> None:
+    found = clocks(watched(1e9, 65), 0.0, 0.0, CANARY)
+    assert found is not None
+    assert found[0].censored
+    assert found[0].hi_s is None
+    assert found[0].lo_s == pytest.approx(64.9)
+
+
+def test_well_for_less_than_a_window_is_not_recovered_and_not_surely_ill() -> None:
+    found = clocks(watched(30.5, 32), 0.0, 0.0, CANARY)
+    assert found is not None
+    assert found[0].censored
+    assert found[0].lo_s == pytest.approx(30.4)
+
+
+def test_a_relapse_within_the_hold_restarts_the_count() -> None:
+    found = clocks(watched(5, 90, again_bad=(20, 25)), 0.0, 0.0, CANARY)
+    assert found is not None
+    assert found[0].hi_s == pytest.approx(25.015)
+
+
+def test_a_relapse_after_the_hold_is_another_story() -> None:
+    found = clocks(watched(5, 90, again_bad=(40, 45)), 0.0, 0.0, CANARY)
+    assert found is not None
+    assert found[0].hi_s == pytest.approx(5.015)
+
+
+def test_one_bad_probe_in_twenty_is_forgiven_and_two_are_not() -> None:
+    once, twice = watched(3), watched(3)
+    once[40] = Seen(4000, 4015, False)
+    twice[40], twice[45] = Seen(4000, 4015, False), Seen(4500, 4515, False)
+    assert recovery_point(once) == 30
+    assert recovery_point(twice) == 41
+
+
+def test_never_bad_means_no_outage_at_all() -> None:
+    found = clocks(watched(0), -20_000.0, 0.0, CANARY)
+    assert found is not None
+    assert (found[0].lo_s, found[0].hi_s) == (0.0, 0.015)
+    assert (found[1].lo_s, found[1].hi_s, found[1].censored) == (0.0, 0.0, False)
+
+
+def test_too_few_observations_say_nothing() -> None:
+    assert clocks(watched(0, 1.9), 0.0, 0.0, CANARY) is None
+    assert clocks([], 0.0, 0.0, RECALL) is None
+
+
+@given(st.lists(st.booleans(), min_size=0, max_size=120))
+@settings(max_examples=150, deadline=None)
+def test_the_scan_agrees_with_the_definition_read_out_word_by_word(goods: list[bool]) -> None:
+    seen = [Seen(n * 500.0, n * 500.0 + 15, good) for n, good in enumerate(goods)]
+    windows = [sum(goods[n : n + 20]) for n in range(len(goods) - 19)]
+
+    def recovers(first: int) -> bool:
+        later = range(first, len(windows))
+        held = all(windows[n] >= 19 for n in later if seen[n + 19].sent_ms <= seen[first].sent_ms + 30_000)
+        return goods[first] and windows[first] >= 19 and held
+
+    expected = next((n for n in range(len(windows)) if recovers(n)), None)
+    assert recovery_point(seen) == expected
+
+
+def test_the_runner_waits_by_the_same_rule() -> None:
+    rng = np.random.default_rng(3)
+    took = 12 + 3 * rng.random(400)
+    probes = [
+        Probe(n * 100.0, n * 100.0 + took[n], "list", "ok" if n >= 55 else "transport", "")
+        for n in range(400)
+    ]
+    assert held_since(probes, OBSERVER, 1000.0) == 5500.0
+    assert held_since(probes[:74], OBSERVER, 1000.0) is None
+    slow = [Probe(p.sent_ms, p.sent_ms + 201, p.probe, p.outcome, "") for p in probes]
+    assert held_since(slow, OBSERVER, 1000.0) is None
+    assert held_since([], OBSERVER, 0.0) is None

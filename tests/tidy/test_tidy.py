@@ -1,0 +1,220 @@
+"""Rules over the repository itself: a limit that nobody executes is not a limit."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HOME = Path(__file__).resolve().parents[2]
+MODULES = sorted((HOME / "lab").rglob("*.py"))
+
+# Lowest first; a module imports only what stands in its own row's layer package or lower.
+LAYERS = (
+    ("model", "errors", "__init__"),
+    ("ports", "judge", "report"),
+    ("faults", "probes"),
+    ("strict_yaml", "scenarios", "schedule", "targets", "adapters"),
+    ("run", "heal"),
+    ("console", "wiring"),
+    ("soak",),
+    ("cli",),
+    ("__main__",),
+)
+# These packages stand beside each other in one layer and must not know each other.
+STRANGERS = {"judge": {"report"}, "faults": {"probes"}, "probes": {"faults"}}
+
+MODULE_LINES_MAX = 300
+FUNCTION_LINES_MAX = 40
+SMALL_LINES_MAX = {"faults": 100, "probes": 100}
+# Modules and functions over a limit, with the reason; an entry that is no longer needed fails the test.
+EXCEPTIONS: dict[str, str] = {
+    "lab/schedule.py:schedule": "the plan is one value with many fields",
+}
+
+BANNED = {
+    "time.time": "the Clock port, or time.monotonic inside an adapter",
+    "time.sleep": "the Clock port",
+    "print": "sys.stdout in lab/cli.py and lab/console.py only",
+}
+AT_HOME = {
+    "time.time": ("adapters",),
+    "time.sleep": ("adapters",),
+    "print": ("cli.py", "console.py", "adapters/provision/__main__.py"),
+}
+BANNED_NAMES = {"manager", "helper", "helpers", "utils", "util", "base", "common", "misc"}
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(HOME).as_posix()
+
+
+def layer_of(name: str) -> int:
+    return next(number for number, row in enumerate(LAYERS) if name in row)
+
+
+def part_of(path: Path) -> str:
+    first = path.relative_to(HOME / "lab").parts[0]
+    return first.removesuffix(".py")
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+@pytest.fixture(scope="module")
+def trees() -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
+
+
+def test_a_layer_imports_only_lower_ones(trees: dict[Path, ast.Module]) -> None:
+    wrong = []
+    for path, tree in trees.items():
+        mine = part_of(path)
+        for name in imports(tree):
+            if not name.startswith("lab.") or (part := name.split(".")[1]) == mine or part.startswith("__"):
+                continue
+            if layer_of(part) > layer_of(mine) or part in STRANGERS.get(mine, ()):
+                wrong.append(
+                    f"{relative(path)} imports {name}; move one of them, or pass a value through a port"
+                )
+            elif layer_of(part) == layer_of(mine) and layer_of(mine) == layer_of("faults"):
+                wrong.append(f"{relative(path)} imports {name} of its own layer")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_sizes(trees: dict[Path, ast.Module]) -> None:
+    over: dict[str, str] = {}
+    for path, tree in trees.items():
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        limit = SMALL_LINES_MAX.get(part_of(path), MODULE_LINES_MAX)
+        if lines > limit:
+            over[relative(path)] = f"{lines} lines, {limit} allowed: split it by responsibility"
+        for node in functions(tree):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            if length > FUNCTION_LINES_MAX:
+                over[f"{relative(path)}:{node.name}"] = f"{length} lines, {FUNCTION_LINES_MAX} allowed"
+    assert not {name: why for name, why in over.items() if name not in EXCEPTIONS}
+    assert not sorted(set(EXCEPTIONS) - set(over)), "these exceptions are no longer needed: remove them"
+
+
+def test_banned_calls(trees: dict[Path, ast.Module]) -> None:
+    wrong = []
+    for path, tree in trees.items():
+        place = path.relative_to(HOME / "lab").as_posix()
+        for node in ast.walk(tree):
+            call = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if call in BANNED and not place.startswith(AT_HOME[call]):
+                wrong.append(f"{relative(path)}:{node.lineno}: {call}; use {BANNED[call]}")  # type: ignore[attr-defined]
+            if re.fullmatch(r"random\.(?!Random\b)\w+", call):
+                wrong.append(f"{relative(path)}: {call}; use random.Random(seed)")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_only_the_run_may_catch_everything(trees: dict[Path, ast.Module]) -> None:
+    wrong = [
+        f"{relative(path)}:{node.lineno}"
+        for path, tree in trees.items()
+        if relative(path) != "lab/run.py"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
+    ]
+    assert not wrong, f"name the exceptions that you expect: {wrong}"
+
+
+def test_names_say_something() -> None:
+    wrong = [relative(path) for path in MODULES if BANNED_NAMES & set(path.stem.split("_"))]
+    assert [name for name in wrong if name != "lab/adapters/provision/base_image.py"] == []
+
+
+def test_public_things_have_docstrings(trees: dict[Path, ast.Module]) -> None:
+    wrong = []
+    for path, tree in trees.items():
+        if not ast.get_docstring(tree):
+            wrong.append(relative(path))
+        for node in tree.body:
+            named = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            if named and not node.name.startswith("_") and not ast.get_docstring(node):  # type: ignore[union-attr]
+                wrong.append(f"{relative(path)}:{node.name}")  # type: ignore[union-attr]
+    assert not wrong, f"public, and without a docstring: {wrong}"
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=HOME,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [HOME / line for line in listed.stdout.splitlines() if (HOME / line).is_file()]
+
+
+def test_no_package_registry_is_named() -> None:
+    hosts = ("pypi", "pythonhosted", "crates", "npmjs", "debian"), ("org", "com", "io")
+    words = re.compile(
+        r"\b(?:[a-z0-9-]+\.)*(?:" + "|".join(hosts[0]) + r")\.(?:" + "|".join(hosts[1]) + r")\b"
+    )
+    found = [
+        f"{relative(path)}: {match.group()}"
+        for path in tracked()
+        if path.suffix not in (".png", ".gz") and (match := words.search(path.read_text("utf-8", "replace")))
+    ]
+    assert not found
+
+
+def test_links_in_documents_resolve() -> None:
+    broken = []
+    for path in tracked():
+        if path.suffix != ".md":
+            continue
+        links = re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text(encoding="utf-8"))
+        broken += [f"{relative(path)} -> {link}" for link in links if not (path.parent / link).exists()]
+    assert not broken
+
+
+def test_change_fragments_are_named_after_their_issue() -> None:
+    wrong = [
+        path.name
+        for path in (HOME / "changes").iterdir()
+        if not re.fullmatch(r"\d+\.(added|changed|fixed|removed)(\.\d+)?\.md", path.name)
+    ]
+    assert not wrong
+
+
+def test_every_target_of_the_makefile_explains_itself() -> None:
+    text = (HOME / "Makefile").read_text(encoding="utf-8")
+    phony = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)
+    assert phony is not None
+    inner = {"setup-runtime", "prepare"}
+    silent = [
+        name
+        for name in phony[1].split()
+        if name not in inner and not re.search(rf"^{name}:.*## ", text, re.M)
+    ]
+    assert not silent
+
+
+def test_ruff_is_content() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--no-cache", "."],
+        cwd=HOME,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
