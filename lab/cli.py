@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -15,6 +16,7 @@ from lab import faults, soak, wiring
 from lab.adapters import run_directory
 from lab.adapters.clock import RunClock
 from lab.adapters.provision import bring_up, doctor, stack
+from lab.adapters.provision.state import machine_lock
 from lab.console import Progress
 from lab.errors import LabError, ScenarioError
 from lab.heal import Healed
@@ -87,12 +89,19 @@ def _show_healed(healed: list[Healed], progress: Progress) -> None:
 def _heal_first(progress: Progress) -> None:
     healed = wiring.heal_leftovers(RunClock())
     _show_healed(healed, progress)
-    live = [one for one in healed if one.outcome == "live"]
-    if live:
+
+
+def _alone(project: str) -> AbstractContextManager[None]:
+    """Hold a stack for one command; raises LabError while a run or another command is at work on it."""
+
+    def refuse() -> None:
         raise LabError(
-            f"run {live[0].record.run_id} (process {live[0].record.pid}) is at work on this machine",
-            try_="wait for it, or stop it with Ctrl-C; it heals first",
+            f"the stack {project!r} is in use by another `lab`",
+            where="this machine",
+            try_="wait for it, or stop it with Ctrl-C (it heals first); or take --project ANOTHER_NAME",
         )
+
+    return machine_lock(f"stack-{project}", refuse)
 
 
 @app.command()
@@ -106,7 +115,8 @@ def up(
     progress = Progress()
     _heal_first(progress)
     load_target(_target_dir(target))
-    spec = bring_up.bring_up(project, _target_dir(target), images_from=images_from, progress=progress.say)
+    with _alone(project):
+        spec = bring_up.bring_up(project, _target_dir(target), images_from=images_from, progress=progress.say)
     _show_addresses(spec)
 
 
@@ -130,12 +140,14 @@ def down(
     """Stop the stack and remove its containers, network and volume."""
     progress = Progress()
     _heal_first(progress)
-    if everything:
-        stack.down_all()
-    elif (spec := stack.load(project)) is not None:
-        stack.stop(spec, volumes=True)
-    else:
-        progress.say(f"there is no stack {project!r}")
+    with _alone(project):
+        if everything:
+            for name in stack.down_all():
+                progress.say(f"removed {name}")
+        elif (spec := stack.load(project)) is not None:
+            stack.stop(spec, volumes=True)
+        else:
+            progress.say(f"there is no stack {project!r}")
 
 
 @app.command()
@@ -172,7 +184,7 @@ def heal() -> None:
 @_guarded
 def doctor_command(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """Say what this machine can do, and for each lack the fix."""
-    found = doctor.check_machine()
+    found = doctor.check_machine(ask_registry=True)
     if as_json:
         print(
             json.dumps(
@@ -222,9 +234,11 @@ def soak_command(
         return
     progress = Progress()
     _heal_first(progress)
-    spec = bring_up.bring_up(project, folder, images_from=images_from, progress=progress.say)
-    prepared = soak.prepare(wiring.docker_client(), spec, plan, corpus, progress)
-    _finish(soak.carry_out(prepared, plan, runs, progress))
+    with _alone(project):
+        spec = bring_up.bring_up(project, folder, images_from=images_from, progress=progress.say)
+        prepared = soak.prepare(wiring.docker_client(), spec, plan, corpus, progress)
+        outcome = soak.carry_out(prepared, plan, runs, progress)
+    _finish(outcome)
 
 
 def _with_duration(scenario: Scenario, duration: str) -> Scenario:

@@ -139,7 +139,7 @@ def _note_deaths(crew: Crew, state: _State) -> None:
 def _fault_step(planned: PlannedFault, plan: Plan, crew: Crew, state: _State) -> None:
     fault = crew.build(planned)
     try:
-        before = _look(planned, fault, crew, "before", None)
+        before = _look_until(planned, fault, crew, state, "before", None)
         if not before.absent:
             raise FaultError(f"an effect like {planned.kind}'s is there already: {before.detail}")
         in_force = _inject(planned, fault, crew, state)
@@ -149,7 +149,7 @@ def _fault_step(planned: PlannedFault, plan: Plan, crew: Crew, state: _State) ->
         return
     _prove(in_force, before, crew, state)
     _pass_time(planned.hold_s, crew, state)
-    _look(planned, fault, crew, "still", before)
+    _look_until(planned, fault, crew, state, "still", before)
     _heal(in_force, crew, state)
     _settle(in_force, before, plan, crew, state)
 
@@ -159,7 +159,7 @@ def _look(
 ) -> Observation:
     try:
         seen = fault.observe(crew.world, before)
-    except FaultError as error:
+    except (FaultError, WorldError) as error:
         seen = Observation(
             float("nan"), "", holds=False, absent=False, detail=f"could not be observed: {error}"
         )
@@ -200,17 +200,28 @@ def _inject(planned: PlannedFault, fault: Fault, crew: Crew, state: _State) -> _
     return in_force
 
 
-def _prove(in_force: _InForce, before: Observation, crew: Crew, state: _State) -> None:
-    """Look until the fault is seen in force; one that never is stays void, and the run goes on to heal it."""
-    planned, fault = in_force.planned, in_force.fault
+def _look_until(
+    planned: PlannedFault, fault: Fault, crew: Crew, state: _State, moment: str, before: Observation | None
+) -> Observation:
+    """Look until what the moment wants is seen, for a few seconds: one look can be spoilt by a busy machine."""
     give_up_ms = crew.world.clock.now_ms() + PROOF_TIMEOUT_S * 1000
-    while not (seen := _look(planned, fault, crew, "during", before)).holds:
-        if crew.world.clock.now_ms() > give_up_ms:
-            why = f"never seen in force within {PROOF_TIMEOUT_S:g} s: {seen.measured:.4g} {seen.unit}; {seen.detail}"
-            crew.recorder.record("fault_void", durable=True, fault=planned.id, why=why)
-            return
+    while True:
+        seen = _look(planned, fault, crew, moment, before)
+        wanted = seen.absent if before is None else seen.holds
+        if wanted or crew.world.clock.now_ms() > give_up_ms:
+            return seen
         _pass_time(RETRY_S, crew, state)
-    crew.recorder.record("fault_in_force", fault=planned.id)
+
+
+def _prove(in_force: _InForce, before: Observation, crew: Crew, state: _State) -> None:
+    """See the fault in force; one that never is stays void, and the run goes on to heal it."""
+    planned = in_force.planned
+    seen = _look_until(planned, in_force.fault, crew, state, "during", before)
+    if seen.holds:
+        crew.recorder.record("fault_in_force", fault=planned.id)
+        return
+    why = f"never seen in force within {PROOF_TIMEOUT_S:g} s: {seen.measured:.4g} {seen.unit}; {seen.detail}"
+    crew.recorder.record("fault_void", durable=True, fault=planned.id, why=why)
 
 
 def _heal(in_force: _InForce, crew: Crew, state: _State) -> None:
@@ -219,7 +230,7 @@ def _heal(in_force: _InForce, crew: Crew, state: _State) -> None:
     _note(crew, "fault_healing", fault=planned.id)
     try:
         in_force.fault.heal(crew.world, in_force.record.undo)
-    except FaultError as error:
+    except (FaultError, WorldError) as error:
         _note(crew, "heal_failed", fault=planned.id, why=str(error))
         return
     _note(crew, "fault_healed", fault=planned.id)

@@ -25,6 +25,7 @@ from lab.adapters.truth.corpus import CorpusRequest, Truth, build_truth
 from lab.adapters.truth.loading import load_truth, verify_truth
 from lab.adapters.undo_store import own_process
 from lab.console import Progress
+from lab.errors import LabError
 from lab.faults import discover
 from lab.model.plan import Plan, PlannedFault
 from lab.model.verdict import Judgement
@@ -92,17 +93,23 @@ def carry_out(prepared: Prepared, plan: Plan, runs: Path, progress: Progress) ->
     log = EngineLog(prepared.client, prepared.spec.project, journal, directory / "logs")
     journal.record("run_started", durable=True, **_facts(prepared, plan, directory, clock, plan_sha256))
     crew = _crew(prepared, plan, directory, world, clock, journal, store, log)
+    failure: LabError | None = None
     try:
         log.start()
         observer_cost.record(f"{address(prepared.spec, 'mcp')}{plan.target.endpoint}", plan, world, journal)
         with progress.watching(plan, clock):
             execute(plan, crew)
+    except LabError as error:
+        failure = error
     finally:
         log.stop(SERVICES)
         rows = store.close()
         journal.record("run_ended", durable=True, rows=rows, last_seq=journal.next_seq)
         journal.close()
-    return judge_run(directory)
+    outcome = judge_run(directory)
+    if failure is not None:
+        raise failure
+    return outcome
 
 
 def judge_run(directory: Path) -> Outcome:

@@ -25,7 +25,7 @@ class CpuCap:
     kind: ClassVar[str] = "cpu_cap"
     family: ClassVar[str] = "resources"
     services: ClassVar[tuple[str, ...]] = ("mcp", "qdrant")
-    needs: ClassVar[tuple[str, ...]] = ("cgroup_cpu",)
+    needs: ClassVar[tuple[str, ...]] = ("cgroup_cpu", "root")
 
     target: Literal["mcp", "qdrant"]
     cores: Annotated[float, Ge(0.05), Le(0.75)] = 0.5

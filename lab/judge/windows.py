@@ -226,12 +226,14 @@ def _doubts(story: Sequence[Event]) -> Iterable[str]:
     holding = [look for look in _looks(story, "during", after=injected) if look.data.get("holds") is True]
     if not holding or _first(story, "fault_in_force") is None:
         yield "it was never seen in force"
-    elif any(look.data.get("holds") is not True for look in _looks(story, "still", after=holding[0])):
+    elif any(look.data.get("absent") is True for look in _looks(story, "still", after=holding[0])):
         yield "it was no longer in force when its time was up"
 
 
 def _heal_doubts(story: Sequence[Event]) -> Iterable[str]:
     healed = _last(story, "fault_healed")
+    if _first(story, "fault_injecting") is None:
+        return
     if healed is None:
         failed = _last(story, "heal_failed")
         yield (

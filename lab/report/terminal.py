@@ -25,7 +25,7 @@ def render(report: Row, directory: Path) -> RenderableType:
     parts: list[RenderableType] = [_gate(report)]
     parts += _section("Defects of the target that it found", "red", _defects(report))
     parts += _section("Failed", "red", map(_finding, wording.failed(report)))
-    parts += _section("Not decided", "yellow", map(_finding, wording.undecided(report)))
+    parts += _section("Not decided", "yellow", map(_group, wording.by_reason(wording.undecided(report))))
     if report["faults"]:
         parts += _section("Faults", "default", [_faults(report["faults"])])
     parts += _section("Held, but for known issues", "green", map(_finding, wording.excused(report)))
@@ -77,6 +77,14 @@ def _finding(finding: Row) -> Text:
     if explained := wording.explained(finding):
         text.append(f"\n  explained {one_line(explained)}", style="default")
     return text.append(f"\n  evidence  {one_line(wording.evidence(finding))}", style="bright_black")
+
+
+def _group(findings: Sequence[Row]) -> Text:
+    """Findings that are undecided for one reason, said once."""
+    if len(findings) == 1:
+        return _finding(findings[0])
+    text = Text(one_line(", ".join(map(wording.name, findings)), 2000), style="bold")
+    return text.append(f"\n  why       {one_line(findings[0]['reason'], 600)}", style="default")
 
 
 def _faults(rows: Sequence[Row]) -> Table:

@@ -47,6 +47,14 @@ def undecided(report: Row) -> list[Row]:
     return [finding for finding in report["findings"] if finding["gate_verdict"] == "inconclusive"]
 
 
+def by_reason(findings: Iterable[Row]) -> list[list[Row]]:
+    """Findings in groups of one reason, those about the whole run first: they explain the others."""
+    groups: dict[str, list[Row]] = {}
+    for finding in findings:
+        groups.setdefault(finding["reason"], []).append(finding)
+    return sorted(groups.values(), key=lambda group: group[0]["check"] != "integrity")
+
+
 def excused(report: Row) -> list[Row]:
     """Findings that pass the gate and fail or are undecided only for what known issues explain."""
     return [f for f in report["findings"] if f["gate_verdict"] == "pass" and f["verdict"] != "pass"]

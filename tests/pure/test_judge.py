@@ -163,7 +163,7 @@ def test_half_a_table_never_passes(table: str) -> None:
 
 def test_an_event_after_the_end_is_no_end() -> None:
     *events, end = small().journal.events
-    late = replace(events[-1], seq=end.seq + 1, at_ms=end.at_ms + 1)
+    late = replace(end, seq=end.seq + 1, at_ms=end.at_ms + 1, kind="container_event", data={})
     assert judge(with_journal(small(), [*events, end, late])).gate is INCONCLUSIVE
 
 
@@ -269,7 +269,9 @@ def test_fewer_than_36_queries_decide_accuracy_neither_way() -> None:
 def test_too_few_unexplained_answers_leave_the_gate_open() -> None:
     evidence = make(Recipe(lies_when_down=True, known_issues=(replace(EMPTY_ISSUE, faults=()),)))
     recall = [
-        replace(row, hits=0, layer=Layer.PAYLOAD, message="min_items") if n % 12 else row
+        replace(row, hits=0, layer=Layer.PAYLOAD, message="min_items")
+        if n % 4
+        else replace(row, answered=True, hits=9 + n % 8 // 4, layer=Layer.OK, message="")
         for n, row in enumerate(evidence.samples.recall)
     ]
     finding = found(judge(resampled(evidence, recall=recall)), "accuracy", "kill")
@@ -342,7 +344,11 @@ def test_a_hole_between_the_probes_leaves_recovery_undecided() -> None:
     assert any("canary" in gap["why"] for gap in judgement.tables["gaps"])  # type: ignore[attr-defined]
 
 
-UNPROVEN = [("before", {"absent": False}), ("during", {"holds": False}), ("still", {"holds": False})]
+UNPROVEN = [
+    ("before", {"absent": False}),
+    ("during", {"holds": False}),
+    ("still", {"holds": False, "absent": True}),
+]
 
 
 def without_proof(moment: str, fault: str = "f1-latency", **values: Any) -> Callable[[Event], Event]:
