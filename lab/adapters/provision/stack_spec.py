@@ -18,7 +18,7 @@ from lab.errors import ScenarioError, WorldError
 DEFAULT_PROJECT = "chaos-soak-lab"
 PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,60}")
 START_TIMEOUT_S = 120.0
-SERVICES = ("qdrant", "toxiproxy", "prometheus", TARGET_SERVICE)
+SERVICES = ("qdrant-net", "mcp-net", "qdrant", "toxiproxy", "prometheus", TARGET_SERVICE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,209 @@
+"""YAML bytes as plain values that know their lines: no aliases, tags or coercion, and bounded in every direction.
+
+Only what all YAML readers agree on is accepted: a number is decimal, a truth value is `true` or `false`. What YAML 1.1
+reads in its own way (`yes`, `010`, `1:30`) is refused, with what to write instead.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lab.errors import ScenarioError
+
+BYTES_MAX = 256 * 1024
+DEPTH_MAX = 20
+NODES_MAX = 20_000
+SHOWN_CHARS = 80
+
+_TAG = "tag:yaml.org,2002:"
+_TRUTH = {"true": True, "false": False}
+# No more digits than JavaScript, which reads some of these numbers too, keeps exactly.
+_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,14})")
+_FLOAT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+# Control characters but tab and line feed, and halves of surrogate pairs, which no UTF-8 text can carry.
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+Location = tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Plain values, and the place of each: `places` maps a location in the value to (line, column), from 1."""
+
+    source: str
+    value: Any
+    places: Mapping[Location, tuple[int, int]] = field(default_factory=dict)
+
+    def nearest(self, location: Location) -> Location:
+        """The location, or the nearest one above it that stands in the text; without a text, the location."""
+        while self.places and location and location not in self.places:
+            location = location[:-1]
+        return location
+
+    def where(self, location: Location = ()) -> str:
+        """`file:line:column` of a location, or of the nearest one above it that stands in the text."""
+        line, column = self.places.get(self.nearest(location), (1, 1))
+        return f"{self.source}:{line}:{column}"
+
+
+def read(path: Path) -> Document:
+    """Read a file; raises ScenarioError for one that cannot be read or is not plain YAML."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(BYTES_MAX + 1)
+    except (OSError, ValueError) as error:
+        raise ScenarioError("the file cannot be read", where=f"{path}:1", last_state=str(error)) from error
+    return parse(data, str(path))
+
+
+def parse(data: bytes, source: str) -> Document:
+    """Parse YAML bytes into plain values with their places; raises ScenarioError, whatever the bytes are."""
+    if len(data) > BYTES_MAX:
+        raise ScenarioError(
+            f"more than {BYTES_MAX // 1024} KiB", where=f"{source}:1", try_="cut it into several files"
+        )
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise ScenarioError("not UTF-8", where=f"{source}:{line}", try_="save it as UTF-8") from error
+    places: dict[Location, tuple[int, int]] = {}
+    try:
+        node = _composed(text)
+        value = None if node is None else _value(node, (), places)
+    except _Refused as refused:
+        where = f"{source}:{refused.line}:{refused.column}"
+        raise ScenarioError(refused.what, where=where, try_=refused.try_) from None
+    return Document(source, value, places)
+
+
+class _Refused(Exception):
+    """What is not accepted, and where; becomes a ScenarioError once the file's name is known."""
+
+    def __init__(self, what: str, line: int, column: int, try_: str = "") -> None:
+        super().__init__(what)
+        self.what, self.line, self.column, self.try_ = what, line, column, try_
+
+
+def _refuse(what: str, mark: Any, try_: str = "") -> _Refused:
+    return _Refused(what, mark.line + 1, mark.column + 1, try_)
+
+
+class _Nodes(yaml.SafeLoader):
+    """A loader that composes nodes only, and refuses what would make a small text a large or a strange value."""
+
+    depth = nodes = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        self.nodes += 1
+        self.depth += 1
+        if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
+            raise _refuse("anchors and aliases are not accepted", event.start_mark, "write the value out")
+        if event.tag is not None:
+            raise _refuse(
+                f"the tag {shown(event.tag)} is not accepted", event.start_mark, "write plain values"
+            )
+        if self.depth > DEPTH_MAX:
+            raise _refuse(f"nested deeper than {DEPTH_MAX} levels", event.start_mark)
+        if self.nodes > NODES_MAX:
+            raise _refuse(f"more than {NODES_MAX} values", event.start_mark, "cut it into several files")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+def _composed(text: str) -> Any:
+    """The text's only document as a node, or None for an empty text."""
+    line = 1
+    try:
+        loader = _Nodes(text)
+        try:
+            return loader.get_single_node()
+        finally:
+            line = loader.line + 1
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        what = f"not YAML as accepted here: {error.problem or error.context}"
+        raise (_refuse(what, mark) if mark else _Refused(what, line, 1)) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise _Refused(f"not YAML: {error.reason}", line, 1) from None
+    except (ValueError, OverflowError):
+        # PyYAML lets these pass where an escape or a directive holds a number that is too large.
+        raise _Refused("not YAML: a number in an escape is too large", line, 1) from None
+
+
+def _value(node: Any, location: Location, places: dict[Location, tuple[int, int]]) -> Any:
+    places[location] = (node.start_mark.line + 1, node.start_mark.column + 1)
+    if isinstance(node, yaml.MappingNode):
+        return _mapping(node, location, places)
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(item, (*location, number), places) for number, item in enumerate(node.value)]
+    return _scalar(node)
+
+
+def _mapping(
+    node: yaml.MappingNode, location: Location, places: dict[Location, tuple[int, int]]
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        mark = key_node.start_mark
+        if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != f"{_TAG}str":
+            raise _refuse("a key must be a plain word", mark, "quote it if it is one")
+        key = _text(key_node)
+        if key in found:
+            raise _refuse(f"the key {shown(key)} stands twice", mark, "remove one of them")
+        inside = (*location, key)
+        found[key] = _value(value_node, inside, places)
+        places[inside] = (mark.line + 1, mark.column + 1)
+    return found
+
+
+def _scalar(node: yaml.ScalarNode) -> Any:
+    match node.tag.removeprefix(_TAG):
+        case "str" | "timestamp":
+            return _text(node)
+        case "null":
+            return None
+        case "bool" if node.value.lower() in _TRUTH:
+            return _TRUTH[node.value.lower()]
+        case "bool":
+            said = f"{shown(node.value)} is a truth value to some YAML readers and a word to others"
+            raise _refuse(said, node.start_mark, "write true or false, or quote it if it is a word")
+        case "int" | "float":
+            return _number(node)
+    raise _refuse(f"{shown(node.value)} has a meaning of its own in YAML", node.start_mark, "quote it")
+
+
+def _number(node: yaml.ScalarNode) -> int | float:
+    if _INT.fullmatch(node.value):
+        return int(node.value)
+    if node.value.lower().lstrip("+-") in (".nan", ".inf"):
+        raise _refuse(f"{node.value} is not a finite number", node.start_mark)
+    if node.tag == f"{_TAG}float" and _FLOAT.fullmatch(node.value):
+        value = float(node.value)
+        if math.isfinite(value):
+            return value
+        raise _refuse(f"{shown(node.value)} is not a finite number", node.start_mark)
+    said = f"{shown(node.value)} is not a decimal number of at most 15 digits"
+    raise _refuse(said, node.start_mark, "quote it if it is text")
+
+
+def _text(node: yaml.ScalarNode) -> str:
+    value = str(node.value)
+    if found := _UNSEEN.search(value):
+        said = f"not YAML as accepted here: the character {found.group()!r} in a text"
+        raise _refuse(said, node.start_mark, "control characters have no place in these files")
+    return value
+
+
+def shown(value: object) -> str:
+    """A value as messages show it: quoted, escaped and never long."""
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"

@@ -1,0 +1,101 @@
+"""A scenario and a seed make a plan; all randomness is spent here, and what the plan can decide is said here."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+
+from lab.model.plan import LoadPlan, ObserverPlan, Plan
+from lab.model.scenario import FaultSpec, Scenario
+from lab.model.target import Target
+from lab.schedule.decisions import decisions_of, untested
+from lab.schedule.dry_run import describe
+from lab.schedule.steps import duration_min_s, steps_of
+
+__all__ = ["describe", "duration_min_s", "schedule"]
+
+CHUNK_S = 60.0
+CANARY_SLOW_HZ, CANARY_FAST_HZ, CANARY_DEADLINE_MS = 2.0, 10.0, 2000
+OUTSTANDING_MAX = 5
+RECALL_HZ, RECALL_K = 1.5, 10
+MEMORY_EVERY_S = 5.0
+# What canary and recall together may take of the target's capacity in the steady phases.
+OBSERVER_SHARE_MAX = 0.1
+
+
+def schedule(
+    scenario: Scenario,
+    target: Target,
+    seed: int,
+    *,
+    capabilities: Mapping[str, bool],
+    documents: int,
+    queries: int,
+    corpus: str,
+) -> Plan:
+    """The plan of a scenario: the same for the same seed. Raises ScenarioError where the duration is too short."""
+    able, unable = _by_capability(scenario.faults, capabilities)
+    order = list(able)
+    random.Random(f"{seed}:fault order").shuffle(order)
+    plan = Plan(
+        campaign=scenario.name,
+        why=scenario.why,
+        seed=seed,
+        duration_s=scenario.duration_s,
+        steps=steps_of(scenario, order),
+        load=_load(scenario, target),
+        observer=_observer(scenario, target),
+        bounds=scenario.bounds,
+        required=scenario.required,
+        decisions=(),
+        target=target,
+        documents=documents,
+        queries=queries,
+        corpus=corpus,
+    )
+
+    def lasting(duration_s: float) -> Plan:
+        steps = steps_of(replace(scenario, duration_s=duration_s), order)
+        return replace(plan, duration_s=duration_s, steps=steps)
+
+    return replace(plan, decisions=(*decisions_of(plan, lasting), *untested(unable)))
+
+
+def _load(scenario: Scenario, target: Target) -> LoadPlan:
+    return LoadPlan(
+        rate_per_s=target.normal_rate_per_s if scenario.rate_per_s is None else scenario.rate_per_s,
+        chunk_s=CHUNK_S,
+        mix=dict(target.mix),
+        request_timeout_ms=target.request_timeout_ms,
+    )
+
+
+def _observer(scenario: Scenario, target: Target) -> ObserverPlan:
+    """Canary and recall at their usual rates, or slower on a target that these would load by more than a tenth."""
+    allowed_hz = OBSERVER_SHARE_MAX * target.capacity_per_s
+    scale = min(1.0, allowed_hz / (CANARY_SLOW_HZ + RECALL_HZ))
+    return ObserverPlan(
+        canary_slow_hz=round(CANARY_SLOW_HZ * scale, 4),
+        canary_fast_hz=CANARY_FAST_HZ,
+        canary_deadline_ms=CANARY_DEADLINE_MS,
+        canary_slo_ms=scenario.bounds.latency_p95_ms,
+        outstanding_max=OUTSTANDING_MAX,
+        recall_hz=round(RECALL_HZ * scale, 4),
+        recall_k=RECALL_K,
+        memory_every_s=MEMORY_EVERY_S,
+        share_max=OBSERVER_SHARE_MAX,
+    )
+
+
+def _by_capability(
+    faults: tuple[FaultSpec, ...], capabilities: Mapping[str, bool]
+) -> tuple[list[FaultSpec], list[tuple[FaultSpec, str]]]:
+    """The faults that this machine can inject, and the others each with what is lacking for it."""
+    able: list[FaultSpec] = []
+    unable: list[tuple[FaultSpec, str]] = []
+    for spec in faults:
+        lacking = [need for need in type(spec.params).needs if not capabilities.get(need, False)]
+        if lacking:
+            unable.append((spec, lacking[0]))
+        else:
+            able.append(spec)
+    return able, unable

@@ -1,0 +1,40 @@
+"""A plan in words: what `lab soak --dry-run` shows."""
+
+from collections.abc import Iterator
+
+from lab.model.plan import Plan, Step
+from lab.model.quantities import format_duration
+
+
+def describe(plan: Plan) -> list[str]:
+    """The plan in words: what happens when, and what it can decide."""
+    load = f"{plan.load.rate_per_s:g} requests/s on {plan.target.name} {plan.target.version}"
+    head = [f"{plan.campaign}: {plan.why}", f"seed {plan.seed}, {format_duration(plan.duration_s)}, {load}"]
+    return [*head, "", *_timetable(plan), "", "what this duration can decide:", *_decided(plan)]
+
+
+def _timetable(plan: Plan) -> Iterator[str]:
+    at_s = 0.0
+    for step in plan.steps:
+        lasts = format_duration(round(step.duration_s))
+        yield f"{at_s:7.0f} s  {step.name:16} {lasts:>12}  {_fault(step)}".rstrip()
+        at_s += step.duration_s
+
+
+def _fault(step: Step) -> str:
+    if step.fault is None:
+        return ""
+    params = ", ".join(f"{name} {value}" for name, value in step.fault.params.items())
+    said = f"on {step.fault.target}, in force for {format_duration(round(step.fault.hold_s))}"
+    return said + (f" ({params})" if params else "")
+
+
+def _decided(plan: Plan) -> Iterator[str]:
+    for decision in plan.decisions:
+        mark = "yes" if decision.decidable else "NO "
+        more = f"; --duration {decision.needs_s:.0f}s would do" if decision.needs_s else ""
+        yield f"  {mark} {decision.check:10} {decision.subject:12} {decision.reason}{more}"
+    able = {decision.check for decision in plan.decisions if decision.decidable}
+    unable = {decision.check for decision in plan.decisions if not decision.decidable} - able
+    for check in sorted(unable.intersection(plan.required)):
+        yield f"  the gate can be INCONCLUSIVE at best: {check} is required and cannot be decided"

@@ -1,0 +1,93 @@
+"""How a duration is divided: warm-up, baseline, then each fault followed by a clean window."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+from lab.errors import ScenarioError
+from lab.judge.recovered import CANARY
+from lab.model.plan import FAULT, STEADY, WARM_UP, PlannedFault, Step
+from lab.model.quantities import format_duration
+from lab.model.scenario import FaultSpec, Scenario
+from lab.scenarios import DURATION_MAX_S
+
+# A fault step takes its hold, the proofs around it, and the hold after recovery that makes a relapse visible.
+PROOFS_S = 5.0
+SETTLE_S = CANARY.hold_ms / 1000 + 2.0
+# What a recovery that came just too late may need until that is certain: the proof of the heal, and late answers.
+LATE_S = 8.0
+HOLD_MIN_S, HOLD_MAX_S, HOLD_SHARE = 10.0, 40.0, 1 / 15
+WARM_UP_MIN_S, WARM_UP_MAX_S, WARM_UP_SHARE = 10.0, 60.0, 0.075
+STEADY_MIN_S = 6.0
+# What the baseline takes of the steady time; the rest is spread evenly over the clean windows after the faults.
+BASELINE_SHARE = 0.4
+
+
+def steps_of(scenario: Scenario, order: Sequence[FaultSpec]) -> tuple[Step, ...]:
+    """The steps of a scenario whose faults are injected in this order; their durations sum up to its own.
+
+    Raises ScenarioError where the duration is too short for them, or longer than a run can be.
+    """
+    least_s = duration_min_s(order)
+    if not least_s <= scenario.duration_s <= DURATION_MAX_S:
+        raise _impossible(scenario, len(order), least_s)
+    warm_up_more = _between(WARM_UP_MIN_S, WARM_UP_SHARE * scenario.duration_s, WARM_UP_MAX_S) - WARM_UP_MIN_S
+    hold_more = _between(HOLD_MIN_S, HOLD_SHARE * scenario.duration_s, HOLD_MAX_S) - HOLD_MIN_S
+    wanted_s = warm_up_more + hold_more * sum(spec.hold_s is None for spec in order)
+    # Half of what is left beyond the minimum goes to warm-up and holds at most, so that steady time is never starved.
+    share = min(1.0, (scenario.duration_s - least_s) / 2 / wanted_s) if wanted_s else 0.0
+    warm_up_s = round(WARM_UP_MIN_S + share * warm_up_more, 3)
+    hold_s = HOLD_MIN_S + share * hold_more
+    planned = [_planned(number, spec, scenario, hold_s) for number, spec in enumerate(order, 1)]
+    steady_s = scenario.duration_s - warm_up_s - sum(_fault_step_s(fault.hold_s) for fault in planned)
+    return (Step("warm-up", WARM_UP, warm_up_s), *_measured(planned, steady_s))
+
+
+def duration_min_s(order: Sequence[FaultSpec]) -> float:
+    """The shortest duration that holds every step at its minimum."""
+    faults_s = sum(_fault_step_s(HOLD_MIN_S if spec.hold_s is None else spec.hold_s) for spec in order)
+    return WARM_UP_MIN_S + STEADY_MIN_S * (len(order) + 1) + faults_s
+
+
+def _fault_step_s(hold_s: float) -> float:
+    return hold_s + PROOFS_S + SETTLE_S
+
+
+def _between(low: float, value: float, high: float) -> float:
+    return min(high, max(low, value))
+
+
+def _impossible(scenario: Scenario, faults: int, least_s: float) -> ScenarioError:
+    where = scenario.source or scenario.name
+    if least_s > DURATION_MAX_S or not scenario.duration_s < least_s:
+        return ScenarioError(
+            "a run lasts 7 days at most", where=where, try_="a shorter duration, or shorter holds"
+        )
+    least = math.ceil(least_s)
+    said = (
+        f"{format_duration(scenario.duration_s)} is too short for {faults} fault{'s' if faults != 1 else ''}"
+    )
+    return ScenarioError(
+        said, where=where, try_=f"at least {format_duration(least)}, such as --duration {least}s"
+    )
+
+
+def _planned(number: int, spec: FaultSpec, scenario: Scenario, hold_s: float) -> PlannedFault:
+    params = {name: value for name, value in asdict(spec.params).items() if name != "target"}
+    return PlannedFault(
+        id=f"f{number}-{spec.kind}",
+        kind=spec.kind,
+        target=spec.target,
+        params=params,
+        hold_s=round(hold_s if spec.hold_s is None else spec.hold_s, 3),
+        recovery_max_s=scenario.bounds.recovery_s + CANARY.hold_ms / 1000 + LATE_S,
+    )
+
+
+def _measured(planned: Sequence[PlannedFault], steady_s: float) -> Iterator[Step]:
+    share = (1 - BASELINE_SHARE) / len(planned) if planned else 0.0
+    clean_s = round(max(STEADY_MIN_S, steady_s * share), 3)
+    yield Step("baseline", STEADY, round(steady_s - clean_s * len(planned), 3))
+    for number, fault in enumerate(planned, 1):
+        yield Step(fault.id, FAULT, round(_fault_step_s(fault.hold_s), 3), fault)
+        yield Step(f"clean-{number}", STEADY, clean_s)
