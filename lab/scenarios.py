@@ -83,7 +83,7 @@ def scenario_of(document: Document, faults: Faults, checks: Collection[str] | No
 def duration_s(text: object, where: str) -> float:
     """Seconds in a duration that a run can last; raises ScenarioError for anything else, numbers included."""
     try:
-        seconds = parse_duration_s(text) if isinstance(text, str) else -1.0
+        seconds = parse_duration_s(text) if isinstance(text, str) and text.isascii() else -1.0
     except ValueError:
         seconds = -1.0
     if DURATION_MIN_S <= seconds <= DURATION_MAX_S:

@@ -91,10 +91,11 @@ def problems(
 ) -> Iterator[Problem]:
     """Validation errors in words, with lines; `within` is where the validated part stands in the document.
 
-    A value that fits none of several types is one problem, though pydantic reports one for each type.
+    Unknown keys come first, for a key that seems missing is often one that is misspelt. A value that fits none of
+    several types is one problem, though pydantic reports one for each type.
     """
     said: set[Location] = set()
-    for error in errors:
+    for error in sorted(errors, key=lambda error: error["type"] not in _UNKNOWN):
         location = (*within, *error["loc"])
         if error["type"] in _UNKNOWN:
             listed = accepted(location[-1], keys(tuple(error["loc"][:-1])))

@@ -9,7 +9,7 @@ class Reach:
     def __init__(self, health: dict[str, str]) -> None:
         self._health = health
         # A connection of its own for each question: a kept one may belong to a process that is dead.
-        self._http = httpx.Client(trust_env=False, headers={"Connection": "close"})
+        self._http = httpx.Client(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
 
     def answers(self, service: str, *, timeout_s: float) -> bool:
         """True for any HTTP answer below 500: a server that refuses politely is alive."""

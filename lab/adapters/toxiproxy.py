@@ -17,7 +17,9 @@ class Toxiproxy:
     def __init__(self, api: str, links: dict[str, str]) -> None:
         self._api = api.rstrip("/")
         self._links = links
-        self._http = httpx.Client(timeout=TIMEOUT_S, trust_env=False)
+        # A new connection for each request: a kept one may be what hangs, and toxics act on links one by one.
+        alone = httpx.Limits(max_keepalive_connections=0)
+        self._http = httpx.Client(timeout=TIMEOUT_S, trust_env=False, limits=alone)
 
     def require_enabled(self, proxy: str) -> None:
         """Raises FaultError where the proxy is missing or disabled: a toxic there would change nothing."""
@@ -49,7 +51,7 @@ class Toxiproxy:
         began = time.perf_counter()
         try:
             # Any HTTP answer will do: what is measured is the way there and back.
-            self._http.get(url, timeout=PROBE_TIMEOUT_S, headers={"Connection": "close"})
+            self._http.get(url, timeout=PROBE_TIMEOUT_S)
         except httpx.HTTPError:
             return None
         return (time.perf_counter() - began) * 1000

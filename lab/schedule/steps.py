@@ -19,7 +19,7 @@ LATE_S = 8.0
 HOLD_MIN_S, HOLD_MAX_S, HOLD_SHARE = 10.0, 40.0, 1 / 15
 WARM_UP_MIN_S, WARM_UP_MAX_S, WARM_UP_SHARE = 10.0, 60.0, 0.075
 STEADY_MIN_S = 6.0
-# What the baseline takes of the steady time; the rest is spread evenly over the clean windows after the faults.
+# What the baseline takes of the steady time beyond the minimum; the rest goes to the clean windows after the faults.
 BASELINE_SHARE = 0.4
 
 
@@ -45,7 +45,7 @@ def steps_of(scenario: Scenario, order: Sequence[FaultSpec]) -> tuple[Step, ...]
 
 def duration_min_s(order: Sequence[FaultSpec]) -> float:
     """The shortest duration that holds every step at its minimum."""
-    faults_s = sum(_fault_step_s(HOLD_MIN_S if spec.hold_s is None else spec.hold_s) for spec in order)
+    faults_s = math.fsum(_fault_step_s(HOLD_MIN_S if spec.hold_s is None else spec.hold_s) for spec in order)
     return WARM_UP_MIN_S + STEADY_MIN_S * (len(order) + 1) + faults_s
 
 
@@ -85,8 +85,8 @@ def _planned(number: int, spec: FaultSpec, scenario: Scenario, hold_s: float) ->
 
 
 def _measured(planned: Sequence[PlannedFault], steady_s: float) -> Iterator[Step]:
-    share = (1 - BASELINE_SHARE) / len(planned) if planned else 0.0
-    clean_s = round(max(STEADY_MIN_S, steady_s * share), 3)
+    more_s = max(0.0, steady_s - STEADY_MIN_S * (len(planned) + 1))
+    clean_s = round(STEADY_MIN_S + more_s * (1 - BASELINE_SHARE) / max(1, len(planned)), 3)
     yield Step("baseline", STEADY, round(steady_s - clean_s * len(planned), 3))
     for number, fault in enumerate(planned, 1):
         yield Step(fault.id, FAULT, round(_fault_step_s(fault.hold_s), 3), fault)

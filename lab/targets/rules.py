@@ -61,11 +61,14 @@ def _variable_problems(target: TargetShape, document: Document) -> Iterator[Prob
 
 def _role_problems(target: TargetShape, document: Document) -> Iterator[Problem]:
     roles = {"canary": target.canary, "recall": target.recall.operation, "add": target.add}
-    used = list(_variables(target))
+    # Unknown names have been told of already.
+    known = [
+        (name, place) for place, name in _variables(target) if isinstance(name, str) and name in VARIABLES
+    ]
     for role, operation in roles.items():
-        mine = {name: place for place, name in used if place[1] == operation}
+        mine = {name: place for name, place in known if place[1] == operation}
         for name, place in mine.items():
-            if name in VARIABLES and name not in FILLED[role]:
+            if name not in FILLED[role]:
                 said = f"the {role} operation {operation!r} cannot use the variable {name!r}"
                 filled = f"filled for it: {', '.join(FILLED[role])}"
                 yield Problem(said, document.where(place), filled)

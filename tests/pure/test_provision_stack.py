@@ -34,21 +34,26 @@ def test_a_service_is_labelled_and_confined(name: str) -> None:
         "pid",
         "ipc",
         "userns_mode",
-        "network_mode",
         "cap_add",
         "devices",
         "depends_on",
     }
     assert not refused & set(service)
-    assert all(port.startswith("127.0.0.1:${LAB_PORT_") for port in service["ports"])
-    assert service["networks"] == ["lab"]
+    assert all(port.startswith("127.0.0.1:${LAB_PORT_") for port in service.get("ports", []))
+    # In the one network, or in that of its own holder; never in the host's.
+    if "network_mode" in service:
+        assert service["network_mode"] == f"service:{name}-net"
+        assert SERVICES[f"{name}-net"]["networks"] == {"lab": {"aliases": [name]}}
+    else:
+        assert set(service["networks"]) == {"lab"}
 
 
 def test_the_topology_as_a_whole() -> None:
     assert "docker.sock" not in SOURCE
-    assert set(SERVICES) == {"qdrant", "toxiproxy", "mcp", "prometheus", "grafana"}
+    holders = {"qdrant-net", "mcp-net"}
+    assert set(SERVICES) == {"qdrant", "toxiproxy", "mcp", "prometheus", "grafana", *holders}
     published = {
-        port.split("{")[1].split(":")[0] for service in SERVICES.values() for port in service["ports"]
+        port.split("{")[1].split(":")[0] for service in SERVICES.values() for port in service.get("ports", [])
     }
     assert published == {ports.variable(name) for name in ports.DEFAULT_PORTS}
     assert set(TOPOLOGY["networks"]["lab"]["labels"]) == LABELS
@@ -141,6 +146,9 @@ def test_an_unusable_target_points_to_the_check(tmp_path: Path, text: str) -> No
 def test_ports_come_from_the_environment() -> None:
     assert ports.chosen_ports({}) == dict(ports.DEFAULT_PORTS)
     assert ports.chosen_ports({"LAB_PORT_MCP": "20001"})["mcp"] == 20001
+    before = {"mcp": 30001, "qdrant": 30002}
+    again = ports.chosen_ports({"LAB_PORT_MCP": "20001"}, defaults=before)
+    assert (again["mcp"], again["qdrant"]) == (20001, 30002)
     for nonsense in ("http", "0", "70000", "-1", "1.5"):
         with pytest.raises(WorldError, match="LAB_PORT_QDRANT"):
             ports.chosen_ports({"LAB_PORT_QDRANT": nonsense})

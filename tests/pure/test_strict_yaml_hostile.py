@@ -158,6 +158,7 @@ def said(text: str) -> str:
             "test.yaml:1:1 the key 'name' is missing accepted keys: inner, listed, more, name",
         ),
         ("name: a\ninner: 5", "accepted keys: count, path"),
+        ("nane: a\ninner: {count: 1}", "test.yaml:1:1 unknown key 'nane' did you mean 'name'?"),
         ("name: 4\ninner: {count: 1}", "test.yaml:1:1 name: Input should be a valid string, not 4"),
         ("name: a\ninner: {count: '4'}", "inner.count: Input should be a valid integer, not '4'"),
         ("name: a\ninner: {count: 4.0}", "inner.count: Input should be a valid integer, not 4.0"),

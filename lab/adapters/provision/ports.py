@@ -34,12 +34,15 @@ def variable(name: str) -> str:
     return f"LAB_PORT_{name.upper()}"
 
 
-def chosen_ports(environment: Mapping[str, str] | None = None) -> dict[str, int]:
+def chosen_ports(
+    environment: Mapping[str, str] | None = None, *, defaults: Mapping[str, int] | None = None
+) -> dict[str, int]:
     """The defaults, each replaced by its LAB_PORT_ variable where that is set; raises WorldError for
     nonsense.
     """
     given = os.environ if environment is None else environment
-    ports = {name: _number(name, given.get(variable(name)), port) for name, port in DEFAULT_PORTS.items()}
+    known = {**DEFAULT_PORTS, **(defaults or {})}
+    ports = {name: _number(name, given.get(variable(name)), port) for name, port in known.items()}
     twice = sorted(name for name, port in ports.items() if list(ports.values()).count(port) > 1)
     if twice:
         raise WorldError(

@@ -56,8 +56,8 @@ def plan_stack(
 ) -> StackSpec:
     """Decide everything about a stack and save it; starts nothing.
 
-    `ports`: None for the defaults and the LAB_PORT_ variables, `"free"` for free ones, picked now and kept
-    from then on. A stack that runs already keeps its ports and its store's volume. Raises WorldError for a
+    `ports`: None for the defaults and the LAB_PORT_ variables, `"free"` for free ones, picked now. A stack that
+    was planned before keeps its ports, unless a variable names another, and its store's volume. Raises WorldError for a
     taken port.
     """
     engine, runner = require_engine(Subprocesses()), Subprocesses()
@@ -84,7 +84,7 @@ def plan_stack(
 
 def _ports(ports: Ports, before: StackSpec | None) -> dict[str, int]:
     if ports is None:
-        return chosen_ports()
+        return chosen_ports(defaults=before.ports if before is not None else None)
     if ports == "free":
         if before is not None:
             return dict(before.ports)

@@ -1,0 +1,83 @@
+"""Exit codes and messages of the command line, as far as they need no engine."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lab.cli import app
+
+RUNNER = CliRunner()
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    """Exit code and everything said."""
+    result = RUNNER.invoke(app, list(arguments))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("name: x\nwhy: a reason long enough\nduration: 10m\nfaults: []\ndurration: 5m\n", "durration"),
+        ("name: [\n", "YAML"),
+        ("\x00\x01\x02", "YAML"),
+        ("- just\n- a list\n", "accepted keys"),
+        ("name: x\nname: y\n", "stands twice"),
+        ("", "accepted keys"),
+    ],
+)
+def test_a_malformed_campaign_exits_2_and_names_the_line(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text, encoding="utf-8")
+    code, said = run("soak", str(path))
+    assert code == 2, said
+    assert says in said and f"{path}:" in said.replace("\n", ""), said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["soak", "--duration", "soon"], "not a duration"),
+        (["soak", "--duration", "20s"], "too short"),
+        (["soak", "no-such-file.yaml"], "cannot be read"),
+        (["soak", "--target", "no-such-target"], "cannot be read"),
+        (["judge", "no-such-run"], "not a run directory"),
+        (["soak", "--seed", "many"], "seed"),
+    ],
+)
+def test_bad_input_exits_2_with_a_clear_sentence(arguments: list[str], says: str) -> None:
+    code, said = run(*arguments)
+    assert code == 2, said
+    assert says in said, said
+
+
+def test_a_dry_run_touches_nothing_and_shows_the_plan() -> None:
+    code, said = run("soak", "--dry-run", "--duration", "10m", "--seed", "7")
+    assert code == 0, said
+    for word in ("seed 7", "baseline", "what this duration can decide"):
+        assert word in said
+
+
+def test_the_published_schema_is_json() -> None:
+    code, said = run("schema", "report")
+    assert code == 0
+    assert "findings" in json.loads(said)["properties"]
+
+
+def test_every_fault_kind_is_listed() -> None:
+    code, said = run("fault", "list")
+    assert code == 0
+    for kind in ("latency", "kill", "cpu_cap"):
+        assert kind in said
+
+
+def test_the_shipped_target_is_right_and_a_broken_one_is_explained(tmp_path: Path) -> None:
+    shipped = Path(__file__).resolve().parents[2] / "compose" / "targets" / "workspace-qdrant-mcp"
+    assert run("target", "check", str(shipped))[0] == 0
+    (tmp_path / "target.yaml").write_text("name: x\n", encoding="utf-8")
+    code, said = run("target", "check", str(tmp_path))
+    assert code == 2 and "'endpoint' is missing" in said
