@@ -20,11 +20,10 @@ from lab.adapters.provision.state import machine_lock
 from lab.console import Progress
 from lab.errors import LabError, ScenarioError
 from lab.heal import Healed
-from lab.model.quantities import parse_duration_s
 from lab.model.scenario import Scenario
 from lab.model.verdict import Verdict
 from lab.report import schema, terminal
-from lab.scenarios import load_campaign
+from lab.scenarios import duration_s, load_campaign
 from lab.schedule import describe, schedule
 from lab.targets import check_target, load_target
 
@@ -242,13 +241,7 @@ def soak_command(
 
 
 def _with_duration(scenario: Scenario, duration: str) -> Scenario:
-    if not duration:
-        return scenario
-    try:
-        seconds = parse_duration_s(duration)
-    except ValueError as error:
-        raise ScenarioError(str(error), where="--duration", try_="--duration 10m") from None
-    return replace(scenario, duration_s=seconds)
+    return replace(scenario, duration_s=duration_s(duration, "--duration")) if duration else scenario
 
 
 def _finish(outcome: soak.Outcome) -> None:

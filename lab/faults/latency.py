@@ -35,6 +35,11 @@ class Latency:
     jitter_ms: Annotated[int, Ge(0), Le(30_000)] = 0
     direction: Literal["downstream", "upstream"] = "downstream"
 
+    def __post_init__(self) -> None:
+        # With more jitter the smallest promised delay is too small to be told from none.
+        if self.jitter_ms > self.latency_ms / 2:
+            raise ValueError(f"jitter_ms {self.jitter_ms} is more than half of latency_ms {self.latency_ms}")
+
     def prepare(self, world: World) -> RemoveToxic:
         """The proxy must exist and be enabled, else a toxic would change nothing."""
         world.proxies.require_enabled(self.target)

@@ -141,12 +141,17 @@ def _promised(decisions: Iterable[Decision], found: Sequence[Finding]) -> list[F
 
 
 def _required(required: Iterable[str], found: Sequence[Finding]) -> list[Finding]:
-    tested = {finding.check for finding in found if finding.verdict is not Verdict.NOT_TESTED}
+    """What is required and was not tested, wholly or for one of its subjects, keeps the gate from passing."""
+    untested = {finding for finding in found if finding.verdict is Verdict.NOT_TESTED}
+    tested = {finding.check for finding in found} - {finding.check for finding in untested}
     missing = sorted({*required, *ALWAYS_REQUIRED} - tested)
-    return [
-        undecided("required", name, f"the required check {name!r} was not tested in this run")
-        for name in missing
-    ]
+    return [undecided("required", name, _untested(name, untested)) for name in missing]
+
+
+def _untested(name: str, untested: Iterable[Finding]) -> str:
+    subjects = sorted(finding.subject for finding in untested if finding.check == name)
+    what = f" for {', '.join(subjects)}" if subjects else ""
+    return f"the required check {name!r} was not tested in this run{what}"
 
 
 def _interrupted(evidence: Evidence) -> bool:

@@ -20,6 +20,8 @@ from lab.model.samples import Layer
 from lab.model.target import Condition, Operation, first_broken
 from tests.contract import stub_mcp
 
+pytestmark = pytest.mark.k6
+
 K6_SCRIPTS = Path(__file__).resolve().parents[2] / "k6"
 TABLE = Path(__file__).with_name("conditions.json")
 SLOTS, RATE_PER_S, TIMEOUT_MS = 12, 10.0, 1000

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import docker
 
-from lab.adapters.labels import owned
 from lab.adapters.provision import stack
 from lab.adapters.provision.image_specs import ImageUsed
 from lab.adapters.provision.prepare import prepare
@@ -54,7 +53,6 @@ def with_defect(
         custom_context=True,
         tag=tag,
         buildargs={"TARGET_IMAGE": used["mcp"].ref},
-        labels=owned("tests"),
         rm=True,
     )
     return {**used, "mcp": replace(used["mcp"], ref=tag, digest=str(image.id))}

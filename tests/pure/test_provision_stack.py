@@ -134,7 +134,7 @@ def test_a_targets_environment_survives_compose(environment: dict[str, str]) -> 
         "endpoint: /mcp\nenvironment: 3",
         "{",
         "environment: {}",
-        "endpoint: x\nstart_timeout_s: soon",
+        "endpoint: x\nstart_timeout: soon",
     ],
 )
 def test_an_unusable_target_points_to_the_check(tmp_path: Path, text: str) -> None:

@@ -91,7 +91,7 @@ def test_any_bytes_in_a_file_are_a_campaign_or_a_clear_refusal(data: bytes) -> N
     read_back(data)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 800), st.sampled_from(PIECES)), max_size=5))
 def test_a_campaign_with_a_slip_of_the_pen_is_a_campaign_or_a_clear_refusal(
     slips: list[tuple[int, str]],

@@ -199,3 +199,20 @@ def test_parameters_reach_the_plan_without_the_service_s_name() -> None:
     plan = planned(scenario((FaultSpec("stall", "mcp", Stall("mcp", 7), 12.0),), 600))
     (fault,) = plan.faults()
     assert (fault.target, dict(fault.params), fault.hold_s) == ("mcp", {"depth": 7}, 12)
+
+
+def test_an_issue_that_holds_under_a_fault_alone_takes_nothing_from_steady_phases() -> None:
+    issues = tuple(replace(issue, faults=("kill",)) for issue in TARGET.known_issues)
+    asked = scenario((), 600)
+    narrow = planned(asked, target=replace(TARGET, known_issues=issues))
+    assert narrow.decision("errors", "steady") == planned(asked).decision("errors", "steady")
+
+
+def test_every_seed_gives_an_order_of_its_own_and_zero_is_one_of_them() -> None:
+    faults = tuple(FaultSpec("stall", "mcp", Stall("mcp", depth), 1.0) for depth in range(12))
+    orders = [
+        tuple(fault.params["depth"] for fault in planned(scenario(faults, 3600), seed).faults())
+        for seed in range(-10, 11)
+    ]
+    assert len(set(orders)) == len(orders)
+    assert all(sorted(order) == list(range(12)) for order in orders)

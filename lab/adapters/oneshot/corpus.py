@@ -51,7 +51,8 @@ def python_rows(name: str, source: str) -> Iterator[Row]:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
         return
-    lines = source.splitlines()
+    # Not splitlines(): a form feed is no end of line for the parser's line numbers.
+    lines = source.split("\n")
     stack: list[tuple[str, ast.AST]] = [("", tree)]
     while stack:
         prefix, node = stack.pop()

@@ -14,10 +14,11 @@ from lab.adapters.provision.image_specs import TARGET_SERVICE, ImageUsed
 from lab.adapters.provision.state import state_dir, write_json
 from lab.adapters.provision.store_volume import Kind, StoreVolume
 from lab.errors import ScenarioError, WorldError
+from lab.model.quantities import parse_duration_s
 
 DEFAULT_PROJECT = "chaos-soak-lab"
 PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,60}")
-START_TIMEOUT_S = 120.0
+START_TIMEOUT, START_TIMEOUT_S = "120s", 120.0
 SERVICES = ("qdrant-net", "mcp-net", "qdrant", "toxiproxy", "prometheus", TARGET_SERVICE)
 
 
@@ -65,7 +66,7 @@ class TargetSettings:
 
 
 def target_settings(folder: Path) -> TargetSettings:
-    """Read `environment`, `endpoint` and `start_timeout_s`; raises ScenarioError where they are of the wrong
+    """Read `environment`, `endpoint` and `start_timeout`; raises ScenarioError where they are of the wrong
     kind.
     """
     path = folder / "target.yaml"
@@ -73,7 +74,7 @@ def target_settings(folder: Path) -> TargetSettings:
         value: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
         environment = {str(key): str(item) for key, item in (value.get("environment") or {}).items()}
         endpoint = str(value["endpoint"])
-        return TargetSettings(environment, endpoint, float(value.get("start_timeout_s", START_TIMEOUT_S)))
+        return TargetSettings(environment, endpoint, parse_duration_s(value.get("start_timeout", START_TIMEOUT)))
     except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ScenarioError(
             "the target folder cannot be used",
