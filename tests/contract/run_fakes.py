@@ -22,18 +22,19 @@ class Stop(Exception):
 
 @dataclass
 class FakeRecorder:
-    """Keeps events; raises `raising` when the event number `at` is about to be recorded."""
+    """Keeps events; raises `raising` at the event number `at`, and `for_good` at all that follow."""
 
     world: World
     at: int | None = None
     raising: type[BaseException] = KeyboardInterrupt
+    for_good: bool = False
     events: list[Event] = field(default_factory=list)
 
     def record(self, kind: str, *, durable: bool = False, **data: Any) -> Event:
         event = Event(len(self.events), "run", self.world.clock.now_ms(), "", kind, data)
         self.events.append(event)
-        if self.at is not None and event.seq == self.at:
-            raise self.raising
+        if self.at is not None and (event.seq == self.at or (self.for_good and event.seq > self.at)):
+            raise self.raising("planted")
         return event
 
     def kinds(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab.errors import FaultError
+from lab.errors import FaultError, ScenarioError
 from lab.faults import discover
 from lab.model.undo import RestoreCpuQuota, StartContainer
 from lab.scenarios import build_fault
@@ -63,3 +63,9 @@ def test_cpu_cap_needs_proof_that_more_was_to_be_had_before() -> None:
     world.containers.quotas["mcp"] = world.cgroups.cpu_quota("mcp").__class__(20_000, 100_000)  # type: ignore[attr-defined]
     before = build("cpu_cap").observe(world, None)
     assert not before.absent
+
+
+def test_jitter_that_would_hide_the_delay_is_refused() -> None:
+    with pytest.raises(ScenarioError, match="jitter_ms"):
+        params = {"target": "qdrant", "latency_ms": 100, "jitter_ms": 60}
+        build_fault("latency", params, where="tests", faults=discover())

@@ -4,6 +4,7 @@ from contextlib import suppress
 
 import pytest
 
+from lab.errors import WorldError
 from lab.faults import discover
 from lab.heal import heal_pending
 from lab.model.samples import Probe
@@ -51,12 +52,12 @@ def _events_of_a_whole_run() -> int:
     return len(recorder.events)
 
 
-@pytest.mark.parametrize("raising", [KeyboardInterrupt, Stop])
+@pytest.mark.parametrize("raising", [KeyboardInterrupt, Stop, WorldError])
 def test_whatever_ends_a_run_at_whatever_event_it_is_healed(raising: type[BaseException]) -> None:
     for at in range(_events_of_a_whole_run()):
         world, undos = fake_world(), FakeUndos()
         recorder = FakeRecorder(world, at=at, raising=raising)
-        with suppress(KeyboardInterrupt, Stop):
+        with suppress(KeyboardInterrupt, Stop, WorldError):
             execute(plan(ALL_FAULTS), crew(world, recorder, undos))
         left = heal_pending(undos, discover(), lambda project, world=world: world, lambda record: False)
         assert healthy(world), f"interrupted at event {at}, {recorder.events[at].kind}"
@@ -107,3 +108,14 @@ def test_heal_leaves_a_live_run_alone_and_forgets_a_vanished_stack() -> None:
     assert world.proxies.toxics("qdrant") and undos.records
     assert [h.outcome for h in heal_pending(undos, discover(), lambda p: None, lambda r: False)] == ["gone"]
     assert not undos.records
+
+
+def test_a_journal_that_cannot_be_written_any_more_does_not_keep_a_fault_from_healing() -> None:
+    """As on a full disk: from one event on nothing can be recorded; what is in force is healed all the same."""
+    for at in range(_events_of_a_whole_run()):
+        world, undos = fake_world(), FakeUndos()
+        recorder = FakeRecorder(world, at=at, raising=WorldError, for_good=True)
+        with pytest.raises(WorldError):
+            execute(plan(ALL_FAULTS), crew(world, recorder, undos))
+        assert healthy(world), f"journal broken from event {at}, {recorder.events[at].kind}"
+        assert not undos.records
