@@ -66,6 +66,6 @@ def test_cpu_cap_needs_proof_that_more_was_to_be_had_before() -> None:
 
 
 def test_jitter_that_would_hide_the_delay_is_refused() -> None:
+    params = {"target": "qdrant", "latency_ms": 100, "jitter_ms": 60}
     with pytest.raises(ScenarioError, match="jitter_ms"):
-        params = {"target": "qdrant", "latency_ms": 100, "jitter_ms": 60}
         build_fault("latency", params, where="tests", faults=discover())
