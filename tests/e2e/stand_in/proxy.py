@@ -8,6 +8,7 @@ none          changes nothing, to show that the proxy itself does no harm
 import http.client
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -106,6 +107,17 @@ class Proxy(BaseHTTPRequestHandler):
         pass
 
 
+def wait_for_server() -> None:
+    """Listen only once the real server does: until then a refusal, as from the real one, is the right answer."""
+    end = time.monotonic() + 90
+    while time.monotonic() < end:
+        try:
+            socket.create_connection(("127.0.0.1", REAL_PORT), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+
+
 class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
@@ -116,5 +128,6 @@ if __name__ == "__main__":
     if DEFECT == "slow_recovery":
         threading.Thread(target=watch_store, daemon=True).start()
     threading.Thread(target=lambda: os._exit(real.wait()), daemon=True).start()
+    wait_for_server()
     sys.stderr.write(f"stand-in with defect {DEFECT}\n")
     Server(("0.0.0.0", 8000), Proxy).serve_forever()
