@@ -6,7 +6,6 @@ import os
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -88,8 +87,3 @@ def read_evidence(run: Path) -> Evidence:
     if journal.damage:
         damage.append(journal.damage)
     return Evidence(plan, journal, samples, tuple(damage))
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write one JSON document, replacing what was there at once."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

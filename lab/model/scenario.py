@@ -1,6 +1,5 @@
 """What a user asks for: a campaign, before any randomness is spent."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,11 +36,3 @@ class Scenario:
     required: tuple[str, ...]
     rate_per_s: float | None = None
     source: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Overrides:
-    """What the command line says in place of the campaign's own values."""
-
-    duration_s: float | None = None
-    extra: Mapping[str, Any] | None = None

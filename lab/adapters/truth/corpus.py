@@ -18,7 +18,6 @@ from lab.probes.recall import TruthQuery
 
 CORPUS_TIMEOUT_S = 120.0
 EMBED_TIMEOUT_S = 420.0
-DOCUMENTS_MIN = 1000
 
 
 @dataclass(frozen=True, slots=True)
