@@ -4,7 +4,8 @@ LabError
 ├── ScenarioError   the user's: a scenario, a target folder or an option is wrong (exit 2)
 ├── WorldError      the machine's: no engine, no image, no room, a port taken (exit 12)
 └── FaultError      a fault could not be prepared, injected or healed
-    └── GoneError   what a fault acted on is no longer there
+    ├── GoneError   what a fault acted on is no longer there
+    └── FencedError the guardian has taken over: this run must not act any more
 
 A misbehaving *target* is an observation and never appears here.
 """
@@ -45,3 +46,7 @@ class FaultError(LabError):
 
 class GoneError(FaultError):
     """The container that a fault acted on was removed or replaced, and the fault's effect with it."""
+
+
+class FencedError(FaultError):
+    """The guardian took this run for dead or hung and has taken over; nothing may be injected any more."""

@@ -1,12 +1,40 @@
-"""The CPU and memory cgroups of containers, v1 and v2, read from the host; nothing is cached between reads."""
+"""The cgroups of containers, v1 and v2, read and loaded from the host; nothing is cached between reads."""
 
 import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from lab.errors import FaultError
+from lab.adapters.cgroup_files import (
+    read_anonymous_bytes,
+    read_memory,
+    read_pids,
+    read_quota,
+    read_usage,
+)
+from lab.adapters.cgroup_jobs import MARK
+from lab.adapters.containers import Audit, unheard
+from lab.adapters.provision.state import state_dir
+from lab.errors import FaultError, GoneError
 from lab.ports import Clock, Containers, CpuQuota, CpuUsage
+from lab.ports.cgroups import MemoryUse, PidsUse
+
+__all__ = [
+    "HostCgroups",
+    "cgroup_dir",
+    "own_directory",
+    "read_anonymous_bytes",
+    "read_quota",
+    "read_usage",
+    "run_job",
+]
 
 ROOT = Path("/sys/fs/cgroup")
+JOBS = Path(__file__).with_name("cgroup_jobs.py")
+PROBE_S = 20
+EXHAUST_S = 20
+# Longer than any hold or lease; a hog that nobody ended is gone then.
+HOG_S = 1800
 # On cgroup v1 limiting (cpu) and counting (cpuacct) may be two hierarchies: the burner must be in both.
 _BURNER = 'echo $$ > "$1" && echo $$ > "$2" || exit 3; exec timeout "$3" sh -c "while :; do :; done"'
 
@@ -35,47 +63,56 @@ def cgroup_dir(pid: int, controller: str, *, root: Path = ROOT, proc: Path = Pat
     raise FaultError(f"process {pid} has no {controller} cgroup under {root}", last_state="; ".join(lines))
 
 
-def _flat(path: Path) -> dict[str, int]:
-    pairs = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
-    return {key: int(value) for key, value in pairs}
+def own_directory(containers: Containers, service: str, controller: str, container_id: str = "") -> Path:
+    """The cgroup directory of a service's container, seen to bear that container's id in its path.
 
-
-def read_quota(directory: Path) -> CpuQuota:
-    """The cap in force in a CPU cgroup directory."""
-    if (unified := directory / "cpu.max").exists():
-        quota, period = unified.read_text(encoding="utf-8").split()
-        return CpuQuota(-1 if quota == "max" else int(quota), int(period))
-    quota_us = int((directory / "cpu.cfs_quota_us").read_text(encoding="utf-8"))
-    return CpuQuota(quota_us, int((directory / "cpu.cfs_period_us").read_text(encoding="utf-8")))
-
-
-def read_usage(directory: Path, cpuacct: Path, at_ms: float) -> CpuUsage:
-    """Cumulative CPU time and throttling of a CPU cgroup directory (`cpuacct` is used on v1 only)."""
-    stat = _flat(directory / "cpu.stat")
-    usage_us = stat.get("usage_usec")
-    if usage_us is None:
-        usage_us = int((cpuacct / "cpuacct.usage").read_text(encoding="utf-8")) // 1000
-    return CpuUsage(at_ms, usage_us, stat["nr_periods"], stat["nr_throttled"])
-
-
-def read_anonymous_bytes(directory: Path) -> int:
-    """Anonymous memory and swap of a memory cgroup: what a leak fills, without the page cache.
-
-    Source: kernel documentation, cgroup-v1/memory and cgroup-v2 (`total_rss`, `anon`).
+    So a process id that was reused, or the host's root cgroup, is refused. Raises GoneError for another container
+    than `container_id` (where given), FaultError for one that does not run.
     """
-    stat = _flat(directory / "memory.stat")
-    if "anon" in stat:
-        swap = directory / "memory.swap.current"
-        return stat["anon"] + (int(swap.read_text(encoding="utf-8")) if swap.exists() else 0)
-    return stat["total_rss"] + stat.get("total_swap", 0)
+    state = containers.state(service)
+    if container_id and state.id != container_id:
+        raise GoneError(f"{service} is no longer the same container; somebody replaced it", where=state.name)
+    if not state.running:
+        raise FaultError(
+            f"{service} does not run, so it has no cgroup", where=state.name, try_="`lab status`"
+        )
+    directory = cgroup_dir(state.pid, controller)
+    if state.id not in directory.as_posix():
+        raise FaultError(
+            f"the {controller} cgroup of process {state.pid} is not that of {service}'s container",
+            where=str(directory),
+            try_="nothing: what is not the container's own is left alone",
+        )
+    return directory
+
+
+def command(job: str, seconds: int, directories: Sequence[Path], arguments: Sequence[object]) -> list[str]:
+    """How a job inside cgroups is started; see `cgroup_jobs`."""
+    procs = ",".join(str(directory / "cgroup.procs") for directory in directories)
+    return [sys.executable, "-I", "-S", str(JOBS), job, str(seconds), procs, *map(str, arguments)]
+
+
+def run_job(job: str, directory: Path, *arguments: object) -> str:
+    """Run a short job inside a cgroup and return what it says; raises FaultError where it fails."""
+    asked = command(job, PROBE_S, [directory], arguments)
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=PROBE_S + 10, check=False)
+    if done.returncode != 0:
+        raise FaultError(
+            f"no {job} probe could be made inside a container's cgroup",
+            where=str(directory),
+            last_state=f"exit {done.returncode}: {done.stderr.strip()[-300:]}",
+            try_="run as root, or see `lab doctor`",
+        )
+    return done.stdout.strip()
 
 
 class HostCgroups:
     """Implements `lab.ports.Cgroups` by entering the cgroups from the host, which needs root."""
 
-    def __init__(self, containers: Containers, clock: Clock) -> None:
+    def __init__(self, containers: Containers, clock: Clock, audit: Audit = unheard) -> None:
         self._containers = containers
         self._clock = clock
+        self._audit = audit
 
     def cpu_quota(self, service: str) -> CpuQuota:
         """The cap in force, read back from the kernel."""
@@ -94,8 +131,8 @@ class HostCgroups:
         """Demand one whole core inside the service's cgroup for a moment, with a process of the lab's own."""
         procs = self._directory(service, "cpu") / "cgroup.procs"
         counted = self._directory(service, "cpuacct") / "cgroup.procs"
-        command = ["sh", "-c", _BURNER, "burner", str(procs), str(counted), f"{seconds:g}"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 10, check=False)
+        asked = ["sh", "-c", _BURNER, "burner", str(procs), str(counted), f"{seconds:g}"]
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=seconds + 10, check=False)
         if done.returncode not in (0, 124):
             raise FaultError(
                 f"no demand could be made inside {service}'s CPU cgroup",
@@ -104,5 +141,64 @@ class HostCgroups:
                 try_="run as root, or see `lab doctor`",
             )
 
-    def _directory(self, service: str, controller: str) -> Path:
-        return cgroup_dir(self._containers.state(service).pid, controller)
+    def memory(self, service: str) -> MemoryUse:
+        """Usage, limits and counters now."""
+        return read_memory(self._directory(service, "memory"))
+
+    def limit_hits(self, service: str, mib: int, seconds: float) -> int:
+        """How often the kernel pushed back at a limit of the memory cgroup while `mib` of page cache were demanded.
+
+        The demand can be taken back, so that nobody is killed for it; 0 only watches.
+        """
+        directory = self._directory(service, "memory")
+        return int(run_job("watch", directory, directory, state_dir(), mib, f"{seconds:g}"))
+
+    def start_hog(self, service: str, container_id: str, token: str, mib: int) -> None:
+        """Hold memory inside the memory cgroup and go on demanding page cache; returns once it is held."""
+        self._start("hog", service, container_id, token, HOG_S, state_dir(), mib)
+
+    def exhaust(self, service: str, container_id: str, token: str, mib: int) -> None:
+        """Take memory inside the cgroup until the kernel kills one of its processes, or `mib` are taken.
+
+        Returns when either has happened: whether somebody was killed must be measured elsewhere.
+        """
+        directory = self._directory(service, "memory", container_id)
+        self._start("exhaust", service, container_id, token, EXHAUST_S, directory, mib)
+
+    def set_memory_high(self, service: str, container_id: str, high_bytes: int) -> bool:
+        """Set where the kernel begins to reclaim (v2 only, -1 lifts it); False on v1, which has no such thing."""
+        high = self._directory(service, "memory", container_id) / "memory.high"
+        if not high.exists():
+            return False
+        self._audit("memory.high set", service, str(high_bytes))
+        high.write_text("max" if high_bytes < 0 else str(high_bytes), encoding="ascii")
+        return True
+
+    def pids(self, service: str) -> PidsUse:
+        """Processes, their limit and what was refused so far."""
+        return read_pids(self._directory(service, "pids"))
+
+    def try_forks(self, service: str, count: int) -> int:
+        """How many of `count` forks at once the kernel grants to a process of the lab's own in the pids cgroup."""
+        return int(run_job("forks", self._directory(service, "pids"), count))
+
+    def _start(
+        self, job: str, service: str, container_id: str, token: str, seconds: int, *arguments: object
+    ) -> None:
+        """Start a job that outlives this call, as nobody's child, and wait for its first word."""
+        directory = self._directory(service, "memory", container_id)
+        self._audit(f"{job} started in the memory cgroup", service, f"{MARK}{token}")
+        asked = ["setsid", "--fork", *command(job, seconds, [directory], [*arguments, f"{MARK}{token}"])]
+        with subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as started:
+            assert started.stdout is not None
+            word = started.stdout.readline().strip()
+        # A container that dies takes every process of its cgroup with it, so `exhaust` may not come to speak.
+        if not word and job != "exhaust":
+            raise FaultError(
+                f"the {job} inside {service}'s memory cgroup ended before it held anything",
+                where=str(directory),
+                try_="a smaller one, or `lab doctor`",
+            )
+
+    def _directory(self, service: str, controller: str, container_id: str = "") -> Path:
+        return own_directory(self._containers, service, controller, container_id)

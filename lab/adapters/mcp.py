@@ -46,7 +46,6 @@ class McpSession:
         )
         self._session: str | None = None
         self._initialized = False
-        self._lock = asyncio.Lock()
         self._ids = itertools.count(1)
 
     async def call(self, operation: Operation, values: Mapping[str, Any], *, timeout_s: float) -> CallOutcome:
@@ -74,9 +73,9 @@ class McpSession:
 
     async def initialize(self) -> None:
         """Open a session if none is open; raises what `call` would classify."""
-        async with self._lock:
-            if not self._initialized:
-                await self._initialize()
+        # No lock: a call that hangs while it initializes must not hold up the next one. The first to finish wins.
+        if not self._initialized:
+            await self._initialize()
 
     async def close(self) -> None:
         """End the session as the protocol asks, without minding whether the server still answers."""
@@ -95,14 +94,18 @@ class McpSession:
         body = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
         answer = await self._http.post(self._url, json=body, headers=_HEADERS, timeout=None)
         _result(_message(answer, 0))
-        self._session = answer.headers.get("mcp-session-id")
+        session = answer.headers.get("mcp-session-id")
         note = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-        await self._http.post(self._url, json=note, headers=self._session_headers(), timeout=None)
-        self._initialized = True
+        await self._http.post(self._url, json=note, headers=self._headers(session), timeout=None)
+        if not self._initialized:
+            self._session, self._initialized = session, True
 
     def _session_headers(self) -> dict[str, str]:
+        return self._headers(self._session)
+
+    def _headers(self, session: str | None) -> dict[str, str]:
         headers = {**_HEADERS, "MCP-Protocol-Version": self._version}
-        return headers | ({"Mcp-Session-Id": self._session} if self._session else {})
+        return headers | ({"Mcp-Session-Id": session} if session else {})
 
     async def _tool(self, operation: Operation, values: Mapping[str, Any]) -> Any:
         await self.initialize()

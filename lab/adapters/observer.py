@@ -1,7 +1,7 @@
 """Asks the target, on open schedules, while everything else goes on: canary, recall and memory.
 
 One thread with one event loop. A probe that hangs delays no other: each slot is its own task, at most `outstanding_max`
-at a time, and a slot that could not be sent is a bad sample, not a missing one.
+at a time, and a slot that could not be sent is recorded as `unsent`: never good, and no evidence against the target.
 """
 
 import asyncio
@@ -10,17 +10,20 @@ import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 
+import httpx
+
 from lab.adapters.mcp import McpSession
 from lab.model.plan import ObserverPlan
 from lab.model.samples import Probe
 from lab.model.target import Target
 from lab.ports import Clock, Sink
-from lab.probes import canary, recall
+from lab.probes import canary, recall, store_idle
 from lab.probes.recall import TruthQuery
 
 RECENT_PROBES = 5000
 STOP_TIMEOUT_S = 15.0
 STOP_NOTICED_MS = 100.0
+DEADLINE_MARGIN_MS = 40.0
 
 
 class TargetObserver:
@@ -36,7 +39,11 @@ class TargetObserver:
         clock: Clock,
         sink: Sink,
         on_memory: Callable[[], None],
+        accuracy: float = 0.9,
+        store_url: str | None = None,
     ) -> None:
+        self._accuracy, self._store_url = accuracy, store_url
+        self._canary_queries = itertools.cycle(queries)
         self._url, self._target, self._plan, self._queries = url, target, plan, queries
         self._clock, self._sink, self._on_memory = clock, sink, on_memory
         self._fast = False
@@ -84,6 +91,7 @@ class TargetObserver:
             self._canary_loop(canary_session, pending),
             self._recall_loop(recall_session, pending),
             self._memory_loop(),
+            self._store_loop(),
         )
         try:
             await asyncio.gather(*loops)
@@ -110,12 +118,26 @@ class TargetObserver:
         else:
             self._outstanding += 1
             try:
-                deadline_s = self._plan.canary_deadline_ms / 1000
-                probe = await canary.measure(session, self._clock, self._target, deadline_s)
+                query = canary.Query(next(self._canary_queries), self._plan.recall_k, self._accuracy)
+                probe = await canary.measure(session, self._clock, self._target, query, self._deadline_s())
             finally:
                 self._outstanding -= 1
         self._recent.append(probe)
         self._sink.add([probe])
+
+    def _deadline_s(self) -> float:
+        """At most what leaves a free place for the next slot at the fast rate, however long the target hangs."""
+        room_ms = self._plan.outstanding_max * 1000 / self._plan.canary_fast_hz - DEADLINE_MARGIN_MS
+        return min(float(self._plan.canary_deadline_ms), room_ms) / 1000
+
+    async def _store_loop(self) -> None:
+        if self._store_url is None:
+            return
+        async with httpx.AsyncClient(trust_env=False, timeout=store_idle.TIMEOUT_S) as http:
+            next_ms = self._clock.now_ms()
+            while not self._stopping.is_set():
+                self._sink.add([await store_idle.measure(http, self._clock, self._store_url)])
+                next_ms = await self._sleep_until(next_ms + 1000 / store_idle.HZ)
 
     async def _recall_loop(self, session: McpSession, pending: set[asyncio.Task[None]]) -> None:
         next_ms = self._clock.now_ms()

@@ -2,6 +2,8 @@
 
 import httpx
 
+from lab.errors import FaultError
+
 
 class Reach:
     """Implements `lab.ports.Reachability`; `health` maps a service to an address that only a live one answers."""
@@ -13,6 +15,12 @@ class Reach:
 
     def answers(self, service: str, *, timeout_s: float) -> bool:
         """True for any HTTP answer below 500: a server that refuses politely is alive."""
+        if service not in self._health:
+            raise FaultError(
+                f"the lab knows no address by which to ask whether {service} is alive",
+                last_state=f"known: {', '.join(sorted(self._health))}",
+                try_="aim at one of those that are known",
+            )
         try:
             answer = self._http.get(self._health[service], timeout=timeout_s)
         except httpx.HTTPError:

@@ -86,4 +86,6 @@ def read_evidence(run: Path) -> Evidence:
         damage.append("plan.json is not the plan that the run began with")
     if journal.damage:
         damage.append(journal.damage)
-    return Evidence(plan, journal, samples, tuple(damage))
+    path = run / "guardian.jsonl"
+    guardian = read_journal(path) if path.exists() else None
+    return Evidence(plan, journal, samples, tuple(damage), guardian)

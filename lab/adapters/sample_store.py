@@ -23,7 +23,7 @@ _SCHEMA: dict[str, tuple[type[Any], str]] = {
             " source TEXT, sessions_lost INTEGER"
         ),
     ),
-    "probes": (Probe, "sent_ms REAL, done_ms REAL, probe TEXT, outcome TEXT, detail TEXT"),
+    "probes": (Probe, "sent_ms REAL, done_ms REAL, probe TEXT, outcome TEXT, detail TEXT, hits INTEGER, k INTEGER"),
     "recall": (
         Recall,
         (
@@ -39,6 +39,7 @@ _EMPTY_TABLES = (
     "CREATE TABLE IF NOT EXISTS writes(doc_id TEXT, sent_ms REAL, acked_ms REAL, read_back TEXT, state TEXT)",
 )
 _TABLE_OF = {cls: name for name, (cls, _) in _SCHEMA.items()}
+_ADDED = {"probes": ("hits", "k")}
 _COMMIT_EVERY_S = 1.0
 
 
@@ -132,7 +133,9 @@ def read_samples(path: Path) -> tuple[Samples, list[str]]:
 
 
 def _read_table(db: sqlite3.Connection, table: str, cls: type[Any]) -> tuple[Any, ...]:
-    columns = _columns(table)
+    # A column that was added later is absent from an older run, and its field has a default.
+    there = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+    columns = [name for name in _columns(table) if name in there or name not in _ADDED.get(table, ())]
     rows = db.execute(f"SELECT {','.join(columns)} FROM {table} ORDER BY {columns[0]}, rowid")
     return tuple(cls(**_typed(dict(zip(columns, row, strict=True)))) for row in rows)
 

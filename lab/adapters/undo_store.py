@@ -3,12 +3,13 @@
 They live here and not in the run directory, for a run directory may come from somebody else.
 """
 
+import glob
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
-from lab.errors import WorldError
-from lab.model.undo import UndoRecord, from_json, to_json
+from lab.model.undo import EndRun, UndoRecord, from_json, to_json
 
 
 class UndoFiles:
@@ -36,23 +37,33 @@ class UndoFiles:
         self._sync_directory()
 
     def pending(self) -> list[UndoRecord]:
-        """Every undo on disk, newest first, so that healing goes in reverse.
+        """Every undo on disk, newest first, so that healing goes in reverse; what belongs to a run as a whole last.
 
-        Raises WorldError for one that cannot be read: guessing an undo is worse than asking.
+        Those that cannot be read are left out here and named by `unreadable`: one of them must not keep the others
+        from being healed.
         """
-        paths = sorted(self._directory.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-        return [self._read(path) for path in paths]
+        found = [record for _, record in self._readable()]
+        return sorted(found, key=lambda record: isinstance(record.undo, EndRun))
 
-    def _read(self, path: Path) -> UndoRecord:
-        try:
-            return from_json(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
-            raise WorldError(
-                "a pending undo cannot be read",
-                where=str(path),
-                last_state=str(error),
-                try_="look at the file; `lab down --all` removes the stack that it belongs to, then delete the file",
-            ) from error
+    def unreadable(self) -> list[tuple[Path, str]]:
+        """The undo files that cannot be read, with the reason: guessing an undo is worse than asking."""
+        return [(path, read) for path, read in self._all() if isinstance(read, str)]
+
+    def forget_drafts(self, run_id: str) -> None:
+        """Remove what a dead run was writing when it died: what is not on disk was never injected."""
+        for path in self._directory.glob(f"{glob.escape(run_id)}.*.draft"):
+            path.unlink(missing_ok=True)
+
+    def _readable(self) -> list[tuple[Path, UndoRecord]]:
+        return [(path, read) for path, read in self._all() if isinstance(read, UndoRecord)]
+
+    def _all(self) -> list[tuple[Path, UndoRecord | str]]:
+        """Every file, newest first, with its record or what is wrong with it; one that vanishes meanwhile is done."""
+        found = []
+        for path in self._directory.glob("*.json"):
+            with suppress(FileNotFoundError):
+                found.append((path.stat().st_mtime_ns, path, _read(path)))
+        return [(path, read) for _, path, read in sorted(found, key=lambda one: one[:2], reverse=True)]
 
     def _path(self, run_id: str, fault_id: str) -> Path:
         return self._directory / f"{run_id}.{fault_id}.json"
@@ -65,19 +76,31 @@ class UndoFiles:
             os.close(handle)
 
 
+def _read(path: Path) -> UndoRecord | str:
+    try:
+        record = from_json(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, AttributeError) as error:
+        return f"{type(error).__name__}: {error}"
+    if path.name != f"{record.run_id}.{record.fault_id}.json":
+        return f"it says it is {record.fault_id} of run {record.run_id}, which is not its name"
+    return record
+
+
 def own_process() -> tuple[int, float]:
     """This process's id and start time, which together no other living process has."""
     pid = os.getpid()
-    started = _started_ticks(pid)
+    started = started_ticks(pid)
     return pid, started if started is not None else 0.0
 
 
 def is_alive(record: UndoRecord) -> bool:
     """Whether the run that recorded an undo still lives: same process id *and* same start time."""
-    return _started_ticks(record.pid) == record.pid_started
+    return started_ticks(record.pid) == record.pid_started
 
 
-def _started_ticks(pid: int) -> float | None:
+def started_ticks(pid: int) -> float | None:
     """Start time in clock ticks since boot (proc_pid_stat(5), field 22), which no clock adjustment moves."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")

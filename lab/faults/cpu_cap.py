@@ -10,6 +10,8 @@ from lab.model.undo import RestoreCpuQuota
 from lab.ports import CpuQuota, Observation, World
 
 PERIOD_US = 100_000
+# Whatever the moment it begins, this holds one whole period and more: a cap below one core throttles it at least once.
+GLANCE_S = 0.25
 DEMAND_S = 0.6
 # The kernel hands quota out in slices and a period may straddle the reading's ends: 20 % covers both.
 TOLERANCE = 1.2
@@ -26,6 +28,7 @@ class CpuCap:
     family: ClassVar[str] = "resources"
     services: ClassVar[tuple[str, ...]] = ("mcp", "qdrant")
     needs: ClassVar[tuple[str, ...]] = ("cgroup_cpu", "root")
+    transient: ClassVar[bool] = False
 
     target: Literal["mcp", "qdrant"]
     cores: Annotated[float, Ge(0.05), Le(0.75)] = 0.5
@@ -47,14 +50,19 @@ class CpuCap:
         """Demand a whole core inside the container's cgroup for a moment and see how much it gets.
 
         In force when it gets no more than the cap, throttled while it asked for more; the same demand before must
-        have got more than the cap.
+        have got more than the cap. Where a short demand is throttled nowhere and gets more than the cap, there is none,
+        and no more is asked of a service that is to be left in peace.
         """
-        start = world.cgroups.cpu_usage(self.target)
-        world.cgroups.burn(self.target, DEMAND_S)
+        start, demanded_s = world.cgroups.cpu_usage(self.target), GLANCE_S
+        world.cgroups.burn(self.target, GLANCE_S)
         end = world.cgroups.cpu_usage(self.target)
+        if end.throttled_periods > start.throttled_periods:
+            demanded_s = DEMAND_S
+            world.cgroups.burn(self.target, DEMAND_S - GLANCE_S)
+            end = world.cgroups.cpu_usage(self.target)
         got = (end.usage_us - start.usage_us) / 1000 / (end.at_ms - start.at_ms)
         throttled = end.throttled_periods - start.throttled_periods
-        detail = f"{throttled} periods throttled while one core was demanded for {DEMAND_S:g} s"
+        detail = f"{throttled} periods throttled while one core was demanded for {demanded_s:g} s"
         below = got <= self.cores * TOLERANCE
         holds = before is not None and before.measured > self.cores * TOLERANCE and below and throttled > 0
         return Observation(got, "cores", holds, absent=not below and throttled == 0, detail=detail)

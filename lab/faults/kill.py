@@ -5,9 +5,35 @@ from typing import ClassVar, Literal
 
 from lab.errors import FaultError
 from lab.model.undo import StartContainer
-from lab.ports import Observation, World
+from lab.ports import ContainerState, Observation, World
 
 PROBES = 3
+Service = Literal["qdrant", "mcp", "toxiproxy"]
+
+
+def living(world: World, service: str, act: str) -> ContainerState:
+    """The state of a service that runs and is not paused; raises FaultError where the act would prove nothing."""
+    state = world.containers.state(service)
+    if not state.running or state.paused:
+        said = "is paused" if state.paused else f"does not run (exit code {state.exit_code})"
+        raise FaultError(
+            f"{service} {said}, so {act} it would prove nothing",
+            where=state.name,
+            try_="`lab up`, then look at the container's log",
+        )
+    return state
+
+
+def lifeless(world: World, service: str, before: Observation | None, ignored: str) -> Observation:
+    """In force when the container does not run and none of several requests past the proxies is answered."""
+    state = world.containers.state(service)
+    answered = sum(world.reach.answers(service, timeout_s=1.0) for _ in range(PROBES))
+    holds = before is not None and not state.running and answered == 0
+    absent = state.running and answered == PROBES
+    detail = (
+        f"container runs{ignored}" if state.running else f"container is dead (exit code {state.exit_code})"
+    )
+    return Observation(answered / PROBES, "share of health requests answered", holds, absent, detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,21 +45,15 @@ class Kill:
 
     kind: ClassVar[str] = "kill"
     family: ClassVar[str] = "process"
-    services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp")
+    services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp", "toxiproxy")
     needs: ClassVar[tuple[str, ...]] = ()
+    transient: ClassVar[bool] = False
 
-    target: Literal["qdrant", "mcp"]
+    target: Service
 
     def prepare(self, world: World) -> StartContainer:
         """There must be something alive to kill."""
-        state = world.containers.state(self.target)
-        if not state.running:
-            raise FaultError(
-                f"{self.target} does not run, so killing it would prove nothing",
-                where=state.name,
-                last_state=f"exit code {state.exit_code}",
-                try_="`lab up`, then look at the container's log",
-            )
+        state = living(world, self.target, "killing")
         return StartContainer(service=self.target, container_id=state.id)
 
     def inject(self, world: World, undo: StartContainer) -> None:
@@ -41,13 +61,8 @@ class Kill:
         world.containers.kill(undo.service, undo.container_id)
 
     def observe(self, world: World, before: Observation | None) -> Observation:
-        """In force when the container does not run and none of several requests past the proxies is answered."""
-        state = world.containers.state(self.target)
-        answered = sum(world.reach.answers(self.target, timeout_s=1.0) for _ in range(PROBES))
-        holds = before is not None and not state.running and answered == 0
-        absent = state.running and answered == PROBES
-        detail = f"container {'runs' if state.running else f'is dead (exit code {state.exit_code})'}"
-        return Observation(answered / PROBES, "share of health requests answered", holds, absent, detail)
+        """In force when nothing runs and nothing answers past the proxies."""
+        return lifeless(world, self.target, before, "")
 
     @staticmethod
     def heal(world: World, undo: StartContainer) -> None:

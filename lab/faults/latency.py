@@ -1,15 +1,15 @@
 """Delay every answer from a service, as a slow or distant network would."""
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Le
 
-from lab.errors import FaultError
+from lab.effects.links import Direction, Link, Signs, Toxicity, add, finite, judged, remove, toxic_undo, tries
 from lab.model.undo import RemoveToxic
 from lab.ports import Observation, World
+from lab.ports.proxies import Exchange, Seen
 
-PROBES = 5
 # Half of the promised delay gone is not healed: the toxic is either there or not, so a tenth is generous.
 ABSENT_SHARE = 0.1
 ABSENT_FLOOR_MS = 25.0
@@ -21,19 +21,21 @@ CLOCK_MS = 5.0
 class Latency:
     """Adds `latency_ms` plus or minus `jitter_ms` to what the target's proxy passes on in one direction.
 
-    `mcp` is the link from the load to the MCP server, `qdrant` the link from the MCP server to Qdrant.
-    Source: Toxiproxy's `latency` toxic. Its jitter cannot be seeded.
+    `mcp` is the link from the load to the MCP server, `qdrant` the link from the MCP server to Qdrant; `toxicity` is
+    the share of connections that are hit. Source: Toxiproxy's `latency` toxic. Its jitter cannot be seeded.
     """
 
     kind: ClassVar[str] = "latency"
     family: ClassVar[str] = "link"
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp")
     needs: ClassVar[tuple[str, ...]] = ()
+    transient: ClassVar[bool] = False
 
-    target: Literal["qdrant", "mcp"]
+    target: Link
     latency_ms: Annotated[int, Ge(50), Le(60_000)] = 300
     jitter_ms: Annotated[int, Ge(0), Le(30_000)] = 0
-    direction: Literal["downstream", "upstream"] = "downstream"
+    direction: Direction = "downstream"
+    toxicity: Toxicity = 1.0
 
     def __post_init__(self) -> None:
         # With more jitter the smallest promised delay is too small to be told from none.
@@ -42,41 +44,43 @@ class Latency:
 
     def prepare(self, world: World) -> RemoveToxic:
         """The proxy must exist and be enabled, else a toxic would change nothing."""
-        world.proxies.require_enabled(self.target)
-        return RemoveToxic(proxy=self.target, name=f"lab-latency-{self.direction}")
+        return toxic_undo(world, self.target, self.kind, self.direction)
 
     def inject(self, world: World, undo: RemoveToxic) -> None:
         """Add the toxic under the name that the undo removes."""
-        attributes = {"latency": self.latency_ms, "jitter": self.jitter_ms}
-        world.proxies.add_toxic(
-            undo.proxy, name=undo.name, kind="latency", stream=self.direction, attributes=attributes
-        )
+        delays = {"latency": self.latency_ms, "jitter": self.jitter_ms}
+        add(world, undo, kind="latency", direction=self.direction, toxicity=self.toxicity, **delays)
 
     def observe(self, world: World, before: Observation | None) -> Observation:
-        """In force when even the fastest of several round trips is slower by the smallest promised delay.
+        """In force when the round trip of each connection that is hit is slower by the smallest promised delay.
 
-        The fastest, because a busy machine makes some trips slow on either side but none fast.
+        The measure is the fastest trip, because a busy machine makes some trips slow on either side but none fast.
         """
-        trips = world.proxies.round_trips_ms(self.target, PROBES)
-        if len(trips) < PROBES:
-            detail = f"{len(trips)} of {PROBES} round trips were answered"
-            return Observation(min(trips, default=float("inf")), "ms", holds=False, absent=False, detail=detail)
-        trip = min(trips)
-        if before is None:
-            return Observation(trip, "ms", holds=False, absent=True, detail=f"fastest of {PROBES} round trips")
-        grew = trip - before.measured
+        patience_s = 10.0 + 2 * (self.latency_ms + self.jitter_ms) / 1000
+        seen = world.proxies.exchange(self.target, Exchange(patience_s=patience_s), tries(self.toxicity))
+        trip = min(finite([one.first_ms for one in seen]), default=float("inf"))
+        floor = trip if before is None else before.measured
         # Toxiproxy draws each delay from [latency - jitter, latency + jitter].
-        holds = grew >= self.latency_ms - self.jitter_ms - CLOCK_MS
-        absent = grew <= max(ABSENT_FLOOR_MS, ABSENT_SHARE * self.latency_ms)
-        detail = f"the fastest of {PROBES} round trips grew by {grew:.1f} ms"
-        return Observation(trip, "ms", holds, absent and not holds, detail)
+        hit_from = floor + self.latency_ms - self.jitter_ms - CLOCK_MS
+        clean_to = floor + max(ABSENT_FLOOR_MS, ABSENT_SHARE * self.latency_ms)
+
+        def hit(one: Seen) -> bool:
+            return one.end == "answered" and one.first_ms >= hit_from
+
+        def clean(one: Seen) -> bool:
+            # All or none are hit where toxicity is 1, and then the fastest speaks for all.
+            first_ms = trip if self.toxicity == 1.0 and before is not None else one.first_ms
+            return one.end == "answered" and (first_ms <= clean_to or before is None)
+
+        said = f"the fastest round trip grew by {trip - floor:.1f} ms"
+        if before is None:
+            return judged(seen, Signs(lambda one: False, clean), self.toxicity, trip, "ms", said)
+        return judged(seen, Signs(hit, clean), self.toxicity, trip, "ms", said)
 
     @staticmethod
     def heal(world: World, undo: RemoveToxic) -> None:
         """Remove the toxic and read the proxy back; one that is gone already is fine."""
-        world.proxies.remove_toxic(undo.proxy, name=undo.name)
-        if undo.name in world.proxies.toxics(undo.proxy):
-            raise FaultError(f"the toxic {undo.name} is still on the proxy {undo.proxy!r} after its removal")
+        remove(world, undo)
 
 
 FAULT = Latency

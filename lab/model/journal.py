@@ -7,14 +7,19 @@ phase_started     phase, step (its name)                   phase_ended       pha
 load_chunk_started chunk, scheduled_start_ms, duration_ms, rate_per_s
 load_chunk_ended  chunk, exit_code, started (iterations), dropped, rows, truncated
 proof             fault, moment ("before"|"during"|"still"|"after"), measured, unit, holds, absent, detail
-fault_injecting   fault, fault_kind, target, params, undo  fault_injected    fault
+fault_injecting   fault, fault_kind, target, params, undo, transient, lease_s
+fault_injected    fault         effect          act, on, detail: one line for each effect on the world
 fault_in_force    fault                                    fault_void        fault, why
 fault_healing     fault     fault_healed  fault            heal_failed       fault, why
 settled           fault, recovered                         the runner's own view; the judge does not use it
 sampler_died      sampler, why                             clock_stepped     by_ms
 observer_cost     canary_ms, recall_ms, capacity_cpu_ms_per_s, share
 container_event   service, action, exit_code               interrupted       why
+guardian_started  pid           guardian_lost   why        aborted           why (a condition of abort_if)
 lab_failed        why                                      run_ended         rows {table: n}, last_seq
+
+`guardian.jsonl` has the same form, written by the guardian: guardian_started, lease_taken, fenced (why, generation),
+ended_process, healed (fault, outcome, detail), verified, guardian_ended.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -4,15 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lab.model.scenario import Bounds
+from lab.model.scenario import Abort, Bounds
 from lab.model.target import Target
 
+_USUAL = Abort()
 WARM_UP, STEADY, FAULT = "warm_up", "steady", "fault"
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedFault:
-    """One fault in a plan. It stays in force for `hold_s`, then recovery is watched for at most `recovery_max_s`."""
+    """One fault in a plan. It stays in force for `hold_s`, then recovery is watched for at most `recovery_max_s`.
+
+    After `lease_s` from its injection the guardian takes the run for hung, ends it and heals.
+    """
 
     id: str
     kind: str
@@ -20,16 +24,20 @@ class PlannedFault:
     params: Mapping[str, Any]
     hold_s: float
     recovery_max_s: float
+    lease_s: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One stretch of the run: warm-up and steady steps last `duration_s`, a fault step at least that."""
+    """One stretch of the run: warm-up and steady steps last `duration_s`, a fault step at least that.
+
+    The faults of one step are injected in order, are in force together, and are healed in reverse.
+    """
 
     name: str
     kind: str
     duration_s: float
-    fault: PlannedFault | None = None
+    faults: tuple[PlannedFault, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +97,11 @@ class Plan:
     documents: int
     queries: int
     corpus: str
+    abort_if: Abort = _USUAL
 
     def faults(self) -> tuple[PlannedFault, ...]:
         """The planned faults in the order in which they will be injected."""
-        return tuple(step.fault for step in self.steps if step.fault is not None)
+        return tuple(fault for step in self.steps for fault in step.faults)
 
     def decision(self, check: str, subject: str) -> Decision | None:
         """What the planner said about one check of one subject."""

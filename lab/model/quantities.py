@@ -5,6 +5,9 @@ import re
 
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)$", re.ASCII)
 _SECONDS_PER_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SIZE = re.compile(r"^(\d+)(KB|MB|GB)$", re.ASCII)
+KB, MB, GB = 1000, 1000**2, 1000**3
+_BYTES_PER_UNIT = {"KB": KB, "MB": MB, "GB": GB}
 
 
 def parse_duration_s(text: str) -> float:
@@ -13,6 +16,14 @@ def parse_duration_s(text: str) -> float:
     if match is None:
         raise ValueError(f"{text!r} is not a duration; write a number and ms, s, m or h, such as 90s or 10m")
     return float(match.group(1)) * _SECONDS_PER_UNIT[match.group(2)]
+
+
+def parse_size_bytes(text: str) -> int:
+    """Bytes in a size such as `500MB` or `2GB` (powers of 1000); raises ValueError on anything else."""
+    match = _SIZE.match(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a size; write a whole number and KB, MB or GB, such as 500MB")
+    return int(match.group(1)) * _BYTES_PER_UNIT[match.group(2)]
 
 
 def format_duration(seconds: float) -> str:

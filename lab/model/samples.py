@@ -41,13 +41,18 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One canary probe; `outcome` is `ok` or the layer at which it failed, `detail` the message."""
+    """One canary probe; `outcome` is `ok`, `wrong` or the layer at which it failed, `detail` the message.
+
+    `hits` of the exact top `k` were in an answer to a truth query; both None where nothing was to be counted.
+    """
 
     sent_ms: float
     done_ms: float | None
     probe: str
     outcome: str
     detail: str
+    hits: int | None = None
+    k: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,4 +109,6 @@ class Samples:
         return {name: len(getattr(self, name)) for name in TABLES}
 
 
+# The outcome of a probe whose answer claims success and holds too few of the right documents.
+WRONG = "wrong"
 TABLES = ("requests", "probes", "recall", "memory", "host")

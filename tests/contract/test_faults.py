@@ -6,14 +6,15 @@ from lab.errors import FaultError, ScenarioError
 from lab.faults import discover
 from lab.model.undo import RestoreCpuQuota, StartContainer
 from lab.scenarios import build_fault
+from tests.contract.examples import EXAMPLES
 from tests.contract.fakes import fake_world
-from tests.contract.fault_suite import check_life_cycle, examples
+from tests.contract.fault_suite import check_life_cycle
 
 KINDS = sorted(discover())
 
 
 def build(kind: str):  # type: ignore[no-untyped-def]
-    params = examples().get(kind, {})
+    params = EXAMPLES.get(kind, {})
     return build_fault(kind, params, where="tests", faults=discover())
 
 

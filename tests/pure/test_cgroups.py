@@ -4,9 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from lab.adapters.cgroups import cgroup_dir, read_anonymous_bytes, read_quota, read_usage
-from lab.errors import FaultError
-from lab.ports import CpuQuota
+from lab.adapters.cgroup_files import read_memory, read_pids, read_throttle, write_throttle
+from lab.adapters.cgroups import cgroup_dir, own_directory, read_anonymous_bytes, read_quota, read_usage
+from lab.errors import FaultError, GoneError
+from lab.ports import CpuQuota, MemoryLimit
+from lab.ports.cgroups import NO_LIMIT_BYTES, for_engine
+from lab.ports.storage import Throttle
+from tests.contract.fakes import FakeContainers
 
 ID = "f" * 64
 V1 = f"12:memory:/docker/{ID}\n5:cpu,cpuacct:/docker/{ID}\n0::/\n"
@@ -76,3 +80,95 @@ def test_a_process_that_is_gone_is_said_so(tmp_path: Path) -> None:
         cgroup_dir(43, "cpu", root=root, proc=proc)
     with pytest.raises(FaultError, match="no cpu cgroup"):
         cgroup_dir(42, "cpu", root=root, proc=proc)
+
+
+def folder(tmp_path: Path, files: dict[str, str]) -> Path:
+    """One cgroup directory."""
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def test_memory_of_version_1(tmp_path: Path) -> None:
+    """Unlimited is the largest whole page; both counters count, for with equal limits only the second is hit."""
+    files = {
+        "memory.limit_in_bytes": "314572800\n",
+        "memory.memsw.limit_in_bytes": "9223372036854771712\n",
+        "memory.usage_in_bytes": "1000\n",
+        "memory.failcnt": "3\n",
+        "memory.memsw.failcnt": "4\n",
+        "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
+    }
+    seen = read_memory(folder(tmp_path, files))
+    assert seen.limit == MemoryLimit(314_572_800, -1)
+    assert (seen.usage_bytes, seen.ceiling_bytes) == (1000, 314_572_800)
+    assert (seen.limit_events, seen.oom_kills) == (7, 2)
+
+
+def test_memory_of_version_1_without_swap_accounting(tmp_path: Path) -> None:
+    files = {"memory.limit_in_bytes": "9223372036854771712\n", "memory.oom_control": "under_oom 0\n"}
+    seen = read_memory(folder(tmp_path, files))
+    assert seen.limit == MemoryLimit(-1, -1)
+    assert (seen.ceiling_bytes, seen.limit_events, seen.oom_kills) == (-1, 0, 0)
+
+
+def test_memory_of_version_2(tmp_path: Path) -> None:
+    files = {
+        "memory.current": "5000\n",
+        "memory.max": "8000\n",
+        "memory.high": "6000\n",
+        "memory.swap.max": "0\n",
+        "memory.events": "low 0\nhigh 5\nmax 6\noom 1\noom_kill 1\noom_group_kill 0\n",
+    }
+    seen = read_memory(folder(tmp_path, files))
+    assert seen.limit == MemoryLimit(8000, 8000)
+    assert (seen.usage_bytes, seen.ceiling_bytes, seen.limit_events, seen.oom_kills) == (5000, 6000, 11, 1)
+
+
+def test_memory_of_version_2_without_limits(tmp_path: Path) -> None:
+    files = {"memory.max": "max\n", "memory.high": "max\n", "memory.swap.max": "max\n"}
+    seen = read_memory(folder(tmp_path, {**files, "memory.events": "high 0\nmax 0\n"}))
+    assert (seen.limit, seen.ceiling_bytes) == (MemoryLimit(-1, -1), -1)
+
+
+def test_pids_of_both_versions(tmp_path: Path) -> None:
+    seen = read_pids(folder(tmp_path, {"pids.current": "7\n", "pids.max": "9\n", "pids.events": "max 2\n"}))
+    assert (seen.current, seen.limit, seen.refusals) == (7, 9, 2)
+    seen = read_pids(folder(tmp_path, {"pids.max": "max\n"}))
+    assert seen.limit == -1
+
+
+def test_throttle_of_version_1_names_its_device(tmp_path: Path) -> None:
+    files = {
+        f"blkio.throttle.{act}_{what}_device": "" for act in ("read", "write") for what in ("bps", "iops")
+    }
+    directory = folder(tmp_path, {**files, "blkio.throttle.write_bps_device": "254:0 99\n7:1 2000000\n"})
+    assert read_throttle(directory, "7:1") == Throttle(write_bps=2_000_000)
+    assert read_throttle(directory, "7:2") == Throttle()
+    write_throttle(directory, "7:1", Throttle(read_iops=10))
+    assert (directory / "blkio.throttle.read_iops_device").read_text(encoding="ascii") == "7:1 10\n"
+    assert (directory / "blkio.throttle.write_bps_device").read_text(encoding="ascii") == "7:1 0\n"
+
+
+def test_throttle_of_version_2(tmp_path: Path) -> None:
+    directory = folder(
+        tmp_path, {"io.max": "254:0 rbps=9 wbps=9 riops=9 wiops=9\n7:1 rbps=max wbps=5 riops=max wiops=6\n"}
+    )
+    assert read_throttle(directory, "7:1") == Throttle(write_bps=5, write_iops=6)
+    assert read_throttle(directory, "7:2") == Throttle()
+    write_throttle(directory, "7:1", Throttle(write_bps=5))
+    assert (directory / "io.max").read_text(encoding="ascii") == "7:1 rbps=max wbps=5 riops=max wiops=max\n"
+
+
+def test_an_absent_limit_is_said_to_the_engine_as_the_largest() -> None:
+    assert for_engine(MemoryLimit(-1, -1)) == MemoryLimit(NO_LIMIT_BYTES, NO_LIMIT_BYTES)
+    assert for_engine(MemoryLimit(5, -1)) == MemoryLimit(5, NO_LIMIT_BYTES)
+
+
+def test_a_cgroup_that_is_not_the_containers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process id that was reused, or the root cgroup: the path does not bear the container's id."""
+    monkeypatch.setattr("lab.adapters.cgroups.cgroup_dir", lambda pid, controller: Path("/sys/fs/cgroup"))
+    with pytest.raises(FaultError, match="is not that of"):
+        own_directory(FakeContainers(), "qdrant", "memory")
+    with pytest.raises(GoneError, match="replaced"):
+        own_directory(FakeContainers(), "qdrant", "memory", "another-id")

@@ -16,7 +16,7 @@ from docker.errors import DockerException, NotFound
 from docker.models.containers import Container
 from docker.types import LogConfig, Mount
 
-from lab.adapters.labels import OWNER, OWNER_VALUE, STACK, owned
+from lab.adapters.labels import OWNER, OWNER_VALUE, RUN, STACK, owned
 
 ROLE = "chaos-soak-lab.role"
 ROLE_VALUE = "load"
@@ -59,7 +59,7 @@ class K6Containers:
             command=_arguments(name),
             entrypoint=["k6"],
             name=_container_name(self.project, self.directory.parent.name, name),
-            labels={**owned(self.project), ROLE: ROLE_VALUE},
+            labels={**owned(self.project), ROLE: ROLE_VALUE, RUN: self.directory.parent.name},
             network=self.network,
             mounts=[
                 Mount("/k6", str(self.scripts), type="bind", read_only=True),

@@ -74,7 +74,9 @@ def target_settings(folder: Path) -> TargetSettings:
         value: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
         environment = {str(key): str(item) for key, item in (value.get("environment") or {}).items()}
         endpoint = str(value["endpoint"])
-        return TargetSettings(environment, endpoint, parse_duration_s(value.get("start_timeout", START_TIMEOUT)))
+        return TargetSettings(
+            environment, endpoint, parse_duration_s(value.get("start_timeout", START_TIMEOUT))
+        )
     except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ScenarioError(
             "the target folder cannot be used",

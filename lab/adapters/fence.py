@@ -1,0 +1,86 @@
+"""Who guards which run, in the state directory: one file per run, with the generation that lets a run act.
+
+A run acts only while the generation there is the one it began with; its guardian raises it before it takes over.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lab.adapters.provision.state import write_json
+from lab.adapters.undo_store import started_ticks
+
+FIRST_GENERATION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A run and its guardian, each known by process id and start time in clock ticks since boot."""
+
+    run_id: str
+    project: str
+    pid: int
+    pid_started: float
+    guardian_pid: int
+    guardian_started: float
+    generation: int = FIRST_GENERATION
+
+    @property
+    def run_lives(self) -> bool:
+        """Whether the run's own process still lives."""
+        return started_ticks(self.pid) == self.pid_started
+
+
+class GuardFiles:
+    """Files `<run>.json` in a directory that only its owner can enter."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        directory.chmod(0o700)
+
+    def open(self, guarded: Guarded) -> None:
+        """Write that a run is guarded; on disk before this returns."""
+        write_json(self._path(guarded.run_id), asdict(guarded))
+        self._sync()
+
+    def generation(self, run_id: str) -> int | None:
+        """The generation that may act now; None where nobody may, as after the end of a run."""
+        found = self._read(self._path(run_id))
+        return None if found is None else found.generation
+
+    def advance(self, run_id: str) -> int:
+        """Raise the generation, so that the run may not act any more; on disk before this returns."""
+        found = self._read(self._path(run_id))
+        if found is None:
+            return FIRST_GENERATION + 1
+        generation = found.generation + 1
+        self.open(Guarded(**{**asdict(found), "generation": generation}))
+        return generation
+
+    def close(self, run_id: str) -> None:
+        """Forget a run that has ended; one that is forgotten already is fine."""
+        self._path(run_id).unlink(missing_ok=True)
+        self._sync()
+
+    def all(self) -> list[Guarded]:
+        """Every guarded run whose file can be read; who cannot read his own may not act, so nothing is lost."""
+        found = (self._read(path) for path in sorted(self._directory.glob("*.json")))
+        return [one for one in found if one is not None]
+
+    def _read(self, path: Path) -> Guarded | None:
+        try:
+            return Guarded(**json.loads(path.read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def _path(self, run_id: str) -> Path:
+        return self._directory / f"{run_id}.json"
+
+    def _sync(self) -> None:
+        handle = os.open(self._directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

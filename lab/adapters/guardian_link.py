@@ -1,0 +1,148 @@
+"""A run's side of its guardian: starts it, leases each fault, and asks before each effect whether it may still act."""
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lab.adapters.fence import FIRST_GENERATION, Guarded, GuardFiles
+from lab.adapters.guardian_journal import origin_ns
+from lab.adapters.guardian_post import boot_s
+from lab.adapters.provision.state import state_dir
+from lab.adapters.undo_store import own_process, started_ticks
+from lab.errors import FaultError, FencedError
+from lab.ports import Clock
+
+HOME = Path(__file__).resolve().parents[2]
+# It starts in 0.4 s on an idle machine and overlaps with the run's own preparation.
+READY_TIMEOUT_S = 30.0
+ACK_TIMEOUT_S = 2.0
+CLOSE_TIMEOUT_S = 10.0
+
+
+class GuardianLink:
+    """Implements `lab.ports.Guard`. Making one starts the guardian and returns at once; `close` ends it.
+
+    `directory` is the run's; the guardian lives in a session of its own and holds no lock and no file of the run's.
+    """
+
+    def __init__(
+        self, *, run_id: str, project: str, directory: Path, clock: Clock, files: GuardFiles
+    ) -> None:
+        self._run_id, self._files = run_id, files
+        self._log = directory / "logs" / "guardian.log"
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        pid, started = own_process()
+        command = [
+            *(sys.executable, "-m", "lab.guardian", run_id, project, str(directory.resolve())),
+            *(str(pid), repr(started), str(origin_ns(clock))),
+        ]
+        with self._log.open("ab") as log:
+            self._child = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=HOME,
+                env={**os.environ, "LAB_STATE_DIR": str(state_dir())},
+                start_new_session=True,
+                bufsize=0,
+            )
+        self._process = (self._child.pid, started_ticks(self._child.pid) or 0.0)
+        files.open(Guarded(run_id, project, pid, started, *self._process))
+        self._rest, self._heard, self._ready, self._closed = b"", list[dict[str, Any]](), False, False
+
+    @property
+    def process(self) -> tuple[int, float]:
+        """The guardian's process id and start time in clock ticks since boot."""
+        return self._process
+
+    def lease(self, fault_id: str, seconds: float) -> float:
+        """Let the guardian watch over one fault for so long; returns the end in seconds of CLOCK_BOOTTIME.
+
+        Raises FaultError where the guardian is dead or does not acknowledge: nothing may be injected then.
+        """
+        self.wait_ready()
+        until_s = boot_s() + seconds
+        self._say({"lease": fault_id, "until_s": until_s})
+        try:
+            self._hear("leased", fault_id, ACK_TIMEOUT_S)
+        except FaultError:
+            self.release(fault_id)
+            raise
+        return until_s
+
+    def wait_ready(self) -> None:
+        """Wait until it can heal at once; raises FaultError where it cannot be had."""
+        if not self._ready:
+            self._hear("ready", True, READY_TIMEOUT_S)
+            self._ready = True
+
+    def check(self) -> None:
+        """Raise FencedError once the guardian has taken over; a dead guardian does not hinder a heal."""
+        if self._files.generation(self._run_id) != FIRST_GENERATION:
+            raise FencedError(
+                "the guardian has taken over: this run may not act any more",
+                where=f"run {self._run_id}",
+                try_="see guardian.jsonl in the run directory for the reason",
+            )
+
+    def release(self, fault_id: str) -> None:
+        """The fault is healed; the guardian need not watch over it any more."""
+        with suppress(FaultError):
+            self._say({"release": fault_id})
+
+    def close(self) -> None:
+        """End the guardian; what this run could not heal it tries to heal now, for as long as a minute after this."""
+        if self._closed:
+            return
+        self._closed = True
+        with suppress(FaultError):
+            self._say({"close": True})
+            self._hear("closed", True, CLOSE_TIMEOUT_S)
+            with suppress(subprocess.TimeoutExpired):
+                self._child.wait(CLOSE_TIMEOUT_S)
+        for pipe in (self._child.stdin, self._child.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def _say(self, message: dict[str, Any]) -> None:
+        assert self._child.stdin is not None
+        try:
+            self._child.stdin.write(json.dumps(message).encode() + b"\n")
+        except (OSError, ValueError) as error:
+            raise self._lost(f"its pipe is closed ({error})") from error
+
+    def _hear(self, key: str, value: object, within_s: float) -> None:
+        """Wait for one answer; others that come meanwhile belong to calls that were interrupted."""
+        give_up = time.monotonic() + within_s
+        while not any(message.get(key) == value for message in self._heard):
+            self._heard.clear()
+            self._read(give_up - time.monotonic())
+
+    def _read(self, within_s: float) -> None:
+        assert self._child.stdout is not None
+        poll = select.poll()
+        poll.register(self._child.stdout, select.POLLIN)
+        if within_s <= 0 or not poll.poll(within_s * 1000):
+            raise self._lost("it does not answer")
+        if not (chunk := os.read(self._child.stdout.fileno(), 65536)):
+            raise self._lost(f"it ended (exit code {self._child.poll()})")
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        self._heard += [json.loads(line) for line in lines]
+
+    def _lost(self, state: str) -> FaultError:
+        with suppress(OSError):
+            tail = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
+            state = "; ".join([state, *tail])
+        return FaultError(
+            "the guardian cannot be reached, and without it nothing is injected",
+            where=str(self._log),
+            last_state=state,
+            try_="run again; `lab heal` if the log names something pending",
+        )

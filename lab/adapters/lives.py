@@ -1,0 +1,64 @@
+"""One process held through a pidfd: its end is learnt at once, and no signal can hit another that got its id."""
+
+import os
+import select
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+from lab.adapters.undo_store import started_ticks
+
+
+class Life:
+    """A process that was alive when it was taken hold of; see `hold`."""
+
+    def __init__(self, pid: int, handle: int) -> None:
+        self.pid = pid
+        self.handle = handle
+
+    def ended(self, within_s: float = 0.0) -> bool:
+        """Whether it has ended, waiting for at most so long; a zombie has ended."""
+        poll = select.poll()
+        poll.register(self.handle, select.POLLIN)
+        return bool(poll.poll(within_s * 1000))
+
+    def signal(self, number: int) -> None:
+        """Send a signal; one that has ended already is fine."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.handle, number)
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self.handle)
+
+
+def hold(pid: int, started: float) -> Life | None:
+    """The process of this id *and* start time (clock ticks since boot); None where that very one has ended."""
+    if pid <= 0:
+        return None
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+    # The handle first: what is compared now is the very process that the handle holds, or the id is free again.
+    if started_ticks(pid) != started:
+        os.close(handle)
+        return None
+    return Life(pid, handle)
+
+
+def children_in_group(pid: int) -> list[int]:
+    """The direct children of a process in its own process group, as the commands are that it waits for."""
+    group = _parent_and_group(pid)[1]
+    names = (entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return [int(name) for name in names if group and _parent_and_group(int(name)) == (pid, group)]
+
+
+def _parent_and_group(pid: int) -> tuple[int, int]:
+    """Fields 4 and 5 of proc_pid_stat(5); zeros where there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0, 0
+    fields = stat.rpartition(")")[2].split()
+    return int(fields[1]), int(fields[2])

@@ -1,0 +1,82 @@
+"""Ends a run by itself when a condition of `abort_if` trips: a full disk, a starved host, a target gone dark."""
+
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+from lab.model.quantities import MB
+from lab.model.scenario import Abort
+from lab.ports import Clock, Observer
+
+EVERY_S = 0.2
+
+
+class AbortWatch:
+    """Implements `lab.ports.Watchdog`: looks five times a second, and ends this process's run with SIGTERM once.
+
+    A signal and not a flag, because the run may be waiting in a call that answers only after seconds.
+    `folders` are the places whose free disk counts.
+    """
+
+    def __init__(self, abort: Abort, clock: Clock, observer: Observer, folders: Sequence[Path]) -> None:
+        self._abort, self._clock, self._observer, self._folders = abort, clock, observer, folders
+        self._why: str | None = None
+        self._began_ms = 0.0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Begin watching; a target that never answers is dark from here on."""
+        self._began_ms = self._clock.now_ms()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the watch; no signal comes after this."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def tripped(self) -> str | None:
+        """Which condition tripped, in words."""
+        return self._why
+
+    def _run(self) -> None:
+        while not self._stopping.wait(EVERY_S):
+            if (why := self._look()) is not None:
+                self._why = why
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    def _look(self) -> str | None:
+        for folder in self._folders:
+            try:
+                free = shutil.disk_usage(folder).free
+            except OSError as error:
+                return f"the free disk at {folder} cannot be read: {error}"
+            if free < self._abort.free_disk_bytes:
+                return _below("free disk", folder, free, self._abort.free_disk_bytes)
+        available = psutil.virtual_memory().available
+        if available < self._abort.host_memory_bytes:
+            return _below("memory available", "this host", available, self._abort.host_memory_bytes)
+        return self._dark()
+
+    def _dark(self) -> str | None:
+        limit_s = self._abort.canary_dark_s
+        if limit_s is None:
+            return None
+        now_ms = self._clock.now_ms()
+        if now_ms - self._began_ms < limit_s * 1000:
+            return None
+        probes = self._observer.recent_probes(now_ms - limit_s * 1000)
+        if any(probe.outcome == "ok" for probe in probes):
+            return None
+        return f"canary dark for {limit_s:g} s: none of {len(probes)} probes was answered rightly"
+
+
+def _below(what: str, where: object, found: int, limit: int) -> str:
+    return f"{what} at {where}: {found / MB:.0f} MB, less than {limit / MB:.0f} MB"

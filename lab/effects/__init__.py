@@ -1,0 +1,1 @@
+"""What several faults of a family share: how their effects are told from none."""

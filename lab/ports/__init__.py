@@ -1,0 +1,107 @@
+"""Every effect that a fault, a probe or the run may have, as Protocols; `World` bundles those that a fault may use.
+
+Adapters implement them with Docker, Toxiproxy, cgroups and namespaces; `tests/contract` lays fakes and real ones side
+by side.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from lab.model.undo import Undo
+from lab.ports.cgroups import Cgroups, CpuUsage
+from lab.ports.containers import Containers, ContainerState, CpuQuota, MemoryLimit
+from lab.ports.netns import Netns
+from lab.ports.processes import Processes
+from lab.ports.proxies import Proxies
+from lab.ports.run import (
+    CallOutcome,
+    Clock,
+    Guard,
+    LoadGenerator,
+    Mcp,
+    Observer,
+    Reachability,
+    Recorder,
+    Sink,
+    UndoStore,
+    Watchdog,
+)
+from lab.ports.storage import Storage
+
+__all__ = [
+    "CallOutcome",
+    "Cgroups",
+    "Clock",
+    "ContainerState",
+    "Containers",
+    "CpuQuota",
+    "CpuUsage",
+    "Fault",
+    "Guard",
+    "LoadGenerator",
+    "Mcp",
+    "MemoryLimit",
+    "Netns",
+    "Observation",
+    "Observer",
+    "Processes",
+    "Proxies",
+    "Reachability",
+    "Recorder",
+    "Sink",
+    "Storage",
+    "UndoStore",
+    "Watchdog",
+    "World",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A fault's effect as measured: `holds` when it is in force as promised, `absent` when back to what was before.
+
+    Neither may be true: a half-healed fault does not hold and is not absent.
+    """
+
+    measured: float
+    unit: str
+    holds: bool
+    absent: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """All that a fault may touch."""
+
+    clock: Clock
+    containers: Containers
+    proxies: Proxies
+    cgroups: Cgroups
+    reach: Reachability
+    netns: Netns
+    processes: Processes
+    storage: Storage
+
+
+class Fault(Protocol):
+    """A fault kind: its fields are its parameters, validated strictly by their types.
+
+    `services` lists what it can hit, `families` groups it in lists, `needs` names the capability (see `lab doctor`).
+    `heal` is idempotent and works from the undo alone, in another process. The effect of a `transient` fault passes by
+    itself (a restart): it is seen to have happened, and its heal sees to it that nothing is left.
+    """
+
+    kind: ClassVar[str]
+    family: ClassVar[str]
+    services: ClassVar[tuple[str, ...]]
+    needs: ClassVar[tuple[str, ...]]
+    transient: ClassVar[bool]
+
+    @property
+    def target(self) -> str: ...
+    def prepare(self, world: World) -> Undo: ...
+    def inject(self, world: World, undo: Any) -> None: ...
+    def observe(self, world: World, before: Observation | None) -> Observation: ...
+    @staticmethod
+    def heal(world: World, undo: Any) -> None: ...

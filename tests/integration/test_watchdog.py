@@ -1,0 +1,90 @@
+"""The watchdog ends its own process's run within a second of a condition that trips, and never without one."""
+
+import shutil
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from lab.adapters.clock import RunClock
+from lab.adapters.watchdog import AbortWatch
+from lab.model.quantities import GB
+from lab.model.samples import Probe
+from lab.model.scenario import Abort
+
+
+class Canary:
+    """An observer whose probes are given."""
+
+    def __init__(self, probes: Sequence[Probe] = ()) -> None:
+        self.probes = probes
+
+    def recent_probes(self, since_ms: float) -> Sequence[Probe]:
+        return [probe for probe in self.probes if probe.sent_ms >= since_ms]
+
+
+def seconds_until_ended(watch: AbortWatch, patience_s: float) -> float | None:
+    """How long a call that blocks is left to block: the handler raises, as the run's does."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    began = time.monotonic()
+    try:
+        watch.start()
+        time.sleep(patience_s)
+    except KeyboardInterrupt:
+        return time.monotonic() - began
+    finally:
+        watch.stop()
+        signal.signal(signal.SIGTERM, before)
+    return None
+
+
+def watch(abort: Abort, canary: Canary, folder: Path) -> AbortWatch:
+    return AbortWatch(abort, RunClock(), canary, [folder])  # type: ignore[arg-type]
+
+
+def test_a_disk_that_fills_ends_the_run_within_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=GB - 1))
+    dog = watch(Abort(free_disk_bytes=GB), Canary(), tmp_path)
+    ended_s = seconds_until_ended(dog, 5)
+    assert ended_s is not None and ended_s < 1
+    assert dog.tripped() is not None and "free disk" in str(dog.tripped())
+
+
+def test_a_starved_host_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=GB - 1))
+    dog = watch(Abort(host_memory_bytes=GB), Canary(), tmp_path)
+    assert seconds_until_ended(dog, 5) is not None
+    assert "memory" in str(dog.tripped())
+
+
+def test_a_target_that_stays_dark_ends_the_run_and_one_good_probe_prevents_it(tmp_path: Path) -> None:
+    bad = [Probe(at, at + 10, "search", "transport", "refused") for at in range(0, 3000, 100)]
+    dog = watch(Abort(canary_dark_s=0.8), Canary(bad), tmp_path)
+    ended_s = seconds_until_ended(dog, 5)
+    assert ended_s is not None and 0.8 <= ended_s < 1.8
+    assert "dark" in str(dog.tripped())
+    good = [Probe(at, at + 10, "search", "ok", "") for at in range(0, 3000, 400)]
+    calm = watch(Abort(canary_dark_s=0.8), Canary([*bad, *good]), tmp_path)
+    assert seconds_until_ended(calm, 1.5) is None and calm.tripped() is None
+
+
+def test_what_cannot_be_read_ends_the_run_too(tmp_path: Path) -> None:
+    dog = watch(Abort(), Canary(), tmp_path / "gone")
+    assert seconds_until_ended(dog, 5) is not None
+    assert "cannot be read" in str(dog.tripped())
+
+
+def test_a_calm_machine_is_left_alone(tmp_path: Path) -> None:
+    dog = watch(Abort(free_disk_bytes=1, host_memory_bytes=1), Canary(), tmp_path)
+    assert seconds_until_ended(dog, 0.7) is None
+    assert dog.tripped() is None
