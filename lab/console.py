@@ -27,6 +27,8 @@ _WORDS = {
     "settled": "{fault} settled, recovered: {recovered}",
     "sampler_died": "SAMPLER DIED: {sampler}: {why}",
     "clock_stepped": "the wall clock stepped by {by_ms} ms",
+    "aborted": "ABORTED: {why}: healing, then judging what there is",
+    "guardian_lost": "THE GUARDIAN DIED: {why}",
     "interrupted": "interrupted: healing, then judging what there is",
     "lab_failed": "THE LAB FAILED: {why}",
 }

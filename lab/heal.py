@@ -1,20 +1,106 @@
 """Undo every fault that a dead run left behind; needs nothing but the undos in the state directory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from subprocess import SubprocessError
 
-from lab.errors import FaultError, GoneError, WorldError
-from lab.model.undo import UndoRecord
+from lab.errors import FaultError, GoneError, LabError, WorldError
+from lab.model.undo import EndRun, UndoRecord
 from lab.ports import Fault, UndoStore, World
+
+HEALED, GONE, LIVE, FAILED, UNREADABLE = "healed", "gone", "live", "failed", "unreadable"
+SERVICES = ("qdrant-net", "mcp-net", "qdrant", "toxiproxy", "mcp")
+# What a bug in one heal may raise: it must not keep the others from being healed.
+_BROKEN = (
+    LabError,
+    OSError,
+    SubprocessError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Healed:
-    """What became of one pending undo: `healed`, `gone` (its container is), `live` (its run goes on) or `failed`."""
+    """What became of one pending undo.
 
-    record: UndoRecord
+    `outcome` is `healed`, `gone` (what the fault acted on is), `live` (its run goes on), `failed` or `unreadable`.
+    """
+
+    run_id: str
+    fault_id: str
     outcome: str
     detail: str = ""
+
+    @property
+    def line(self) -> str:
+        """The outcome as one line for people."""
+        what = "what belonged to run" if self.fault_id == "run" else f"{self.fault_id} of run"
+        return f"{self.outcome:10} {what} {self.run_id}: {self.detail}".rstrip(": ")
+
+
+@dataclass(frozen=True, slots=True)
+class Healer:
+    """Carries out undos. `world_of` gives the world of a stack, None where the stack is gone.
+
+    `end_run` ends what belongs to a run as a whole and says what there was.
+    """
+
+    faults: dict[str, type[Fault]]
+    world_of: Callable[[str], World | None]
+    end_run: Callable[[EndRun], list[str]]
+
+    def heal(self, record: UndoRecord) -> Healed:
+        """Carry out one undo; never raises, for others wait to be healed."""
+        try:
+            outcome, detail = self._undo(record)
+        except _BROKEN as error:
+            outcome, detail = FAILED, f"{type(error).__name__}: {error}"
+        return Healed(record.run_id, record.fault_id, outcome, detail)
+
+    def _undo(self, record: UndoRecord) -> tuple[str, str]:
+        if isinstance(record.undo, EndRun):
+            return HEALED, ", ".join(self.end_run(record.undo))
+        world = self.world_of(record.project)
+        if world is None:
+            return GONE, f"the stack {record.project} is gone, and the fault with it"
+        if record.fault_kind not in self.faults:
+            raise FaultError(f"no fault kind {record.fault_kind!r} here; was the lab downgraded?")
+        try:
+            self.faults[record.fault_kind].heal(world, record.undo)
+        except GoneError as error:
+            return GONE, error.what
+        except (FaultError, WorldError):
+            if nothing_runs(world):
+                return (
+                    GONE,
+                    "no container of the stack runs any more, and the fault ended with them; try `lab up`",
+                )
+            raise
+        return HEALED, ""
+
+
+def nothing_runs(world: World) -> bool:
+    """Whether the whole stack stands still, as after a restart of the engine: toxics, rules and pauses are gone.
+
+    Raises WorldError where the engine does not say.
+    """
+    for service in SERVICES:
+        try:
+            if world.containers.state(service).running:
+                return False
+        except GoneError:
+            continue
+    return True
+
+
+def no_belongings(undo: EndRun) -> list[str]:
+    """For worlds in memory, in which a run has no containers and no processes."""
+    return []
 
 
 def heal_pending(
@@ -22,38 +108,33 @@ def heal_pending(
     faults: dict[str, type[Fault]],
     world_of: Callable[[str], World | None],
     is_alive: Callable[[UndoRecord], bool],
+    end_run: Callable[[EndRun], list[str]] = no_belongings,
 ) -> list[Healed]:
     """Carry out all undos of dead runs, newest first; those of a live run are left alone.
 
-    `world_of` gives the world of a stack, None where the stack is gone. An undo that fails stays pending.
+    An undo that fails stays pending.
     """
-    return [_heal(record, undos, faults, world_of, is_alive) for record in undos.pending()]
+    healer = Healer(faults, world_of, end_run)
+    return [_heal(record, undos, healer, is_alive) for record in undos.pending()]
 
 
 def _heal(
-    record: UndoRecord,
-    undos: UndoStore,
-    faults: dict[str, type[Fault]],
-    world_of: Callable[[str], World | None],
-    is_alive: Callable[[UndoRecord], bool],
+    record: UndoRecord, undos: UndoStore, healer: Healer, is_alive: Callable[[UndoRecord], bool]
 ) -> Healed:
     if is_alive(record):
-        return Healed(record, "live", f"its run (process {record.pid}) goes on")
-    try:
-        outcome = _undo(record, faults, world_of(record.project))
-    except (FaultError, WorldError) as error:
-        return Healed(record, "failed", str(error))
-    undos.done(record.run_id, record.fault_id)
-    return outcome
+        return Healed(record.run_id, record.fault_id, LIVE, f"its run (process {record.pid}) goes on")
+    healed = healer.heal(record)
+    if healed.outcome != FAILED:
+        undos.done(record.run_id, record.fault_id)
+    return healed
 
 
-def _undo(record: UndoRecord, faults: dict[str, type[Fault]], world: World | None) -> Healed:
-    if world is None:
-        return Healed(record, "gone", f"the stack {record.project} is gone, and the fault with it")
-    try:
-        faults[record.fault_kind].heal(world, record.undo)
-    except GoneError as error:
-        return Healed(record, "gone", error.what)
-    except KeyError:
-        raise FaultError(f"no fault kind {record.fault_kind!r} here; was the lab downgraded?") from None
-    return Healed(record, "healed")
+def require_healed(healed: Sequence[Healed]) -> None:
+    """Raise LabError where something of a dead run is still there, naming each."""
+    left = [one for one in healed if one.outcome in (FAILED, UNREADABLE)]
+    if left:
+        raise LabError(
+            "not everything that dead runs left could be healed",
+            last_state="\n".join(one.line for one in left),
+            try_="`lab heal` again; `lab down --all` removes all stacks, then delete the files that are named",
+        )

@@ -19,21 +19,23 @@ from lab.adapters.load.inputs import LoadInputs
 from lab.adapters.memory import MemorySampler
 from lab.adapters.observer import TargetObserver
 from lab.adapters.provision import doctor, kernel, stack
+from lab.adapters.provision.images import nearest
 from lab.adapters.provision.state import state_dir
 from lab.adapters.sample_store import SampleStore
 from lab.adapters.truth.corpus import CorpusRequest, Truth, build_truth
 from lab.adapters.truth.loading import load_truth, verify_truth
 from lab.adapters.undo_store import own_process
+from lab.adapters.watchdog import AbortWatch
 from lab.console import Progress
 from lab.errors import LabError
 from lab.faults import discover
 from lab.model.plan import Plan, PlannedFault
 from lab.model.verdict import Judgement
-from lab.ports import Fault, World
+from lab.ports import Fault, Guard, World
 from lab.report import report_json, summary
 from lab.run import Crew, execute
 from lab.scenarios import build_fault
-from lab.wiring import address, undo_files, world_of
+from lab.wiring import address, guard, undo_files, world_of
 
 SERVICES = ("mcp", "qdrant", "toxiproxy")
 
@@ -82,34 +84,72 @@ def prepare(
     return Prepared(client, spec, truth, worst)
 
 
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """One run's open files and processes, from its beginning to its end."""
+
+    prepared: Prepared
+    plan: Plan
+    directory: Path
+    clock: RunClock
+    journal: JournalFile
+    store: SampleStore
+    world: World
+    log: EngineLog
+    guard: Guard
+
+
 def carry_out(prepared: Prepared, plan: Plan, runs: Path, progress: Progress) -> Outcome:
     """Run the plan on a prepared stack, then judge what there is; the evidence stays whatever happens."""
     directory = run_directory.create(runs, plan.campaign)
     plan_sha256 = run_directory.write_plan(directory, plan)
-    clock = RunClock()
-    journal = JournalFile(directory / "journal.jsonl", clock, progress.event)
-    store = SampleStore(directory / "samples.sqlite")
-    world = world_of(prepared.client, prepared.spec, clock)
-    log = EngineLog(prepared.client, prepared.spec.project, journal, directory / "logs")
-    journal.record("run_started", durable=True, **_facts(prepared, plan, directory, clock, plan_sha256))
-    crew = _crew(prepared, plan, directory, world, clock, journal, store, log)
+    stage = _set(prepared, plan, directory, progress)
+    stage.journal.record("run_started", durable=True, **_facts(stage, plan_sha256))
+    stage.journal.record("guardian_started", pid=stage.guard.process[0])
     failure: LabError | None = None
     try:
-        log.start()
-        observer_cost.record(f"{address(prepared.spec, 'mcp')}{plan.target.endpoint}", plan, world, journal)
-        with progress.watching(plan, clock):
-            execute(plan, crew)
+        stage.log.start()
+        url = f"{address(prepared.spec, 'mcp')}{plan.target.endpoint}"
+        observer_cost.record(url, plan, stage.world, stage.journal)
+        with progress.watching(plan, stage.clock):
+            execute(plan, _crew(stage))
     except LabError as error:
         failure = error
     finally:
-        log.stop(SERVICES)
-        rows = store.close()
-        journal.record("run_ended", durable=True, rows=rows, last_seq=journal.next_seq)
-        journal.close()
+        _strike(stage)
     outcome = judge_run(directory)
     if failure is not None:
         raise failure
     return outcome
+
+
+def _set(prepared: Prepared, plan: Plan, directory: Path, progress: Progress) -> _Stage:
+    spec, clock = prepared.spec, RunClock()
+    journal = JournalFile(directory / "journal.jsonl", clock, progress.event)
+
+    def audit(act: str, on: str, detail: str) -> None:
+        journal.record("effect", act=act, on=on, detail=detail)
+
+    return _Stage(
+        prepared=prepared,
+        plan=plan,
+        directory=directory,
+        clock=clock,
+        journal=journal,
+        store=SampleStore(directory / "samples.sqlite"),
+        world=world_of(prepared.client, spec, clock, run_id=directory.name, audit=audit),
+        log=EngineLog(prepared.client, spec.project, journal, directory / "logs"),
+        guard=guard(directory.name, spec.project, directory, clock),
+    )
+
+
+def _strike(stage: _Stage) -> None:
+    """The guardian ends first: it must still see a run that lives, and one whose journal has not ended."""
+    stage.guard.close()
+    stage.log.stop(SERVICES)
+    rows = stage.store.close()
+    stage.journal.record("run_ended", durable=True, rows=rows, last_seq=stage.journal.next_seq)
+    stage.journal.close()
 
 
 def judge_run(directory: Path) -> Outcome:
@@ -128,71 +168,62 @@ def build(planned: PlannedFault) -> Fault:
     return build_fault(planned.kind, params, where="plan.json", faults=discover())
 
 
-def _crew(
-    prepared: Prepared,
-    plan: Plan,
-    directory: Path,
-    world: World,
-    clock: RunClock,
-    journal: JournalFile,
-    store: SampleStore,
-    log: EngineLog,
-) -> Crew:
+def _crew(stage: _Stage) -> Crew:
+    prepared, plan, directory, clock = stage.prepared, stage.plan, stage.directory, stage.clock
     spec = prepared.spec
-    observer = _observer(prepared, plan, world, clock, store)
-    inputs = LoadInputs.of(plan, prepared.truth, run_id=directory.name)
+    observer = _observer(stage)
     load = K6Load(
         client=prepared.client,
         image=spec.images["k6"].ref,
         project=spec.project,
         network=spec.project,
         directory=directory / "load",
-        recorder=journal,
-        sink=store,
+        recorder=stage.journal,
+        sink=stage.store,
         clock=clock,
-        inputs=inputs,
+        inputs=LoadInputs.of(plan, prepared.truth, run_id=directory.name),
     )
+    engine_root = Path(str(prepared.client.info()["DockerRootDir"]))
     return Crew(
         run_id=directory.name,
         project=spec.project,
         process=own_process(),
-        world=world,
-        recorder=journal,
+        world=stage.world,
+        recorder=stage.journal,
         undos=undo_files(),
+        guard=stage.guard,
+        watchdog=AbortWatch(plan.abort_if, clock, observer, [directory, nearest(engine_root), state_dir()]),
         load=load,
         observer=observer,
         build=build,
-        deaths=lambda: [*observer.died(), *load.died(), *store.died(), *log.died()],
+        deaths=lambda: [*observer.died(), *load.died(), *stage.store.died(), *stage.log.died()],
         wall_step_ms=clock.wall_step_ms,
     )
 
 
-def _observer(
-    prepared: Prepared, plan: Plan, world: World, clock: RunClock, store: SampleStore
-) -> TargetObserver:
+def _observer(stage: _Stage) -> TargetObserver:
+    spec, plan = stage.prepared.spec, stage.plan
     return TargetObserver(
-        url=f"{address(prepared.spec, 'mcp')}{plan.target.endpoint}",
+        url=f"{address(spec, 'mcp')}{plan.target.endpoint}",
         target=plan.target,
         plan=plan.observer,
-        queries=prepared.truth.queries,
-        clock=clock,
-        sink=store,
-        on_memory=MemorySampler(SERVICES, world.containers, clock, store).read,
+        queries=stage.prepared.truth.queries,
+        clock=stage.clock,
+        sink=stage.store,
+        on_memory=MemorySampler(SERVICES, stage.world.containers, stage.clock, stage.store).read,
     )
 
 
-def _facts(
-    prepared: Prepared, plan: Plan, directory: Path, clock: RunClock, plan_sha256: str
-) -> dict[str, Any]:
+def _facts(stage: _Stage, plan_sha256: str) -> dict[str, Any]:
     """What the first event says about this run and the machine, so that judging needs neither."""
-    truth = prepared.truth
+    prepared, plan, directory, truth = stage.prepared, stage.plan, stage.directory, stage.prepared.truth
     return {
         "run_id": directory.name,
         "lab_version": __version__,
         "campaign": plan.campaign,
         "seed": plan.seed,
         "plan_sha256": plan_sha256,
-        "wall_epoch_ms": clock.origin_epoch_ms,
+        "wall_epoch_ms": stage.clock.origin_epoch_ms,
         "target": {"name": plan.target.name, "version": plan.target.version},
         "images": [asdict(image) for image in prepared.spec.images.values()],
         "host": {

@@ -1,19 +1,32 @@
 """Builds the world of a stack from its specification; the only place that knows which adapter serves which port."""
 
+import signal
+from pathlib import Path
+
 import docker
 from docker.errors import DockerException
 
+from lab.adapters.belongings import end_run
 from lab.adapters.cgroups import HostCgroups
-from lab.adapters.containers import DockerContainers
+from lab.adapters.containers import Audit, DockerContainers, unheard
+from lab.adapters.fence import GuardFiles
+from lab.adapters.guardian_link import GuardianLink
+from lab.adapters.lives import hold
+from lab.adapters.netns import HostNetns
+from lab.adapters.processes import HostProcesses
 from lab.adapters.provision import stack
 from lab.adapters.provision.state import state_dir
 from lab.adapters.reach import Reach
+from lab.adapters.storage import HostStorage
 from lab.adapters.toxiproxy import Toxiproxy
 from lab.adapters.undo_store import UndoFiles, is_alive
 from lab.errors import WorldError
 from lab.faults import discover
-from lab.heal import Healed, heal_pending
+from lab.heal import UNREADABLE, Healed, heal_pending
 from lab.ports import Clock, World
+
+# How long a command waits for the guardian of a dead run, before it heals by itself what is still pending.
+GUARDIAN_TIMEOUT_S = 30.0
 
 
 def docker_client() -> docker.DockerClient:
@@ -33,9 +46,16 @@ def address(spec: stack.StackSpec, port: str) -> str:
     return f"http://127.0.0.1:{spec.ports[port]}"
 
 
-def world_of(client: docker.DockerClient, spec: stack.StackSpec, clock: Clock) -> World:
-    """The world of a running stack."""
-    containers = DockerContainers(client, spec.project)
+def world_of(
+    client: docker.DockerClient,
+    spec: stack.StackSpec,
+    clock: Clock,
+    *,
+    run_id: str = "by-hand",
+    audit: Audit = unheard,
+) -> World:
+    """The world of a running stack; every effect on it is told to `audit` (act, on what, detail)."""
+    containers = DockerContainers(client, spec.project, audit)
     links = {"mcp": address(spec, "mcp"), "qdrant": f"{address(spec, 'qdrant_link')}/healthz"}
     health = {"mcp": address(spec, "mcp_direct"), "qdrant": f"{address(spec, 'qdrant')}/readyz"}
     return World(
@@ -44,6 +64,9 @@ def world_of(client: docker.DockerClient, spec: stack.StackSpec, clock: Clock) -
         proxies=Toxiproxy(address(spec, "toxiproxy"), links),
         cgroups=HostCgroups(containers, clock),
         reach=Reach(health),
+        netns=HostNetns(containers),
+        processes=HostProcesses(run_id),
+        storage=HostStorage(containers, {"qdrant": "/qdrant/storage"}),
     )
 
 
@@ -52,15 +75,56 @@ def undo_files() -> UndoFiles:
     return UndoFiles(state_dir() / "undo")
 
 
+def guard_files() -> GuardFiles:
+    """Who guards which run on this machine."""
+    return GuardFiles(state_dir() / "guards")
+
+
+def guard(run_id: str, project: str, directory: Path, clock: Clock) -> GuardianLink:
+    """Start the guardian of a run; returns at once, while the guardian prepares itself."""
+    return GuardianLink(run_id=run_id, project=project, directory=directory, clock=clock, files=guard_files())
+
+
 def heal_leftovers(clock: Clock) -> list[Healed]:
-    """Heal what dead runs left; asks the engine only when there is something to heal."""
-    undos = undo_files()
-    if not undos.pending():
-        return []
+    """Heal what dead runs left, where their guardians could not; asks the engine only when there is something to heal.
+
+    A guardian at work is given the time to finish. What belongs to a live run is left alone.
+    """
+    undos, guards = undo_files(), guard_files()
+    _let_guardians_finish(guards)
+    healed = [_unreadable(path, why) for path, why in undos.unreadable()]
+    if undos.pending():
+        healed += _heal_pending(undos, clock)
+    for guarded in guards.all():
+        if not guarded.run_lives:
+            undos.forget_drafts(guarded.run_id)
+            guards.close(guarded.run_id)
+    return healed
+
+
+def _heal_pending(undos: UndoFiles, clock: Clock) -> list[Healed]:
+    if all(is_alive(record) for record in undos.pending()):
+        return heal_pending(undos, {}, lambda project: None, is_alive)
     client = docker_client()
 
     def world(project: str) -> World | None:
         spec = stack.load(project)
         return None if spec is None else world_of(client, spec, clock)
 
-    return heal_pending(undos, discover(), world, is_alive)
+    return heal_pending(undos, discover(), world, is_alive, lambda undo: end_run(client, undo))
+
+
+def _let_guardians_finish(guards: GuardFiles) -> None:
+    """Ask the guardians of dead runs to finish now, and wait; they still see to it that nothing is left."""
+    for guarded in guards.all():
+        if guarded.run_lives or (life := hold(guarded.guardian_pid, guarded.guardian_started)) is None:
+            continue
+        life.signal(signal.SIGTERM)
+        life.ended(GUARDIAN_TIMEOUT_S)
+        life.close()
+
+
+def _unreadable(path: Path, why: str) -> Healed:
+    run_id, _, fault_id = path.stem.rpartition(".")
+    detail = f"{path}: {why}; what it was to undo is unknown. `lab down --all` removes all stacks; then delete the file"
+    return Healed(run_id, fault_id, UNREADABLE, detail)

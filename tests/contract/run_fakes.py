@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lab.errors import FaultError, FencedError
 from lab.faults import discover
 from lab.model.journal import Event
 from lab.model.plan import FAULT, STEADY, LoadPlan, ObserverPlan, Plan, PlannedFault, Step
@@ -90,6 +91,47 @@ class FakeObserver(FakeLoad):
         return [Probe(since_ms + n * 100, since_ms + n * 100 + 10, "list", "ok", "") for n in range(count)]
 
 
+@dataclass
+class FakeGuard:
+    """A guardian that knows the leases; `dead` ones refuse any, a `fenced` one has taken over."""
+
+    dead: bool = False
+    fenced: bool = False
+    leases: dict[str, float] = field(default_factory=dict)
+    checks: int = 0
+
+    @property
+    def process(self) -> tuple[int, float]:
+        return (2, 2.0)
+
+    def lease(self, fault_id: str, seconds: float) -> float:
+        if self.dead:
+            raise FaultError("the guardian is dead")
+        self.leases[fault_id] = seconds
+        return seconds
+
+    def check(self) -> None:
+        self.checks += 1
+        if self.fenced:
+            raise FencedError("the guardian has taken over")
+
+    def release(self, fault_id: str) -> None:
+        self.leases.pop(fault_id, None)
+
+    def close(self) -> None:
+        self.leases.clear()
+
+
+@dataclass
+class FakeWatchdog(FakeLoad):
+    """A watchdog that trips when told."""
+
+    why: str | None = None
+
+    def tripped(self) -> str | None:
+        return self.why
+
+
 def target() -> Target:
     """The smallest target that a plan can carry."""
     operation = Operation("list", "list", {}, "structured", (Condition(("error",), "absent"),))
@@ -117,11 +159,15 @@ def target() -> Target:
 
 def plan(faults: Iterable[tuple[str, dict[str, Any]]]) -> Plan:
     """Ten seconds of calm around each fault."""
+    return plan_of([[fault] for fault in faults])
+
+
+def plan_of(steps_of: Iterable[Sequence[tuple[str, dict[str, Any]]]]) -> Plan:
+    """Ten seconds of calm around each step; the faults of one step are in force together."""
     steps = [Step("baseline", STEADY, 10)]
-    for number, (kind, params) in enumerate(faults, 1):
-        rest = {key: value for key, value in params.items() if key != "target"}
-        fault = PlannedFault(f"f{number}-{kind}", kind, params["target"], rest, hold_s=5, recovery_max_s=65)
-        steps += [Step(fault.id, FAULT, 45, fault), Step(f"clean-{number}", STEADY, 10)]
+    for number, together in enumerate(steps_of, 1):
+        faults = tuple(_planned(number, kind, params) for kind, params in together)
+        steps += [Step(faults[0].id, FAULT, 45, faults), Step(f"clean-{number}", STEADY, 10)]
     return Plan(
         campaign="test",
         why="",
@@ -140,6 +186,11 @@ def plan(faults: Iterable[tuple[str, dict[str, Any]]]) -> Plan:
     )
 
 
+def _planned(number: int, kind: str, params: dict[str, Any]) -> PlannedFault:
+    rest = {key: value for key, value in params.items() if key != "target"}
+    return PlannedFault(f"f{number}-{kind}", kind, params["target"], rest, hold_s=5, recovery_max_s=65)
+
+
 def crew(world: World, recorder: FakeRecorder, undos: FakeUndos) -> Crew:
     """A crew of fakes around a world."""
     return Crew(
@@ -149,6 +200,8 @@ def crew(world: World, recorder: FakeRecorder, undos: FakeUndos) -> Crew:
         world=world,
         recorder=recorder,
         undos=undos,
+        guard=FakeGuard(),
+        watchdog=FakeWatchdog(),
         load=FakeLoad(),
         observer=FakeObserver(world=world),
         build=lambda planned: build_fault(

@@ -1,20 +1,30 @@
 """The run loop in a world in memory: the order of its journal, and that it heals whatever happens, wherever."""
 
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
-from lab.errors import WorldError
+from lab.errors import FencedError, WorldError
 from lab.faults import discover
 from lab.heal import heal_pending
 from lab.model.samples import Probe
 from lab.model.undo import UndoRecord
 from lab.run import execute
+from tests.contract.examples import EXAMPLES, FAMILY
 from tests.contract.fakes import fake_world
-from tests.contract.fault_suite import examples
-from tests.contract.run_fakes import FakeRecorder, FakeUndos, Stop, crew, plan
+from tests.contract.run_fakes import (
+    FakeGuard,
+    FakeRecorder,
+    FakeUndos,
+    FakeWatchdog,
+    Stop,
+    crew,
+    plan,
+    plan_of,
+)
 
-ALL_FAULTS = sorted(examples().items())
+ALL_FAULTS = [(kind, EXAMPLES[kind]) for kind in FAMILY if kind in EXAMPLES]
 
 
 def healthy(world) -> bool:  # type: ignore[no-untyped-def]
@@ -119,3 +129,53 @@ def test_a_journal_that_cannot_be_written_any_more_does_not_keep_a_fault_from_he
             execute(plan(ALL_FAULTS), crew(world, recorder, undos))
         assert healthy(world), f"journal broken from event {at}, {recorder.events[at].kind}"
         assert not undos.records
+
+
+def test_faults_of_one_step_are_in_force_together_and_healed_in_reverse() -> None:
+    world, undos = fake_world(), FakeUndos()
+    recorder = FakeRecorder(world)
+    step = [("latency", EXAMPLES["latency"]), ("cpu_cap", EXAMPLES["cpu_cap"])]
+    assert execute(plan_of([step]), crew(world, recorder, undos))
+    told = [
+        (e.kind, e.data["fault"]) for e in recorder.events if e.kind in ("fault_injected", "fault_healed")
+    ]
+    assert told == [
+        ("fault_injected", "f1-latency"),
+        ("fault_injected", "f1-cpu_cap"),
+        ("fault_healed", "f1-cpu_cap"),
+        ("fault_healed", "f1-latency"),
+    ]
+    assert recorder.kinds().count("fault_in_force") == 2 and healthy(world) and not undos.records
+
+
+def test_without_a_living_guardian_nothing_is_injected() -> None:
+    world, undos = fake_world(), FakeUndos()
+    recorder = FakeRecorder(world)
+    execute(
+        plan([("kill", {"target": "qdrant"})]),
+        replace(crew(world, recorder, undos), guard=FakeGuard(dead=True)),
+    )
+    assert "fault_void" in recorder.kinds() and "fault_injecting" not in recorder.kinds()
+
+
+def test_a_run_that_was_fenced_neither_injects_nor_heals() -> None:
+    world, undos = fake_world(), FakeUndos()
+    recorder = FakeRecorder(world)
+    with pytest.raises(FencedError):
+        execute(
+            plan([("kill", {"target": "qdrant"})]),
+            replace(crew(world, recorder, undos), guard=FakeGuard(fenced=True)),
+        )
+    assert "fault_injected" not in recorder.kinds() and "fault_healed" not in recorder.kinds()
+    assert set(undos.records) == {"run", "f1-kill"}
+
+
+def test_a_tripped_watchdog_is_told_from_the_user() -> None:
+    for why, kind in ((None, "interrupted"), ("free disk", "aborted")):
+        world = fake_world()
+        recorder = FakeRecorder(world, at=12)
+        execute(
+            plan([("kill", {"target": "qdrant"})]),
+            replace(crew(world, recorder, FakeUndos()), watchdog=FakeWatchdog(why=why)),
+        )
+        assert kind in recorder.kinds() and healthy(world)
