@@ -1,7 +1,7 @@
 """Campaign files: strict YAML in, a `Scenario` out; docs/campaigns.md documents them."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,13 +12,13 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, Vali
 from lab import judge
 from lab.errors import ScenarioError
 from lab.faults import discover
-from lab.model.quantities import parse_duration_s
-from lab.model.scenario import Bounds, FaultSpec, Scenario
+from lab.model.quantities import KB, parse_duration_s, parse_size_bytes
+from lab.model.scenario import Abort, Bounds, FaultSpec, Scenario
 from lab.ports import Fault
 from lab.strict_yaml import Document, Location, accepted, checked, keys_of, problems, read, shown, strictly
 
 DEFAULT_REQUIRED = ("integrity", "load_arrived", "latency", "errors", "recovery", "accuracy", "in_force")
-FAULTS_MAX = 50
+FAULTS_MAX, COMPANIONS_MAX, TRIALS_MAX = 50, 5, 20
 DURATION_MIN_S, DURATION_MAX_S = 1.0, 7 * 86_400.0
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
@@ -40,6 +40,12 @@ class _Bounds(_Strict):
     accuracy: Annotated[float, Gt(0), Lt(1)] = 0.90
 
 
+class _Abort(_Strict):
+    free_disk: str | None = None
+    host_memory: str | None = None
+    canary_dark: str | None = None
+
+
 class _Campaign(_Strict):
     name: Name
     why: Annotated[str, StringConstraints(min_length=10, max_length=500)]
@@ -48,6 +54,8 @@ class _Campaign(_Strict):
     faults: Annotated[list[dict[str, Any]], Len(0, FAULTS_MAX)]
     bounds: _Bounds = _Bounds()
     required: list[str] = list(DEFAULT_REQUIRED)
+    abort_if: _Abort = _Abort()
+    trials: Annotated[int, Ge(1), Le(TRIALS_MAX)] = 1
 
 
 _SHAPE = TypeAdapter(_Campaign)
@@ -77,7 +85,26 @@ def scenario_of(document: Document, faults: Faults, checks: Collection[str] | No
         required=tuple(campaign.required),
         rate_per_s=campaign.load.rate_per_s if campaign.load else None,
         source=document.source,
+        abort_if=_abort(document, campaign.abort_if),
+        trials=campaign.trials,
     )
+
+
+def _abort(document: Document, asked: _Abort) -> Abort:
+    found: dict[str, Any] = {}
+    for key, name in (("free_disk", "free_disk_bytes"), ("host_memory", "host_memory_bytes")):
+        if (text := getattr(asked, key)) is not None:
+            found[name] = _size(text, document.where(("abort_if", key)))
+    if asked.canary_dark is not None:
+        found["canary_dark_s"] = duration_s(asked.canary_dark, document.where(("abort_if", "canary_dark")))
+    return Abort(**found)
+
+
+def _size(text: str, where: str) -> int:
+    try:
+        return parse_size_bytes(text)
+    except ValueError as error:
+        raise ScenarioError(str(error), where=where, try_="such as 500MB or 2GB") from error
 
 
 def duration_s(text: object, where: str) -> float:
@@ -114,12 +141,21 @@ def dump_campaign(scenario: Scenario) -> str:
     value["faults"] = [_entry(spec) for spec in scenario.faults]
     value["bounds"] = asdict(scenario.bounds)
     value["required"] = list(scenario.required)
+    value["abort_if"] = _abort_entry(scenario.abort_if)
+    value["trials"] = scenario.trials
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=110)
 
 
 def _entry(spec: FaultSpec) -> dict[str, Any]:
     hold = {} if spec.hold_s is None else {"hold": _written(spec.hold_s)}
-    return {"kind": spec.kind, **asdict(spec.params), **hold}
+    more = {"with": [_entry(one) for one in spec.companions]} if spec.companions else {}
+    return {"kind": spec.kind, **asdict(spec.params), **hold, **more}
+
+
+def _abort_entry(abort: Abort) -> dict[str, str]:
+    dark = {} if abort.canary_dark_s is None else {"canary_dark": _written(abort.canary_dark_s)}
+    memory = f"{abort.host_memory_bytes // KB}KB"
+    return {"free_disk": f"{abort.free_disk_bytes // KB}KB", "host_memory": memory, **dark}
 
 
 def _written(seconds: float) -> str:
@@ -137,23 +173,55 @@ def _check_required(document: Document, required: list[str], checks: Collection[
 
 
 def _fault_spec(document: Document, number: int, entry: dict[str, Any], faults: Faults) -> FaultSpec:
-    place = ("faults", number)
-    kind, hold = entry.get("kind"), entry.get("hold")
+    place: Location = ("faults", number)
+    spec = _one(document, place, entry, faults, beside=("hold", "with"))
+    hold_s = duration_s(entry["hold"], document.where((*place, "hold"))) if "hold" in entry else None
+    return replace(spec, hold_s=hold_s, companions=_companions(document, place, entry, faults))
+
+
+def _companions(
+    document: Document, place: Location, entry: dict[str, Any], faults: Faults
+) -> tuple[FaultSpec, ...]:
+    """What stands under `with`: faults that are in force together with the one that they belong to."""
+    listed = entry.get("with", [])
+    if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+        raise ScenarioError(
+            "'with' is a list of faults",
+            where=document.where((*place, "with")),
+            try_="- {kind: latency, ...}",
+        )
+    if len(listed) > COMPANIONS_MAX:
+        what = f"{len(listed)} faults stand under 'with'; {COMPANIONS_MAX} are accepted"
+        raise ScenarioError(what, where=document.where((*place, "with")), try_="fewer at once")
+    return tuple(
+        _one(document, (*place, "with", number), one, faults, beside=()) for number, one in enumerate(listed)
+    )
+
+
+def _one(
+    document: Document, place: Location, entry: dict[str, Any], faults: Faults, beside: tuple[str, ...]
+) -> FaultSpec:
+    kind = entry.get("kind")
     if not isinstance(kind, str) or kind not in faults:
         what = "the key 'kind' is missing" if "kind" not in entry else f"there is no fault kind {shown(kind)}"
         where = document.where((*place, "kind"))
         raise ScenarioError(what, where=where, try_=accepted(kind, faults, "accepted kinds"))
-    params = {name: value for name, value in entry.items() if name not in ("kind", "hold")}
-    fault = _built(faults[kind], params, document, place)
-    hold_s = duration_s(hold, document.where((*place, "hold"))) if "hold" in entry else None
-    return FaultSpec(kind, fault.target, fault, hold_s)
+    params = {name: value for name, value in entry.items() if name not in ("kind", *beside)}
+    fault = _built(faults[kind], params, document, place, beside)
+    return FaultSpec(kind, fault.target, fault)
 
 
-def _built(fault: type[Fault], params: Mapping[str, Any], document: Document, place: Location) -> Fault:
+def _built(
+    fault: type[Fault],
+    params: Mapping[str, Any],
+    document: Document,
+    place: Location,
+    beside: tuple[str, ...] = (),
+) -> Fault:
     """A fault from its parameters, strictly: unknown keys, wrong types and values out of bounds are refused."""
     shape = TypeAdapter(fault)
     keys = keys_of(shape)
-    names = ["kind", "hold", *keys()]
+    names = ["kind", *beside, *keys()]
     for name in params:
         if name not in keys():
             raise ScenarioError(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from lab.judge import references
+from lab.judge.guardian_acts import guardian_acts
 from lab.judge.windows import Windows
 from lab.model.evidence import Evidence
 from lab.model.journal import Event
@@ -20,6 +21,7 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
         *_plan(evidence),
         *_samples(evidence),
         *_incidents(evidence),
+        *guardian_acts(evidence),
     ]
     events = evidence.journal.events
     where = references.events([events[0], events[-1]]) if events else ()
@@ -77,7 +79,7 @@ def _samples(evidence: Evidence) -> Iterator[str]:
 
 
 def _incidents(evidence: Evidence) -> Iterator[str]:
-    for event in evidence.journal.of("interrupted", "lab_failed", "sampler_died", "clock_stepped"):
+    for event in evidence.journal.of(*_WORDS):
         if event.kind != "clock_stepped" or abs(_step_ms(event)) > CLOCK_STEP_MS:
             told = {"sampler": "", "why": "", "by_ms": "", **event.data}
             yield f"{_WORDS[event.kind].format_map(told)} (journal:{event.seq})"
@@ -89,6 +91,8 @@ def _step_ms(event: Event) -> float:
 
 _WORDS = {
     "interrupted": "the run was interrupted: {why}",
+    "aborted": "the run was aborted: {why}",
+    "guardian_lost": "the guardian was lost: {why}",
     "lab_failed": "the lab itself failed: {why}",
     "sampler_died": "the sampler {sampler} died: {why}",
     "clock_stepped": "the wall clock stepped by {by_ms} ms",

@@ -7,12 +7,14 @@ count. The moment itself is only known to lie between the sending of the last ba
 its own end.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 from lab.model.plan import ObserverPlan
-from lab.model.samples import Layer, Probe, Recall
+from lab.model.samples import WRONG, Layer, Probe, Recall
+
+_ANSWERED = (Layer.OK.value, WRONG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +32,15 @@ RECALL = Rule(window=5, enough=5, hold_ms=0.0)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One observation of the target, good or bad; `done_ms` equals `sent_ms` where nothing could be sent."""
+    """One observation of the target, good or bad; `done_ms` equals `sent_ms` where nothing came back.
+
+    One that was not `asked` (its slot found no room) is never good, and no evidence that the target was bad.
+    """
 
     sent_ms: float
     done_ms: float
     good: bool
+    asked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,27 +55,39 @@ class Clock:
 
 
 def answering(probes: Iterable[Probe]) -> list[Seen]:
-    """Canary probes, good when they were answered rightly, however late."""
-    return _ordered(
-        (p.sent_ms, p.done_ms, p.outcome == Layer.OK.value and p.done_ms is not None) for p in probes
-    )
+    """Canary probes, good when they were answered, however late and with whatever."""
+    return _rated(probes, lambda p: p.outcome in _ANSWERED and p.done_ms is not None)
 
 
 def within_slo(probes: Iterable[Probe], slo_ms: float) -> list[Seen]:
     """Canary probes, good when they were answered rightly within `slo_ms` of being sent."""
-    return _ordered(
-        (
-            p.sent_ms,
-            p.done_ms,
-            p.outcome == Layer.OK.value and p.done_ms is not None and p.done_ms - p.sent_ms <= slo_ms,
-        )
-        for p in probes
+    return _rated(
+        probes,
+        lambda p: p.outcome == Layer.OK.value and p.done_ms is not None and p.done_ms - p.sent_ms <= slo_ms,
     )
+
+
+def accurate(probes: Iterable[Probe]) -> list[Seen]:
+    """Canary probes, good when they were answered with the documents that are right, however late."""
+    return _rated(probes, lambda p: p.outcome == Layer.OK.value and p.done_ms is not None)
 
 
 def right(rows: Iterable[Recall], accuracy: float) -> list[Seen]:
     """Answered truth queries, good when at least `accuracy` of the exact neighbours was found."""
     return _ordered((r.sent_ms, r.done_ms, r.hits / r.k >= accuracy) for r in rows if r.answered)
+
+
+def _rated(probes: Iterable[Probe], good: Callable[[Probe], bool]) -> list[Seen]:
+    seen = [
+        Seen(
+            p.sent_ms,
+            p.sent_ms if p.done_ms is None else p.done_ms,
+            good(p),
+            asked=p.outcome != Layer.UNSENT.value,
+        )
+        for p in probes
+    ]
+    return sorted(seen, key=lambda one: (one.sent_ms, one.done_ms, one.good))
 
 
 def _ordered(rows: Iterable[tuple[float, float | None, bool]]) -> list[Seen]:
@@ -116,7 +134,7 @@ def clocks(
         return None
     at = recovery_point(after, rule)
     end = None if at is None else after[at]
-    bad = [one.sent_ms for one in seen if not one.good and (end is None or one.sent_ms < end.sent_ms)]
+    bad = [one.sent_ms for one in seen if one.asked and not one.good and (end is None or one.sent_ms < end.sent_ms)]
     last_bad_ms = max(bad, default=injected_ms)
     from_heal = _clock(max(last_bad_ms, cleared_ms), end, cleared_ms)
     if end is not None and not bad:

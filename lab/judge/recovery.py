@@ -68,7 +68,8 @@ def _said(fault: FaultWindow, after: list[Seen]) -> str:
         said = f"never recovered while watched: still bad {clock.lo_s:.4g} s after the heal"
     else:
         said = f"recovered between {clock.lo_s:.4g} and {clock.hi_s:.4g} s after the heal"
-    return f"{said}; {bad} of {len(after)} probes bad"
+    together = fault.cleared_by_another
+    return f"{said}{together}; {bad} of {len(after)} probes bad"
 
 
 def _hole(evidence: Evidence, fault: FaultWindow, after: list[Seen]) -> str:
@@ -78,7 +79,7 @@ def _hole(evidence: Evidence, fault: FaultWindow, after: list[Seen]) -> str:
     to_ms, recovering = fault.span.to_ms, fault.recovering
     calm_ms = to_ms if recovering is None else recovering.done_ms
     end_ms = to_ms if recovering is None else min(to_ms, recovering.sent_ms + CANARY.hold_ms)
-    times = [fault.cleared_ms, *(one.sent_ms for one in after if one.sent_ms <= end_ms), end_ms]
+    times = [fault.cleared_ms, *(one.sent_ms for one in after if one.asked and one.sent_ms <= end_ms), end_ms]
     for before, then in pairwise(times):
         if then - before > (GAP_MS if before < calm_ms else _slow_gap_ms(evidence)):
             return f"no canary probe was sent for {(then - before) / 1000:.3g} s"

@@ -73,6 +73,13 @@ class FaultWindow:
         return next((event for event in reversed(self.story) if event.kind == kind), None)
 
     @property
+    def cleared_by_another(self) -> str:
+        """A remark where the clock starts at the last heal of several faults that were in force together."""
+        mine = self.event("fault_healing" if self.starts else "fault_healed")
+        late = mine is not None and self.cleared_ms is not None and self.cleared_ms > mine.at_ms
+        return " (the last heal of its step, when nothing was in force any more)" if late else ""
+
+    @property
     def until_recovered(self) -> Window | None:
         """From the injection until recovered, or to the end of the step where it never did."""
         if self.span is None or self.recovering is None:
@@ -109,10 +116,7 @@ def find_windows(evidence: Evidence) -> Windows:
     """Derive all windows of a run, finished or not."""
     journal = evidence.journal
     from_ms, to_ms = _span(journal)
-    steps = {step.name: step for step in evidence.plan.steps}
-    phases = tuple(
-        _phases(journal, to_ms, {name: s.fault.id for name, s in steps.items() if s.fault is not None})
-    )
+    phases = tuple(_phases(journal, to_ms, {s.name: s.faults[0].id for s in evidence.plan.steps if s.faults}))
     faults = tuple(_fault(planned, evidence, phases, to_ms) for planned in evidence.plan.faults())
     unsteady = [_unsteady(fault) for fault in faults if fault.span is not None]
     steady = [piece for phase in phases if phase.phase == STEADY for piece in _without(phase, unsteady)]
@@ -122,7 +126,7 @@ def find_windows(evidence: Evidence) -> Windows:
 def _span(journal: Journal) -> tuple[float, float]:
     if not journal.events:
         return 0.0, 0.0
-    stopped = journal.of("interrupted", "lab_failed")
+    stopped = journal.of("interrupted", "aborted", "lab_failed")
     return journal.events[0].at_ms, (stopped[0] if stopped else journal.events[-1]).at_ms
 
 
@@ -150,18 +154,17 @@ def _without(window: Window, holes: Sequence[tuple[float, float]]) -> list[Windo
 
 
 def _fault(planned: PlannedFault, evidence: Evidence, phases: Sequence[Window], to_ms: float) -> FaultWindow:
-    story = tuple(event for event in evidence.journal if event.data.get("fault") == planned.id)
+    story = _story(evidence, planned)
     injecting = _first(story, "fault_injecting")
-    healed = _last(story, "fault_healed")
     starts = injecting is not None and _heals_by_starting(injecting, planned)
-    cleared = _last(story, "fault_healing", before=healed) if starts else healed
     span = None
     if injecting is not None:
-        end_ms = max((phase.to_ms for phase in phases if phase.fault == planned.id), default=to_ms)
+        names = {step.name for step in evidence.plan.steps if planned in step.faults}
+        end_ms = max((phase.to_ms for phase in phases if phase.name in names), default=to_ms)
         span = Window(planned.id, "fault", injecting.at_ms, max(end_ms, injecting.at_ms), planned.id)
     injected_ms = (_first(story, "fault_injected") or injecting or _NOWHERE).at_ms
     canary = _canary(evidence, span)
-    cleared_ms = None if healed is None or cleared is None else cleared.at_ms
+    cleared_ms = _all_cleared_ms(planned, evidence)
     after = [] if cleared_ms is None else [one for one in canary if one.sent_ms >= cleared_ms]
     at = recovery_point(after)
     return FaultWindow(
@@ -172,11 +175,48 @@ def _fault(planned: PlannedFault, evidence: Evidence, phases: Sequence[Window], 
         cleared_ms=cleared_ms,
         starts=starts,
         doubts=tuple(_doubts(story)),
-        heal_doubts=tuple(_heal_doubts(story)),
+        heal_doubts=tuple(_step_heal_doubts(planned, evidence)),
         canary=canary,
         recovery=None if cleared_ms is None else clocks(canary, injected_ms, cleared_ms, CANARY),
         recovering=None if at is None else after[at],
     )
+
+
+def _story(evidence: Evidence, planned: PlannedFault) -> tuple[Event, ...]:
+    return tuple(event for event in evidence.journal if event.data.get("fault") == planned.id)
+
+
+def _together(planned: PlannedFault, evidence: Evidence) -> tuple[PlannedFault, ...]:
+    """The faults of the same step, itself among them."""
+    return next((step.faults for step in evidence.plan.steps if planned in step.faults), (planned,))
+
+
+def _all_cleared_ms(planned: PlannedFault, evidence: Evidence) -> float | None:
+    """The first moment when nothing of its step is in force any more; None where a heal is not confirmed."""
+    if _first(_story(evidence, planned), "fault_injecting") is None:
+        return None
+    times = [_cleared_ms(one, evidence) for one in _together(planned, evidence)]
+    known = [time for time in times if time is not None]
+    return max(known) if len(known) == len(times) else None
+
+
+def _cleared_ms(planned: PlannedFault, evidence: Evidence) -> float | None:
+    """When one fault was cleared; minus infinity for one that never was in the world."""
+    story = _story(evidence, planned)
+    injecting, healed = _first(story, "fault_injecting"), _last(story, "fault_healed")
+    if injecting is None:
+        return float("-inf")
+    starts = _heals_by_starting(injecting, planned)
+    cleared = _last(story, "fault_healing", before=healed) if starts else healed
+    return None if healed is None or cleared is None else cleared.at_ms
+
+
+def _step_heal_doubts(planned: PlannedFault, evidence: Evidence) -> Iterable[str]:
+    yield from _heal_doubts(_story(evidence, planned))
+    for other in _together(planned, evidence):
+        if other is not planned:
+            for doubt in _heal_doubts(_story(evidence, other)):
+                yield f"{other.id}, in force with it: {doubt}"
 
 
 _NOWHERE = Event(-1, "", 0.0, "", "", {})
@@ -226,7 +266,9 @@ def _doubts(story: Sequence[Event]) -> Iterable[str]:
     holding = [look for look in _looks(story, "during", after=injected) if look.data.get("holds") is True]
     if not holding or _first(story, "fault_in_force") is None:
         yield "it was never seen in force"
-    elif any(look.data.get("absent") is True for look in _looks(story, "still", after=holding[0])):
+    elif injecting.data.get("transient") is not True and any(
+        look.data.get("absent") is True for look in _looks(story, "still", after=holding[0])
+    ):
         yield "it was no longer in force when its time was up"
 
 

@@ -1,18 +1,41 @@
-"""The canary: the cheapest operation that crosses both links, asked to know when the target is well."""
+"""The canary: a truth query through both links, asked to know when the target answers, in time and rightly."""
 
-from lab.model.samples import Layer, Probe
+from dataclasses import dataclass
+
+from lab.model.samples import WRONG, Layer, Probe
 from lab.model.target import Target
 from lab.ports import Clock, Mcp
+from lab.probes.recall import TruthQuery, claims_success, count_hits
 
 
-async def measure(mcp: Mcp, clock: Clock, target: Target, deadline_s: float) -> Probe:
-    """One canary probe; `outcome` is `ok` or the layer at which it failed."""
-    values = {"truth_collection": target.truth_collection, "writes_collection": target.writes_collection}
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A truth query, how many documents to ask for, and the part of the exact ones that a right answer holds."""
+
+    truth: TruthQuery
+    k: int
+    accuracy: float
+
+
+async def measure(mcp: Mcp, clock: Clock, target: Target, query: Query, deadline_s: float) -> Probe:
+    """One canary probe; `outcome` is `ok`, `wrong` or the layer at which it failed.
+
+    Hits are counted where the operation says where its documents are; else an answer is only `ok` or not.
+    """
+    operation = target.operations[target.canary]
+    values = {"query": query.truth.text, "k": query.k}
+    values |= {"truth_collection": target.truth_collection, "writes_collection": target.writes_collection}
     sent_ms = clock.now_ms()
-    outcome = await mcp.call(target.operations[target.canary], values, timeout_s=deadline_s)
-    return Probe(sent_ms, clock.now_ms(), target.canary, outcome.layer.value, outcome.message)
+    outcome = await mcp.call(operation, values, timeout_s=deadline_s)
+    done_ms = clock.now_ms()
+    if not operation.document_ids or not claims_success(outcome, operation):
+        return Probe(sent_ms, done_ms, target.canary, outcome.layer.value, outcome.message)
+    hits = count_hits(outcome, operation, query.truth, query.k)
+    right = outcome.layer is Layer.OK and hits / query.k >= query.accuracy
+    said = Layer.OK.value if right else WRONG
+    return Probe(sent_ms, done_ms, target.canary, said, outcome.message, hits, query.k)
 
 
 def unsent(clock: Clock, target: Target, why: str) -> Probe:
-    """A slot in which no probe could be sent, which counts as bad."""
+    """A slot in which no probe could be sent: never good, and no evidence against the target."""
     return Probe(clock.now_ms(), None, target.canary, Layer.UNSENT.value, why)

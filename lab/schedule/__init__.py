@@ -1,7 +1,7 @@
 """A scenario and a seed make a plan; all randomness is spent here, and what the plan can decide is said here."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from lab.model.plan import LoadPlan, ObserverPlan, Plan
@@ -14,7 +14,9 @@ from lab.schedule.steps import duration_min_s, steps_of
 __all__ = ["describe", "duration_min_s", "schedule"]
 
 CHUNK_S = 60.0
-CANARY_SLOW_HZ, CANARY_FAST_HZ, CANARY_DEADLINE_MS = 2.0, 10.0, 2000
+# At 10 Hz five probes are outstanding after half a second: with a longer deadline a hanging target would leave no
+# place for the probe that sees it come back.
+CANARY_SLOW_HZ, CANARY_FAST_HZ, CANARY_DEADLINE_MS = 2.0, 10.0, 500
 OUTSTANDING_MAX = 5
 RECALL_HZ, RECALL_K = 1.5, 10
 MEMORY_EVERY_S = 5.0
@@ -34,8 +36,7 @@ def schedule(
 ) -> Plan:
     """The plan of a scenario: the same for the same seed. Raises ScenarioError where the duration is too short."""
     able, unable = _by_capability(scenario.faults, capabilities)
-    order = list(able)
-    random.Random(f"{seed}:fault order").shuffle(order)
+    order = _order(able, scenario.trials, random.Random(f"{seed}:fault order"))
     plan = Plan(
         campaign=scenario.name,
         why=scenario.why,
@@ -51,6 +52,7 @@ def schedule(
         documents=documents,
         queries=queries,
         corpus=corpus,
+        abort_if=scenario.abort_if,
     )
 
     def lasting(duration_s: float) -> Plan:
@@ -58,6 +60,16 @@ def schedule(
         return replace(plan, duration_s=duration_s, steps=steps)
 
     return replace(plan, decisions=(*decisions_of(plan, lasting), *untested(unable)))
+
+
+def _order(able: Sequence[FaultSpec], trials: int, chance: random.Random) -> list[FaultSpec]:
+    """Every fault once in random order, as often as there are trials, so that no kind has all its trials in a row."""
+    order: list[FaultSpec] = []
+    for _ in range(trials):
+        turn = list(able)
+        chance.shuffle(turn)
+        order += turn
+    return order
 
 
 def _load(scenario: Scenario, target: Target) -> LoadPlan:
@@ -89,11 +101,12 @@ def _observer(scenario: Scenario, target: Target) -> ObserverPlan:
 def _by_capability(
     faults: tuple[FaultSpec, ...], capabilities: Mapping[str, bool]
 ) -> tuple[list[FaultSpec], list[tuple[FaultSpec, str]]]:
-    """The faults that this machine can inject, and the others each with what is lacking for it."""
+    """The faults that this machine can inject, and the others each with what is lacking for it or a companion."""
     able: list[FaultSpec] = []
     unable: list[tuple[FaultSpec, str]] = []
     for spec in faults:
-        lacking = [need for need in type(spec.params).needs if not capabilities.get(need, False)]
+        needs = [need for one in spec.together for need in type(one.params).needs]
+        lacking = [need for need in needs if not capabilities.get(need, False)]
         if lacking:
             unable.append((spec, lacking[0]))
         else:

@@ -1,11 +1,13 @@
 """What a plan can decide, said before it runs: how many observations each judgement takes, and how many will come."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
 from lab.judge.recovered import CANARY
+from lab.judge.recovery_bound import TRIALS_MIN
 from lab.model.plan import STEADY, Decision, Plan
 from lab.model.scenario import FaultSpec
 from lab.scenarios import DURATION_MAX_S
@@ -42,12 +44,29 @@ def decisions_of(plan: Plan, lasting: Callable[[float], Plan]) -> list[Decision]
             Decision("in_force", fault.id, True, "measured before, while and after it is in force"),
             Decision("recovery", fault.id, fault.recovery_max_s >= watch_s, watched),
         ]
-    return decisions
+    return [*decisions, *_tolerance(plan)]
+
+
+def _tolerance(plan: Plan) -> list[Decision]:
+    """Whether the recoveries of each kind can be bounded, which takes several trials of it."""
+    trials = Counter(f"{fault.kind} on {fault.target}" for fault in plan.faults())
+    few = sorted(subject for subject, n in trials.items() if n < TRIALS_MIN)
+    reason = f"{TRIALS_MIN} trials of a fault at least bound its recovery; --trials 5 does"
+    enough = [
+        Decision("recovery_bound", subject, True, f"{n} trials")
+        for subject, n in trials.items()
+        if n >= TRIALS_MIN
+    ]
+    return (
+        [*enough, Decision("recovery_bound", "too few trials", False, f"{reason}: {', '.join(few)}")]
+        if few
+        else enough
+    )
 
 
 def untested(unable: Iterable[tuple[FaultSpec, str]]) -> list[Decision]:
     """What cannot be decided because the machine lacks something that a fault needs."""
-    lacks = {spec.kind: lacking for spec, lacking in unable}
+    lacks = {one.kind: lacking for spec, lacking in unable for one in spec.together}
     return [
         Decision(check, kind, False, f"this machine lacks {lacking!r} (see `lab doctor`)")
         for kind, lacking in lacks.items()

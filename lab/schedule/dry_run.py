@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from lab.model.plan import Plan, Step
+from lab.model.plan import Plan, PlannedFault, Step
 from lab.model.quantities import format_duration
 
 
@@ -22,10 +22,12 @@ def _timetable(plan: Plan) -> Iterator[str]:
 
 
 def _fault(step: Step) -> str:
-    if step.fault is None:
-        return ""
-    params = ", ".join(f"{name} {value}" for name, value in step.fault.params.items())
-    said = f"on {step.fault.target}, in force for {format_duration(round(step.fault.hold_s))}"
+    return " with ".join(_said(fault) for fault in step.faults)
+
+
+def _said(fault: PlannedFault) -> str:
+    params = ", ".join(f"{name} {value}" for name, value in fault.params.items())
+    said = f"{fault.kind} on {fault.target}, in force for {format_duration(round(fault.hold_s))}"
     return said + (f" ({params})" if params else "")
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from string import ascii_lowercase
 
 from lab.errors import ScenarioError
 from lab.judge.recovered import CANARY
@@ -11,6 +12,8 @@ from lab.model.quantities import format_duration
 from lab.model.scenario import FaultSpec, Scenario
 from lab.scenarios import DURATION_MAX_S
 
+# What a lease allows beyond the hold: the proofs of one fault on a busy machine, each look with all its time-outs.
+LEASE_SPARE_S = 60.0
 # A fault step takes its hold, the proofs around it, and the hold after recovery that makes a relapse visible.
 PROOFS_S = 5.0
 SETTLE_S = CANARY.hold_ms / 1000 + 2.0
@@ -38,19 +41,26 @@ def steps_of(scenario: Scenario, order: Sequence[FaultSpec]) -> tuple[Step, ...]
     share = min(1.0, (scenario.duration_s - least_s) / 2 / wanted_s) if wanted_s else 0.0
     warm_up_s = round(WARM_UP_MIN_S + share * warm_up_more, 3)
     hold_s = HOLD_MIN_S + share * hold_more
-    planned = [_planned(number, spec, scenario, hold_s) for number, spec in enumerate(order, 1)]
-    steady_s = scenario.duration_s - warm_up_s - sum(_fault_step_s(fault.hold_s) for fault in planned)
+    planned = [_together(number, spec, scenario, hold_s) for number, spec in enumerate(order, 1)]
+    steady_s = scenario.duration_s - warm_up_s - math.fsum(_step_s(faults) for faults in planned)
     return (Step("warm-up", WARM_UP, warm_up_s), *_measured(planned, steady_s))
 
 
 def duration_min_s(order: Sequence[FaultSpec]) -> float:
     """The shortest duration that holds every step at its minimum."""
-    faults_s = math.fsum(_fault_step_s(HOLD_MIN_S if spec.hold_s is None else spec.hold_s) for spec in order)
+    faults_s = math.fsum(
+        _fault_step_s(HOLD_MIN_S if spec.hold_s is None else spec.hold_s, len(spec.together))
+        for spec in order
+    )
     return WARM_UP_MIN_S + STEADY_MIN_S * (len(order) + 1) + faults_s
 
 
-def _fault_step_s(hold_s: float) -> float:
-    return hold_s + PROOFS_S + SETTLE_S
+def _fault_step_s(hold_s: float, faults: int) -> float:
+    return hold_s + PROOFS_S * faults + SETTLE_S
+
+
+def _step_s(faults: Sequence[PlannedFault]) -> float:
+    return _fault_step_s(max(fault.hold_s for fault in faults), len(faults))
 
 
 def _between(low: float, value: float, high: float) -> float:
@@ -72,22 +82,28 @@ def _impossible(scenario: Scenario, faults: int, least_s: float) -> ScenarioErro
     )
 
 
-def _planned(number: int, spec: FaultSpec, scenario: Scenario, hold_s: float) -> PlannedFault:
-    params = {name: value for name, value in asdict(spec.params).items() if name != "target"}
-    return PlannedFault(
-        id=f"f{number}-{spec.kind}",
-        kind=spec.kind,
-        target=spec.target,
-        params=params,
-        hold_s=round(hold_s if spec.hold_s is None else spec.hold_s, 3),
-        recovery_max_s=scenario.bounds.recovery_s + CANARY.hold_ms / 1000 + LATE_S,
+def _together(number: int, spec: FaultSpec, scenario: Scenario, hold_s: float) -> tuple[PlannedFault, ...]:
+    """The faults of one step, all with the hold of the first; companions are told apart by a letter."""
+    lasting_s = round(hold_s if spec.hold_s is None else spec.hold_s, 3)
+    lease_s = lasting_s + LEASE_SPARE_S * len(spec.together)
+    return tuple(
+        PlannedFault(
+            id=f"f{number}{letter}-{one.kind}",
+            kind=one.kind,
+            target=one.target,
+            params={name: value for name, value in asdict(one.params).items() if name != "target"},
+            hold_s=lasting_s,
+            recovery_max_s=scenario.bounds.recovery_s + CANARY.hold_ms / 1000 + LATE_S,
+            lease_s=lease_s,
+        )
+        for letter, one in zip(("", *ascii_lowercase[1:]), spec.together, strict=False)
     )
 
 
-def _measured(planned: Sequence[PlannedFault], steady_s: float) -> Iterator[Step]:
+def _measured(planned: Sequence[tuple[PlannedFault, ...]], steady_s: float) -> Iterator[Step]:
     more_s = max(0.0, steady_s - STEADY_MIN_S * (len(planned) + 1))
     clean_s = round(STEADY_MIN_S + more_s * (1 - BASELINE_SHARE) / max(1, len(planned)), 3)
     yield Step("baseline", STEADY, round(steady_s - clean_s * len(planned), 3))
-    for number, fault in enumerate(planned, 1):
-        yield Step(fault.id, FAULT, round(_fault_step_s(fault.hold_s), 3), fault)
+    for number, faults in enumerate(planned, 1):
+        yield Step(faults[0].id, FAULT, round(_step_s(faults), 3), faults)
         yield Step(f"clean-{number}", STEADY, clean_s)

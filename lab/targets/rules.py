@@ -10,7 +10,7 @@ from lab.targets.shapes import KnownIssueShape, TargetShape
 _COLLECTIONS = ("truth_collection", "writes_collection")
 # Who calls an operation fills these variables and no others; the load of the mix fills all.
 FILLED = {
-    "canary": _COLLECTIONS,
+    "canary": (*_COLLECTIONS, "query", "k"),
     "recall": ("query", "k", "truth_collection"),
     "add": ("text", "document_id", *_COLLECTIONS),
 }

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from lab.catalogue import catalogue
 from lab.cli import app
+from lab.faults import discover
 
 RUNNER = CliRunner()
 
@@ -81,3 +83,45 @@ def test_the_shipped_target_is_right_and_a_broken_one_is_explained(tmp_path: Pat
     (tmp_path / "target.yaml").write_text("name: x\n", encoding="utf-8")
     code, said = run("target", "check", str(tmp_path))
     assert code == 2 and "'endpoint' is missing" in said
+
+
+def test_the_fault_catalogue_is_complete_as_data() -> None:
+    code, said = run("fault", "list", "--json")
+    assert code == 0, said
+    entries = {entry["kind"]: entry for entry in json.loads(said)}
+    assert set(entries) == set(discover())
+    latency = next(one for one in entries["latency"]["parameters"] if one["name"] == "latency_ms")
+    assert (latency["unit"], latency["minimum"], latency["default"]) == ("ms", 50, 300)
+    for entry in entries.values():
+        assert entry["family"] in ("link", "network", "process", "resources")
+        assert entry["summary"] and entry["services"]
+        assert entry["able"] is (not entry["lacks"])
+
+
+def test_a_capability_that_is_absent_is_said_for_each_fault_that_needs_it() -> None:
+    lacking = {"cgroup_cpu": "controller absent"}
+    (entry,) = [one for one in catalogue(lacking) if one.kind == "cpu_cap"]
+    assert entry.lacks == lacking
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["latencyy"], "latencyy"),
+        (["latency", "target=qdrant", "latency_ms=5"], "latency_ms"),
+        (["latency", "target=qdrant", "delay"], "NAME=VALUE"),
+        (["latency", "target=host"], "target"),
+        (["latency", "target=qdrant", "--hold", "soon"], "not a duration"),
+        (["latency", "target=[", "--hold", "5s"], "not a value"),
+    ],
+)
+def test_a_fault_by_hand_is_as_strict_as_a_campaign(arguments: list[str], says: str) -> None:
+    code, said = run("fault", "run", *arguments)
+    assert code == 2, said
+    assert says in said, said
+
+
+def test_a_fault_by_hand_shows_its_plan_and_touches_nothing() -> None:
+    code, said = run("fault", "run", "latency", "target=qdrant", "latency_ms=200", "--dry-run")
+    assert code == 0, said
+    assert "latency on qdrant" in said and "latency_ms 200" in said

@@ -78,7 +78,7 @@ class _Step:
 
     @property
     def healing_ms(self) -> float:
-        return self.from_ms + 1000 + 1000 * (self.step.fault.hold_s if self.step.fault else 0)
+        return self.from_ms + 1000 + 1000 * (self.step.faults[0].hold_s if self.step.faults else 0)
 
     @property
     def healed_ms(self) -> float:
@@ -99,7 +99,7 @@ def _fault_steps(recipe: Recipe) -> Iterator[Step]:
     for number, kind in enumerate(recipe.faults, 1):
         name = f"f{number}-{kind}"
         fault = PlannedFault(name, kind, "qdrant", {}, recipe.hold_s, recipe.recovery_max_s)
-        yield Step(name, FAULT, recipe.hold_s + 40, fault)
+        yield Step(name, FAULT, recipe.hold_s + 40, (fault,))
         if recipe.clean_s:
             yield Step(f"clean-{number}", STEADY, recipe.clean_s)
 
@@ -159,9 +159,9 @@ def _timed(plan: Plan, recipe: Recipe) -> Iterator[_Step]:
     at_ms = 1000.0
     for step in plan.steps:
         seconds = step.duration_s
-        if step.fault is not None:
+        if bool(step.faults):
             watched = min(recipe.recovery_max_s, recipe.recovers_s.get(step.name, 1.2) + 31)
-            seconds = 1.3 + step.fault.hold_s + watched
+            seconds = 1.3 + step.faults[0].hold_s + watched
         yield _Step(step, at_ms, at_ms + seconds * 1000)
         at_ms += seconds * 1000
 
@@ -169,11 +169,11 @@ def _timed(plan: Plan, recipe: Recipe) -> Iterator[_Step]:
 def _affected(steps: Iterable[_Step], recipe: Recipe, at_ms: float) -> str | None:
     """The kind of the fault that the target suffers from at a time."""
     for timed in steps:
-        if timed.step.fault is None:
+        if not timed.step.faults:
             continue
         well_ms = timed.healing_ms + 1000 * recipe.recovers_s.get(timed.step.name, 1.2)
         if timed.injecting_ms + 50 <= at_ms < well_ms:
-            return timed.step.fault.kind
+            return timed.step.faults[0].kind
     return None
 
 
@@ -206,7 +206,7 @@ def _probe_times(recipe: Recipe, steps: list[_Step], end_ms: float) -> Iterator[
     for tick in range(int((end_ms - 1000) // 100)):
         at_ms = 1000 + 100.0 * tick
         fast = any(
-            timed.step.fault is not None
+            bool(timed.step.faults)
             and timed.injecting_ms <= at_ms
             and at_ms < timed.healing_ms + 1000 * recipe.recovers_s.get(timed.step.name, 1.2) + 2200
             for timed in steps
@@ -281,9 +281,9 @@ def _cost() -> dict[str, Any]:
 
 def _story(recipe: Recipe, timed: _Step) -> Iterator[Draft]:
     """The life of one fault, as `lab.run` journals it."""
-    fault = timed.step.fault
-    if fault is None:
+    if not timed.step.faults:
         return
+    fault = timed.step.faults[0]
     undo = {"type": "StartContainer" if fault.kind == "kill" else "RemoveToxic"}
     whose = {"fault": fault.id}
     well_ms = timed.healing_ms + 1000 * recipe.recovers_s.get(fault.id, 1.2)

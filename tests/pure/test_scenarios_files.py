@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from lab import judge
 from lab.errors import ScenarioError
 from lab.faults import discover
-from lab.model.scenario import Bounds, FaultSpec, Scenario
+from lab.model.quantities import KB
+from lab.model.scenario import Abort, Bounds, FaultSpec, Scenario
 from lab.scenarios import build_fault, dump_campaign, duration_s, load_campaign, scenario_of
 from lab.strict_yaml import parse
 from tests.pure.test_strict_yaml_hostile import PIECES
@@ -51,7 +52,12 @@ scenarios = st.builds(
     duration_s=seconds,
     faults=st.lists(
         st.builds(
-            lambda params, hold: FaultSpec("stall", params.target, params, hold), stalls, st.none() | seconds
+            lambda params, hold, more: FaultSpec(
+                "stall", params.target, params, hold, tuple(FaultSpec("stall", p.target, p) for p in more)
+            ),
+            stalls,
+            st.none() | seconds,
+            st.lists(stalls, max_size=3),
         ),
         max_size=4,
     ).map(tuple),
@@ -59,6 +65,13 @@ scenarios = st.builds(
     required=st.lists(st.sampled_from(CHECKS), unique=True).map(tuple),
     rate_per_s=st.none() | positive,
     source=st.just("test.yaml"),
+    abort_if=st.builds(
+        lambda disk, memory, dark: Abort(disk * KB, memory * KB, dark),
+        st.integers(0, 10**9),
+        st.integers(0, 10**9),
+        st.none() | seconds,
+    ),
+    trials=st.integers(1, 20),
 )
 
 
@@ -200,3 +213,34 @@ def test_a_duration_says_where_it_stands(text: object) -> None:
 def test_a_file_that_cannot_be_read_is_said_so(path: str) -> None:
     with pytest.raises(ScenarioError, match="cannot be read"):
         load_campaign(Path(path), FAULTS)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"abort_if": {"free_disk": "2 potatoes"}}, "not a size"),
+        ({"abort_if": {"canary_dark": 60}}, "canary_dark"),
+        ({"abort_if": {"free_dsik": "2GB"}}, "free_dsik"),
+        ({"trials": 0}, "trials"),
+        ({"faults": [{"kind": "stall", "target": "mcp", "stall_ms": 5, "with": {"kind": "stall"}}]}, "list"),
+        ({"faults": [{"kind": "stall", "target": "mcp", "stall_ms": 5, "with": [{"kind": "stal"}]}]}, "stal"),
+        (
+            {
+                "faults": [
+                    {
+                        "kind": "stall",
+                        "target": "mcp",
+                        "stall_ms": 5,
+                        "with": [{"kind": "stall", "target": "mcp", "stall_ms": 5, "hold": "3s"}],
+                    }
+                ]
+            },
+            "hold",
+        ),
+    ],
+)
+def test_what_stands_beside_a_fault_is_as_strict(change: dict[str, Any], says: str) -> None:
+    data = yaml.safe_dump({**CAMPAIGN, **change}, sort_keys=False).encode()
+    with pytest.raises(ScenarioError, match=says) as caught:
+        scenario_of(parse(data, "test.yaml"), FAULTS)
+    assert PLACE.search(caught.value.where), caught.value.where

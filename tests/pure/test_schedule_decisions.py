@@ -216,3 +216,29 @@ def test_every_seed_gives_an_order_of_its_own_and_zero_is_one_of_them() -> None:
     ]
     assert len(set(orders)) == len(orders)
     assert all(sorted(order) == list(range(12)) for order in orders)
+
+
+def test_each_fault_comes_as_often_as_there_are_trials_and_no_kind_in_a_row() -> None:
+    faults = tuple(FaultSpec("stall", "mcp", Stall("mcp", depth), 1.0) for depth in range(3))
+    plan = planned(replace(scenario(faults, 1200), trials=5))
+    depths = [fault.params["depth"] for fault in plan.faults()]
+    assert Counter(depths) == {0: 5, 1: 5, 2: 5}
+    assert all(set(depths[turn : turn + 3]) == {0, 1, 2} for turn in range(0, 15, 3))
+    assert len({fault.id for fault in plan.faults()}) == 15
+
+
+def test_companions_share_the_step_the_hold_and_a_lease_that_outlasts_it() -> None:
+    companion = FaultSpec("drill", "qdrant", Drill())
+    plan = planned(scenario((FaultSpec("stall", "mcp", Stall(), 12.0, (companion,)),), 300))
+    (step,) = [step for step in plan.steps if step.kind == FAULT]
+    assert [fault.id for fault in step.faults] == ["f1-stall", "f1b-drill"]
+    assert all(fault.hold_s == 12.0 and fault.lease_s > 100 for fault in step.faults)
+    assert "with drill on qdrant" in "\n".join(describe(plan))
+
+
+def test_a_companion_that_the_machine_cannot_do_leaves_the_whole_step_out() -> None:
+    companion = FaultSpec("drill", "qdrant", Drill())
+    plan = planned(scenario((FaultSpec("stall", "mcp", Stall(), 12.0, (companion,)),), 300), able=False)
+    assert not plan.faults()
+    undecided = {(d.check, d.subject) for d in plan.decisions if not d.decidable}
+    assert {("in_force", "stall"), ("in_force", "drill")} <= undecided

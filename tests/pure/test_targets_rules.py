@@ -138,10 +138,7 @@ def arguments(operation: str, value: object) -> Callable[[Any], object]:
         (lambda t: t["operations"]["list"]["success"][0].update(path=["a", "*"]), "'*' is for document_ids"),
         (lambda t: t.update(stored_document_id=["*"]), "'*' is for document_ids"),
         (lambda t: t.update(stored_document_id=[]), "stored_document_id"),
-        (
-            condition(contains={"$var": "query"}),
-            "the canary operation 'list' cannot use the variable 'query'",
-        ),
+        (lambda t: t.update(canary="add"), "the canary operation 'add' cannot use the variable 'text'"),
         (arguments("add", {"x": {"$var": "k"}}), "the add operation 'add' cannot use the variable 'k'"),
         (
             arguments("add", {"x": {"$var": "text"}}),

@@ -1,11 +1,8 @@
 """The generated parts of documents; `python -m tests.tidy.generated` writes them anew."""
 
 from pathlib import Path
-from typing import Any
 
-from pydantic import TypeAdapter
-
-from lab.faults import discover
+from lab.catalogue import catalogue
 
 HOME = Path(__file__).resolve().parents[2]
 END = "<!-- end -->"
@@ -13,27 +10,14 @@ END = "<!-- end -->"
 
 def fault_kinds() -> str:
     """A table of all fault kinds with their parameters, read off their classes."""
-    rows = ["| kind | hits | parameters | needs |", "|---|---|---|---|"]
-    for kind, fault in discover().items():
-        schema = TypeAdapter(fault).json_schema()
-        listed = [
-            _parameter(name, value, required=name in schema.get("required", ()))
-            for name, value in schema.get("properties", {}).items()
-            if name != "target"
-        ]
-        needs = ", ".join(f"`{need}`" for need in fault.needs) or "nothing special"
-        rows.append(f"| `{kind}` | {', '.join(fault.services)} | {'; '.join(listed) or 'none'} | {needs} |")
+    rows = ["| family | kind | hits | parameters | needs |", "|---|---|---|---|---|"]
+    for entry in catalogue():
+        listed = "; ".join(f"`{one.name}` ({one.said()})" for one in entry.parameters)
+        needs = ", ".join(f"`{need}`" for need in entry.needs) or "nothing special"
+        rows.append(
+            f"| {entry.family} | `{entry.kind}` | {', '.join(entry.services)} | {listed or 'none'} | {needs} |"
+        )
     return "\n".join(rows)
-
-
-def _parameter(name: str, value: dict[str, Any], *, required: bool) -> str:
-    kind = (
-        " or ".join(map(str, value["enum"])) if "enum" in value else str(value.get("type", "see its class"))
-    )
-    for word, key in (("from", "minimum"), ("to", "maximum")):
-        kind += f" {word} {value[key]}" if key in value else ""
-    given = "required" if required else f"default {value['default']}"
-    return f"`{name}` ({kind}, {given})"
 
 
 PARTS = {"docs/campaigns.md": {"fault kinds": fault_kinds}}

@@ -16,11 +16,12 @@ MODULES = sorted((HOME / "lab").rglob("*.py"))
 LAYERS = (
     ("model", "errors", "__init__"),
     ("ports", "judge", "report"),
+    ("effects",),
     ("faults", "probes"),
-    ("plain_yaml", "strict_yaml", "scenarios", "schedule", "targets", "adapters"),
-    ("run", "heal"),
+    ("plain_yaml", "strict_yaml", "scenarios", "schedule", "targets", "catalogue", "adapters"),
+    ("run", "fault_step", "run_crew", "heal", "calibrate"),
     ("console", "wiring"),
-    ("soak",),
+    ("soak", "guardian"),
     ("cli",),
     ("__main__",),
 )
@@ -36,12 +37,12 @@ EXCEPTIONS: dict[str, str] = {}
 BANNED = {
     "time.time": "the Clock port, or time.monotonic inside an adapter",
     "time.sleep": "the Clock port",
-    "print": "sys.stdout in lab/cli.py and lab/console.py only",
+    "print": "sys.stdout in lab/cli and lab/console.py only",
 }
 AT_HOME = {
     "time.time": ("adapters",),
     "time.sleep": ("adapters",),
-    "print": ("cli.py", "console.py", "adapters/provision/__main__.py"),
+    "print": ("cli/", "console.py", "adapters/provision/__main__.py"),
 }
 BANNED_NAMES = {"manager", "helper", "helpers", "utils", "util", "base", "common", "misc"}
 

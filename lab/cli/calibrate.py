@@ -1,0 +1,36 @@
+"""The instrument's own certificate: known truths, measured as in a run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lab.cli.frame import EXIT_FAIL, guarded
+from lab.console import Progress
+from lab.scenarios import duration_s
+
+commands = typer.Typer(no_args_is_help=True, help="What the lab measures of known truths.")
+
+
+@commands.callback()
+def _calibrate() -> None:
+    """What the lab measures of known truths."""
+
+
+@commands.command("recovery")
+@guarded
+def recovery(
+    outages: Annotated[int, typer.Option(help="How many known outages.", min=1)] = 100,
+    quiet: Annotated[str, typer.Option(help="How long nothing happens at all.")] = "10m",
+    seed: Annotated[int, typer.Option(help="Seed of the outages' schedule.")] = 1,
+    directory: Annotated[Path, typer.Option(help="Where the certificate goes.")] = Path("calibration"),
+) -> None:
+    """Outages of a reference server whose times are known, against what the lab measured of them."""
+    from lab import calibrate as instrument
+
+    certificate = instrument.recovery(
+        directory, outages=outages, quiet_s=duration_s(quiet, "--quiet"), seed=seed, say=Progress().say
+    )
+    print("\n".join(certificate.lines()))
+    if not certificate.passed:
+        raise typer.Exit(EXIT_FAIL)

@@ -1,0 +1,105 @@
+"""Commands for faults: the catalogue, and one fault by hand with its proof and recovery."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from lab.adapters.provision import doctor, stack
+from lab.catalogue import Entry, catalogue
+from lab.cli.frame import ImagesOption, ProjectOption, RunsOption, TargetOption, guarded
+from lab.cli.soak import run_scenario
+from lab.errors import ScenarioError
+from lab.faults import discover
+from lab.model.scenario import Bounds, FaultSpec, Scenario
+from lab.scenarios import build_fault, duration_s
+from lab.schedule import duration_min_s
+
+commands = typer.Typer(no_args_is_help=True, help="Fault kinds.")
+REQUIRED_BY_HAND = ("integrity", "in_force", "recovery")
+SPARE_S = 10.0
+
+
+@commands.command("list")
+@guarded
+def fault_list(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """List the fault kinds with their parameters, what they need, and whether this machine has it."""
+    entries = catalogue({found.name: found.detail for found in doctor.check_machine() if not found.ok})
+    if as_json:
+        print(json.dumps([{**asdict(entry), "able": not entry.lacks} for entry in entries], indent=2))
+        return
+    for entry in entries:
+        print("\n".join(_lines(entry)))
+
+
+def _lines(entry: Entry) -> list[str]:
+    able = "this machine can" if not entry.lacks else f"NOT HERE: {_lacking(entry)}"
+    lines = [
+        f"{entry.kind:22} {entry.family:10} {', '.join(entry.services):26} {able}",
+        f"    {entry.summary}",
+    ]
+    lines += [f"    {one.name}: {one.said()}" for one in entry.parameters]
+    return [*lines, f"    needs {', '.join(entry.needs)}"] if entry.needs else lines
+
+
+def _lacking(entry: Entry) -> str:
+    return "; ".join(f"no {name} ({found})" for name, found in entry.lacks.items())
+
+
+@commands.command("run")
+@guarded
+def fault_run(
+    kind: Annotated[str, typer.Argument(help="A fault kind, see `lab fault list`.")],
+    parameters: Annotated[
+        list[str] | None, typer.Argument(help="target=qdrant latency_ms=300 ...", show_default=False)
+    ] = None,
+    hold: Annotated[str, typer.Option(help="How long it stays in force.")] = "10s",
+    target: TargetOption = "workspace-qdrant-mcp",
+    project: ProjectOption = stack.DEFAULT_PROJECT,
+    runs: RunsOption = Path("runs"),
+    images_from: ImagesOption = "auto",
+    seed: Annotated[int, typer.Option(help="Seed of everything random in the plan.")] = 1,
+    dry_run: Annotated[bool, typer.Option(help="Show the plan; touch nothing.")] = False,
+) -> None:
+    """One fault by hand under the usual load: its proof and its recovery."""
+    scenario = by_hand(kind, parameters or [], hold)
+    run_scenario(
+        scenario,
+        seed=seed,
+        target=target,
+        project=project,
+        corpus=None,
+        runs=runs,
+        images_from=images_from,
+        dry_run=dry_run,
+    )
+
+
+def by_hand(kind: str, parameters: list[str], hold: str) -> Scenario:
+    """The scenario of one fault as given on the command line; raises ScenarioError for what is not accepted."""
+    fault = build_fault(kind, dict(map(_parameter, parameters)), where="command line", faults=discover())
+    spec = FaultSpec(kind, fault.target, fault, duration_s(hold, "--hold"))
+    return Scenario(
+        name=f"fault-{kind.replace('_', '-')}",
+        why="one fault by hand: what it does, that it is proven, and how long the target needs afterwards",
+        duration_s=duration_min_s([spec]) + SPARE_S,
+        faults=(spec,),
+        bounds=Bounds(),
+        required=REQUIRED_BY_HAND,
+        source="command line",
+    )
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    name, found, value = text.partition("=")
+    if not found:
+        raise ScenarioError(
+            f"{text!r} is not a parameter", where="command line", try_="NAME=VALUE, such as target=qdrant"
+        )
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ScenarioError(f"{value!r} is not a value", where=f"command line, {name}") from error

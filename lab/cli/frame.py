@@ -1,0 +1,94 @@
+"""What every command shares: exit codes, the user's options, errors said in words, leftovers healed first."""
+
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, ParamSpec
+
+import typer
+from rich.console import Console
+
+from lab import soak, wiring
+from lab.adapters.clock import RunClock
+from lab.adapters.provision.state import machine_lock
+from lab.console import Progress
+from lab.errors import LabError, ScenarioError
+from lab.heal import Healed
+from lab.model.verdict import Verdict
+from lab.report import terminal
+
+EXIT_USAGE, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_LAB = 2, 10, 11, 12
+_EXIT = {Verdict.PASS: 0, Verdict.FAIL: EXIT_FAIL, Verdict.INCONCLUSIVE: EXIT_INCONCLUSIVE}
+HOME = Path(__file__).resolve().parents[2]
+
+P = ParamSpec("P")
+TargetOption = Annotated[str, typer.Option(help="A folder of compose/targets, or a path to one.")]
+ProjectOption = Annotated[str, typer.Option(help="Name of the stack (compose project).")]
+ImagesOption = Annotated[
+    str, typer.Option("--images", help="Where images may come from: auto, registry or build.")
+]
+RunsOption = Annotated[Path, typer.Option(help="Where run directories go.")]
+
+
+def guarded(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn the lab's own errors into their exit codes, said on stderr without a traceback."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except ScenarioError as error:
+            complain(error)
+            raise typer.Exit(EXIT_USAGE) from None
+        except LabError as error:
+            complain(error)
+            raise typer.Exit(EXIT_LAB) from None
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            raise typer.Exit(EXIT_INCONCLUSIVE) from None
+
+    return run
+
+
+def complain(error: LabError) -> None:
+    """Say an error on stderr, as a sentence."""
+    print(f"lab: {error}", file=sys.stderr)
+
+
+def target_dir(name: str) -> Path:
+    """The folder of a target, by its name or its path."""
+    found = HOME / "compose" / "targets" / name
+    return found if found.is_dir() else Path(name).resolve()
+
+
+def show_healed(healed: list[Healed], progress: Progress) -> None:
+    """Say what became of each pending undo."""
+    for one in healed:
+        progress.say(one.line)
+
+
+def heal_first(progress: Progress) -> None:
+    """Heal what dead runs left, before anything else is done."""
+    healed = wiring.heal_leftovers(RunClock())
+    show_healed(healed, progress)
+
+
+def alone(project: str) -> AbstractContextManager[None]:
+    """Hold a stack for one command; raises LabError while a run or another command is at work on it."""
+
+    def refuse() -> None:
+        raise LabError(
+            f"the stack {project!r} is in use by another `lab`",
+            where="this machine",
+            try_="wait for it, or stop it with Ctrl-C (it heals first); or take --project ANOTHER_NAME",
+        )
+
+    return machine_lock(f"stack-{project}", refuse)
+
+
+def finish(outcome: soak.Outcome) -> None:
+    """Show the verdict and end with its exit code."""
+    Console(highlight=False).print(terminal.render(outcome.report, outcome.directory))
+    raise typer.Exit(_EXIT[outcome.judgement.gate])

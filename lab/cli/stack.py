@@ -1,0 +1,120 @@
+"""Commands for the stack and the machine: up, down, status, heal, doctor."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from lab import wiring
+from lab.adapters.clock import RunClock
+from lab.adapters.provision import bring_up, doctor, stack
+from lab.cli.frame import (
+    ImagesOption,
+    ProjectOption,
+    TargetOption,
+    alone,
+    guarded,
+    heal_first,
+    show_healed,
+    target_dir,
+)
+from lab.console import Progress
+from lab.errors import LabError
+from lab.targets import load_target
+
+commands = typer.Typer()
+
+
+@commands.command()
+@guarded
+def up(
+    target: TargetOption = "workspace-qdrant-mcp",
+    project: ProjectOption = stack.DEFAULT_PROJECT,
+    images_from: ImagesOption = "auto",
+) -> None:
+    """Install and start what is missing, get or build the images, start the stack, print the addresses."""
+    progress = Progress()
+    heal_first(progress)
+    load_target(target_dir(target))
+    with alone(project):
+        spec = bring_up.bring_up(project, target_dir(target), images_from=images_from, progress=progress.say)
+    _show_addresses(spec)
+
+
+def _show_addresses(spec: stack.StackSpec) -> None:
+    for name, url in stack.addresses(spec).items():
+        print(f"{name:16} {url}")
+    for image in spec.images.values():
+        print(f"{image.service:16} {image.ref} ({image.source})")
+    if not spec.grafana:
+        print("grafana          left out: no container registry answers, and no package registry carries it")
+
+
+@commands.command()
+@guarded
+def down(
+    project: ProjectOption = stack.DEFAULT_PROJECT,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Remove all that carries the lab's label.")
+    ] = False,
+) -> None:
+    """Stop the stack and remove its containers, network and volume."""
+    progress = Progress()
+    heal_first(progress)
+    with alone(project):
+        if everything:
+            for name in stack.down_all():
+                progress.say(f"removed {name}")
+        elif (spec := stack.load(project)) is not None:
+            stack.stop(spec, volumes=True)
+        else:
+            progress.say(f"there is no stack {project!r}")
+
+
+@commands.command()
+@guarded
+def status(project: ProjectOption = stack.DEFAULT_PROJECT) -> None:
+    """Show the stack and the faults that are pending; heals what dead runs left."""
+    show_healed(wiring.heal_leftovers(RunClock()), Progress())
+    spec = stack.load(project)
+    if spec is None:
+        print(f"no stack {project!r}; start one with `lab up`")
+        return
+    for service, state in stack.status(spec).items():
+        print(f"{service:16} {state}")
+    for name, url in stack.addresses(spec).items():
+        print(f"{name:16} {url}")
+
+
+@commands.command()
+@guarded
+def heal() -> None:
+    """Undo every fault that a dead run left behind."""
+    healed = wiring.heal_leftovers(RunClock())
+    if not healed:
+        print("nothing to heal")
+    for one in healed:
+        print(one.line)
+    if any(one.outcome == "failed" for one in healed):
+        raise LabError(
+            "not everything could be healed", try_="see above; `lab down --all` removes the whole stack"
+        )
+
+
+@commands.command("doctor")
+@guarded
+def doctor_command(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """Say what this machine can do, and for each lack the fix."""
+    found = doctor.check_machine(ask_registry=True)
+    if as_json:
+        print(
+            json.dumps(
+                [{"name": c.name, "ok": c.ok, "detail": c.detail, "fix": c.fix} for c in found], indent=2
+            )
+        )
+        return
+    for capability in found:
+        mark = "ok  " if capability.ok else "LACK"
+        print(f"{mark} {capability.name:20} {capability.detail}")
+        if not capability.ok and capability.fix:
+            print(f"     {'':20} fix: {capability.fix}")
