@@ -1,0 +1,134 @@
+"""How long each fault takes from the call to in force, to proven, and to healed, beside what others take for the same.
+
+    python -m tests.bench.fault_times [--repeats 10] [--kinds latency,kill] [--chaos PATH] [--pumba PATH] [--json FILE]
+
+Everything happens on one stack in one run, so that ratios mean something on a shared machine. `in force` is when the
+injecting call returned, which for all kinds is after the kernel, the engine or Toxiproxy took it; `proven` is when a
+measurement of the effect first held. `--chaos` is the Chaos Toolkit's program (with its toxiproxy extension), `--pumba`
+that of pumba; without them the rows are left out. No assertion on time stands here or in any test.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+
+from lab.adapters.clock import RunClock
+from lab.errors import LabError
+from lab.faults import discover
+from lab.ports import Fault, World
+from lab.scenarios import build_fault
+from lab.wiring import world_of
+from tests.bench import peers
+from tests.contract.examples import EXAMPLES
+from tests.e2e.stacks import ephemeral_stack, images
+
+PROOF_S, SETTLED_S = 20.0, 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Milliseconds of one repetition; `proven` and `gone` count from the call of inject and of heal."""
+
+    in_force: float
+    proven: float
+    healed: float
+    gone: float
+
+
+def once(fault: Fault, world: World) -> Times:
+    """One life of a fault, timed; raises LabError where its effect was never seen, or stayed."""
+    before = fault.observe(world, None)
+    undo = fault.prepare(world)
+    began = time.perf_counter()
+    try:
+        fault.inject(world, undo)
+        in_force = _ms(began)
+        _until(lambda: fault.observe(world, before).holds, PROOF_S, f"{fault.kind} never held")
+        proven = _ms(began)
+    finally:
+        healing = time.perf_counter()
+        type(fault).heal(world, undo)
+        healed = _ms(healing)
+    _until(lambda: fault.observe(world, before).absent, SETTLED_S, f"{fault.kind} never went away")
+    return Times(in_force, proven, healed, _ms(healing))
+
+
+def _until(seen: Callable[[], bool], seconds: float, what: str) -> None:
+    end = time.monotonic() + seconds
+    while not seen():
+        if time.monotonic() > end:
+            raise LabError(what, try_="run the contract suite for this kind alone")
+        time.sleep(0.02)
+
+
+def _ms(since: float) -> float:
+    return (time.perf_counter() - since) * 1000
+
+
+def measure(kinds: Sequence[str], repeats: int, world: World) -> dict[str, list[Times]]:
+    """Every kind `repeats` times, in turns, so that a busy minute of the machine hits all alike."""
+    found: dict[str, list[Times]] = {kind: [] for kind in kinds}
+    for turn in range(repeats):
+        for kind in kinds:
+            fault = build_fault(kind, EXAMPLES[kind], where="bench", faults=discover())
+            try:
+                found[kind].append(once(fault, world))
+            except LabError as error:
+                print(f"{kind}, turn {turn + 1}: {error}", file=sys.stderr)
+            time.sleep(0.2)
+    return found
+
+
+def table(found: dict[str, list[Times]], floors: dict[str, float]) -> list[str]:
+    """Median and worst per kind in milliseconds, with the ratio of in force to the floor of its mechanism."""
+    lines = [
+        "| fault | n | in force | worst | floor | ratio | proven | worst | healed | worst | seen gone |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for kind, times in found.items():
+        if not times:
+            lines.append(f"| {kind} | 0 | never proven |")
+            continue
+        columns = [sorted(getattr(one, name) for one in times) for name in Times.__slots__]
+        in_force, proven, healed, gone = ((statistics.median(c), c[-1]) for c in columns)
+        floor = floors.get(peers.MECHANISM.get(kind, ""))
+        bare = "| | |" if floor is None else f"| {floor:.1f} | {in_force[0] / floor:.1f} |"
+        lines.append(
+            f"| {kind} | {len(times)} | {in_force[0]:.1f} | {in_force[1]:.1f} {bare} {proven[0]:.0f} | {proven[1]:.0f} "
+            f"| {healed[0]:.1f} | {healed[1]:.1f} | {gone[0]:.0f} |"
+        )
+    return lines
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--kinds", default="")
+    parser.add_argument("--chaos", type=Path)
+    parser.add_argument("--pumba", type=Path)
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    kinds = asked.kinds.split(",") if asked.kinds else [kind for kind in EXAMPLES if kind in discover()]
+    with ephemeral_stack(images()) as spec:
+        client = docker.from_env()
+        world = world_of(client, spec, RunClock())
+        floors = peers.floors(client, spec, world, asked.repeats)
+        found = measure(kinds, asked.repeats, world)
+        others = peers.measure(spec, world, asked.repeats, chaos=asked.chaos, pumba=asked.pumba)
+    print("\n".join([*table(found, floors), "", *peers.table(others, floors)]))
+    if asked.json:
+        rows: dict[str, Any] = {kind: [asdict(one) for one in times] for kind, times in found.items()}
+        asked.json.write_text(json.dumps({"floors_ms": floors, "faults": rows, "others": others}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
