@@ -54,19 +54,28 @@ def world_of(
     run_id: str = "by-hand",
     audit: Audit = unheard,
 ) -> World:
-    """The world of a running stack; every effect on it is told to `audit` (act, on what, detail)."""
+    """The world of a running stack; every effect on it is told to `audit` (act, on what, detail) before it is had.
+
+    What is only demanded for a look is not: each look stands in the journal itself, with what it asked for.
+    """
     containers = DockerContainers(client, spec.project, audit)
+    processes, control = HostProcesses(run_id, audit), address(spec, "toxiproxy")
     links = {"mcp": address(spec, "mcp"), "qdrant": f"{address(spec, 'qdrant_link')}/healthz"}
-    health = {"mcp": address(spec, "mcp_direct"), "qdrant": f"{address(spec, 'qdrant')}/readyz"}
+    health = {
+        "mcp": address(spec, "mcp_direct"),
+        "qdrant": f"{address(spec, 'qdrant')}/readyz",
+        "toxiproxy": f"{control}/version",
+    }
+    images = {"qdrant": spec.volume.image} if spec.store_kind == "ext4" else {}
     return World(
         clock=clock,
         containers=containers,
-        proxies=Toxiproxy(address(spec, "toxiproxy"), links),
-        cgroups=HostCgroups(containers, clock),
+        proxies=Toxiproxy(control, links, audit=audit, containers=containers),
+        cgroups=HostCgroups(containers, clock, audit),
         reach=Reach(health),
-        netns=HostNetns(containers),
-        processes=HostProcesses(run_id),
-        storage=HostStorage(containers, {"qdrant": "/qdrant/storage"}),
+        netns=HostNetns(containers, processes, audit),
+        processes=processes,
+        storage=HostStorage(containers, {"qdrant": "/qdrant/storage"}, images, audit),
     )
 
 

@@ -10,7 +10,10 @@ import select
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+
+from lab.adapters.nameserver import deny
 
 CONNECT_PAUSE_S = 0.05
 SPARE_FILES = 64
@@ -92,7 +95,13 @@ def crash(service: str, container_id: str, every_s: str, seconds: str) -> None:
         time.sleep(float(every_s))
 
 
-ACTS = {"burn": burn, "connect": connect, "crash": crash}
+def deny_names(udp: str, tcp: str, seconds: str) -> None:
+    """Answer every question for a name with "no such name", on sockets bound inside the container's network."""
+    ready()
+    deny(udp, tcp, seconds)
+
+
+ACTS: dict[str, Callable[..., None]] = {"burn": burn, "connect": connect, "crash": crash, "deny": deny_names}
 
 
 def main() -> None:

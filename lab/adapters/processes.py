@@ -101,7 +101,7 @@ class HostProcesses:
         pid = _inside(containers, state)
         # On cgroup v1 limiting (cpu) and counting (cpuacct) may be two hierarchies: a burner must be in both.
         entries = [str(_cgroup(pid, state.id, name) / "cgroup.procs") for name in ("cpu", "cpuacct")]
-        self._start(token, state, "burn", *entries, str(burners), str(seconds))
+        self.begin(token, state, "burn", *entries, str(burners), str(seconds))
 
     def burning(self, containers: Containers, state: ContainerState) -> Burning:
         """Watch the lab's burners in the container's CPU cgroup for 0.3 s.
@@ -124,7 +124,7 @@ class HostProcesses:
     ) -> None:
         """Kill this very container and start it again, every `every_s`, for at most `seconds`."""
         _inside(containers, state)
-        self._start(token, state, "crash", state.service, state.id, str(every_s), str(seconds))
+        self.begin(token, state, "crash", state.service, state.id, str(every_s), str(seconds))
 
     def connect(
         self, containers: Containers, state: ContainerState, token: str, count: int, seconds: float
@@ -140,7 +140,7 @@ class HostProcesses:
             if began is None or started_ticks(pid) != began or not _belongs(pid, state.id):
                 raise GoneError(f"{state.service} ended while the lab looked at it", where=state.name)
             arguments = (str(namespace), str(port), str(count), str(seconds))
-            self._start(token, state, "connect", *arguments, keep=(namespace,))
+            self.begin(token, state, "connect", *arguments, keep=(namespace,))
         finally:
             os.close(namespace)
 
@@ -177,7 +177,7 @@ class HostProcesses:
             life.close()
         return True
 
-    def _start(
+    def begin(
         self, token: str, state: ContainerState, act: str, *arguments: str, keep: tuple[int, ...] = ()
     ) -> None:
         """Start one and wait until it says that it is at work; raises FaultError with what it said instead."""

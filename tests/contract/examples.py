@@ -16,6 +16,12 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "limit_data": {"target": "qdrant", "direction": "upstream"},
     "link_down": {"target": "qdrant"},
     # network
+    "partition": {"target": "qdrant"},
+    "reject": {"target": "qdrant"},
+    "packet_loss": {"target": "mcp"},
+    "rate_limit": {"target": "mcp"},
+    "dns_failure": {"target": "mcp"},
+    "dns_nxdomain": {"target": "mcp"},
     # process
     "kill": {"target": "qdrant"},
     "terminate": {"target": "qdrant"},

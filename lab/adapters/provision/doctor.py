@@ -10,6 +10,7 @@ from lab.adapters.provision import kernel, owned, stack_spec, store_volume
 from lab.adapters.provision.compose_plugin import compose_version
 from lab.adapters.provision.engine import Engine, NoEngine, find_engine
 from lab.adapters.provision.engine_start import decide, gather
+from lab.adapters.provision.fault_tools import TOOLS
 from lab.adapters.provision.image_specs import load_images
 from lab.adapters.provision.images import FREE_BYTES_MIN, nearest
 from lab.adapters.provision.packages import Packages
@@ -23,6 +24,7 @@ PYTHON_MIN = (3, 11)
 MEMORY_BYTES_MIN = 4 * 1000**3
 CPUS_MIN = 2
 PTRACE_ROOT_ONLY = 2
+UNVERIFIED = "version 2; the lab's paths there are tested on recorded trees, never verified on a real one"
 AS_ROOT = "run the lab as root or with sudo"
 
 
@@ -112,19 +114,24 @@ def _memory() -> Capability:
 def _cgroups() -> Iterator[Capability]:
     version = kernel.cgroup_version()
     fix = "boot with cgroups (`cgroup_enable=memory`, or a newer kernel)"
-    yield Capability("cgroup", version > 0, f"version {version}" if version else "not mounted", fix)
-    for name in ("cpu", "memory", "blkio"):
+    seen = {0: "not mounted", 1: "version 1"}.get(version, UNVERIFIED)
+    yield Capability("cgroup", version > 0, seen, fix)
+    for name in ("cpu", "memory", "blkio", "pids"):
         there = version > 0 and kernel.has_controller(name)
         yield Capability(f"cgroup_{name}", there, "controller present" if there else "controller absent", fix)
 
 
 def _tools(runner: Runner) -> Iterator[Capability]:
-    for program, package in (("iptables", "iptables"), ("nsenter", "util-linux")):
+    for program in ("iptables", "nsenter"):
         path = runner.find(program)
-        yield Capability(program, path is not None, path or "not installed", f"`apt-get install {package}`")
+        yield Capability(
+            program, path is not None, path or "not installed", f"`apt-get install {TOOLS[program]}`"
+        )
+    yield _tbf(runner)
     netem = kernel.has_module("sch_netem", "CONFIG_NET_SCH_NETEM")
-    netem_fix = "a kernel with sch_netem; the lab's network faults do without it"
-    yield Capability("netem", netem, "in this kernel" if netem else "not in this kernel", netem_fix)
+    netem_fix = "none needed: the lab loses packets by a rule instead"
+    found = "in this kernel; never verified on a real one" if netem else "not in this kernel"
+    yield Capability("netem", netem, found, netem_fix)
     scope = kernel.ptrace_scope()
     allowed = scope == 0 or (is_root() and scope <= PTRACE_ROOT_ONLY)
     yield Capability(
@@ -133,6 +140,15 @@ def _tools(runner: Runner) -> Iterator[Capability]:
     go = runner.find("go")
     # Not a lack: the toolchain also comes as a Python package.
     yield _can("go", go or "not installed; a packaged toolchain is fetched when something must be built")
+
+
+def _tbf(runner: Runner) -> Capability:
+    if runner.find("tc") is None:
+        return _lack("tbf", "tc is not installed", f"`apt-get install {TOOLS['tc']}`")
+    there = kernel.has_module("sch_tbf", "CONFIG_NET_SCH_TBF")
+    return Capability(
+        "tbf", there, "in this kernel" if there else "not in this kernel", "a kernel with sch_tbf"
+    )
 
 
 def _store(engine: Engine | None, runner: Runner) -> Capability:

@@ -9,8 +9,9 @@ V1_FILES = {
     "cpu": "cpu/cpu.cfs_quota_us",
     "memory": "memory/memory.limit_in_bytes",
     "blkio": "blkio/blkio.throttle.write_bps_device",
+    "pids": "pids/pids.max",
 }
-V2_NAMES = {"cpu": "cpu", "memory": "memory", "blkio": "io"}
+V2_NAMES = {"cpu": "cpu", "memory": "memory", "blkio": "io", "pids": "pids"}
 
 
 def cgroup_version(root: Path = Path("/sys/fs/cgroup")) -> int:
@@ -21,7 +22,7 @@ def cgroup_version(root: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def has_controller(name: str, root: Path = Path("/sys/fs/cgroup")) -> bool:
-    """Whether `cpu`, `memory` or `blkio` can be limited; on version 1 the file that does it must be there."""
+    """Whether `cpu`, `memory`, `blkio` or `pids` can be limited; on version 1 the file that does it must be there."""
     if cgroup_version(root) == 2:
         return V2_NAMES[name] in (root / "cgroup.controllers").read_text(encoding="ascii").split()
     file = root / V1_FILES[name]

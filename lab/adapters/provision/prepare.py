@@ -10,6 +10,7 @@ from lab.adapters.provision.compose_plugin import compose_version, ensure_compos
 from lab.adapters.provision.drafts import sweep_drafts
 from lab.adapters.provision.engine import Engine
 from lab.adapters.provision.engine_start import ensure_engine
+from lab.adapters.provision.fault_tools import ensure_fault_tools
 from lab.adapters.provision.image_specs import ImageUsed, Mode, load_images, target_image
 from lab.adapters.provision.images import Images, LeftOut, require_room, split
 from lab.adapters.provision.packages import Packages
@@ -44,6 +45,7 @@ def prepare(
     engine = ensure_engine(runner, packages, progress)
     with machine_lock("prepare", lambda: progress.note("another lab prepares this machine: waiting for it")):
         sweep_drafts()
+        ensure_fault_tools(runner, packages)
         images = image_sources(engine, mode, runner, packages)
         specs = [*load_images().images.values(), target_image(target_dir)]
         tasks: dict[str, Callable[[], ImageUsed | LeftOut | str]] = {**images.tasks(specs)}

@@ -1,0 +1,100 @@
+"""Chains and queueing disciplines inside a network namespace, by the programs that the host has for them."""
+
+import os
+import subprocess
+from collections.abc import Sequence
+
+from lab.errors import FaultError
+from lab.ports.netns import Rules
+
+TIMEOUT_S = 10.0
+# Whose qdisc it is: a handle that nobody has by chance.
+HANDLE = "1ab:"
+# What a device has that nobody has given a queueing discipline.
+PLAIN = ("noqueue", "pfifo_fast", "fq_codel", "mq")
+
+
+def run(namespace: int, *command: str, text: str = "") -> str:
+    """The output of a program inside a namespace; raises FaultError with what it said instead."""
+    entered = ["nsenter", f"--net=/proc/self/fd/{namespace}", *command]
+    try:
+        done = subprocess.run(
+            entered, input=text, capture_output=True, text=True, timeout=TIMEOUT_S, pass_fds=(namespace,)
+        )
+    except FileNotFoundError as error:
+        raise FaultError(
+            "nsenter is not installed", last_state=str(error), try_="`lab doctor` says how"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise FaultError(f"{command[0]} does not end within {TIMEOUT_S:g} s") from error
+    if done.returncode != 0:
+        raise FaultError(
+            f"{command[0]} refuses",
+            last_state=done.stderr.strip(),
+            try_="`lab doctor` says what this kernel and machine have",
+        )
+    return done.stdout
+
+
+def add_chain(namespace: int, rules: Rules) -> None:
+    """Chain, rules and jumps in one transaction: all or nothing."""
+    jumps = [f"-I {jump} -j {rules.chain}" for jump in rules.jumps]
+    lines = [f"-A {rules.chain} {line}" for line in rules.lines]
+    _restore(namespace, rules.table, [f":{rules.chain} - [0:0]", *lines, *jumps])
+
+
+def remove_chain(namespace: int, table: str, chain: str) -> bool:
+    """Remove a chain and every jump to it; False where there was none."""
+    saved = run(namespace, "iptables-save", "-t", table).splitlines()
+    if not any(line.startswith(f":{chain} ") for line in saved):
+        return False
+    jumps = [f"-D {line[3:]}" for line in saved if line.endswith(f" -j {chain}") and line.startswith("-A ")]
+    _restore(namespace, table, [*jumps, f"-F {chain}", f"-X {chain}"])
+    left = run(namespace, "iptables-save", "-t", table)
+    if chain in left:
+        raise FaultError(f"the chain {chain} is still there after its removal")
+    return True
+
+
+def _restore(namespace: int, table: str, lines: Sequence[str]) -> None:
+    text = "\n".join([f"*{table}", *lines, "COMMIT", ""])
+    run(namespace, "iptables-restore", "--noflush", "--wait", "5", text=text)
+
+
+def packets(namespace: int, prefix: str) -> int:
+    """Packets that matched a rule that ends their way, in all chains whose name begins so."""
+    total = 0
+    for line in run(namespace, "iptables-save", "-c").splitlines():
+        counted, _, rule = line.partition("] -A ")
+        if rule.startswith(prefix) and "-j RETURN" not in rule:
+            total += int(counted.removeprefix("[").partition(":")[0])
+    return total
+
+
+def qdisc_kind(namespace: int, device: str) -> tuple[str, str]:
+    """Kind and handle of a device's root queueing discipline."""
+    for line in run(namespace, "tc", "qdisc", "show", "dev", device).splitlines():
+        words = line.split()
+        if "root" in words:
+            return words[1], words[2]
+    return "noqueue", "0:"
+
+
+def add_qdisc(namespace: int, device: str, kind: str, options: Sequence[str]) -> None:
+    """Give a device the lab's root queueing discipline."""
+    run(namespace, "tc", "qdisc", "add", "dev", device, "root", "handle", HANDLE, kind, *options)
+
+
+def remove_qdisc(namespace: int, device: str, kind: str) -> bool:
+    """Remove it; False where the device has another one or none."""
+    if qdisc_kind(namespace, device) != (kind, HANDLE):
+        return False
+    run(namespace, "tc", "qdisc", "del", "dev", device, "root", "handle", HANDLE)
+    if qdisc_kind(namespace, device) == (kind, HANDLE):
+        raise FaultError(f"the {kind} qdisc of {device} is still there after its removal")
+    return True
+
+
+def inode(namespace: int) -> int:
+    """What tells namespaces apart."""
+    return os.fstat(namespace).st_ino

@@ -1,0 +1,35 @@
+"""Chains of the lab's own in a service's network: their names, the exception for the lab's hand, and how they go."""
+
+import secrets
+
+from lab.model.undo import RemoveChain
+from lab.ports import World
+from lab.ports.netns import Rules
+
+TRIES, PATIENCE_S = 3, 0.7
+# Toxiproxy's control port: through it other faults are healed, so no rule here may cut it off.
+CONTROL = ("-p tcp --dport 8474 -j RETURN", "-p tcp --sport 8474 -j RETURN")
+
+
+def chain_undo(world: World, service: str, kind: str, table: str = "filter", token: str = "") -> RemoveChain:
+    """The undo of a chain to come, under a name that nobody else has; the network must be there."""
+    chain = f"LAB-{kind.replace('_', '-')}-{secrets.token_hex(3)}"
+    return RemoveChain(service, world.netns.holder_id(service), table, chain, token)
+
+
+def add(
+    world: World, undo: RemoveChain, jumps: tuple[str, ...], *lines: str, spare_control: bool = True
+) -> None:
+    """Add the chain that its undo removes."""
+    spared = CONTROL if spare_control and undo.service == "toxiproxy" else ()
+    rules = Rules(undo.table, undo.chain, jumps, (*spared, *lines))
+    world.netns.add_chain(undo.service, undo.container_id, rules)
+
+
+def remove(world: World, undo: RemoveChain) -> None:
+    """Remove the chain, then end the lab's processes that went with it; what is gone already is fine."""
+    try:
+        world.netns.remove_chain(undo.service, undo.container_id, undo.table, undo.chain)
+    finally:
+        if undo.token:
+            world.processes.end(undo.token)

@@ -1,0 +1,35 @@
+"""The fault catalogue: what it needs exists, every kind has a scenario, and the families are the four of the design."""
+
+from pathlib import Path
+
+import pytest
+
+from lab.adapters.provision import doctor
+from lab.catalogue import catalogue
+from lab.faults import discover
+from lab.scenarios import load_campaign
+
+HOME = Path(__file__).resolve().parents[2]
+KINDS = sorted(discover())
+
+
+def test_whatever_a_fault_needs_is_something_that_the_doctor_looks_for() -> None:
+    known = {found.name for found in doctor.check_machine()}
+    wanted = {need: kind for kind, fault in discover().items() for need in fault.needs}
+    assert not {need: kind for need, kind in wanted.items() if need not in known}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_has_a_scenario_of_its_own(kind: str) -> None:
+    scenario = load_campaign(HOME / "chaos" / "faults" / f"{kind.replace('_', '-')}.yaml")
+    assert [spec.kind for spec in scenario.faults] == [kind]
+
+
+def test_a_lacking_capability_is_said_in_the_catalogue() -> None:
+    entries = {entry.kind: entry for entry in catalogue({"iptables": "not installed"})}
+    assert entries["partition"].lacks == {"iptables": "not installed"}
+    assert not entries["latency"].lacks
+
+
+def test_the_families_are_those_of_the_design() -> None:
+    assert {entry.family for entry in catalogue()} == {"link", "network", "process", "resources"}
