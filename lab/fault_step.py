@@ -2,21 +2,33 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import ExitStack
 
-from lab.errors import FaultError, FencedError, WorldError
+from lab.errors import FaultError, FencedError, GoneError, WorldError
+from lab.heal import require_own
 from lab.judge.recovered import CANARY, held_since
 from lab.model.plan import Plan, PlannedFault
 from lab.model.undo import UndoRecord, to_json
 from lab.ports import Fault, Observation
-from lab.run_crew import Crew, InForce, State, note, pass_time
+from lab.run_crew import Crew, InForce, State, note, note_deaths, pass_time
 
 PROOF_TIMEOUT_S = 10.0
+HEAL_TIMEOUT_S = 15.0
 GONE_TIMEOUT_S = 45.0
 RETRY_S = 0.5
 
 
 def carry_out(faults: Sequence[PlannedFault], plan: Plan, crew: Crew, state: State) -> None:
-    """Carry out the faults of one step; one that cannot be injected voids itself and heals what is in force."""
+    """Carry out the faults of one step; one that cannot be injected voids itself and heals what is in force.
+
+    Raises FaultError where something could not be healed, or was taken away: the run proves nothing from there on.
+    """
+    note_deaths(crew, state)
+    if state.unguarded:
+        for planned in faults:
+            why = "the guardian is dead, and without it nothing is injected"
+            crew.recorder.record("fault_void", durable=True, fault=planned.id, why=why)
+        return
     seen = [(planned, crew.build(planned)) for planned in faults]
     looks = [_seen_absent(planned, fault, crew, state) for planned, fault in seen]
     if any(look is None for look in looks):
@@ -29,20 +41,37 @@ def carry_out(faults: Sequence[PlannedFault], plan: Plan, crew: Crew, state: Sta
             raise
         except FaultError as error:
             crew.recorder.record("fault_void", durable=True, fault=planned.id, why=str(error))
-            heal_all(crew, state)
+            _heal_or_end(crew, state)
             return
         _prove(in_force, crew, state)
     _hold(faults, crew, state)
     injected = list(state.pending)
-    heal_all(crew, state, watch_closely=True)
+    _heal_or_end(crew, state, watch_closely=True)
     _settle(injected, plan, crew, state)
 
 
 def heal_all(crew: Crew, state: State, *, watch_closely: bool = False) -> None:
-    """Heal all that is in force, in reverse."""
-    for in_force in reversed(list(state.pending)):
-        _heal(in_force, crew, state)
-    crew.observer.watch_closely(watch_closely)
+    """Heal all that is in force, in reverse; whatever one of them raises, the others are healed."""
+    with ExitStack() as reverse:
+        reverse.callback(crew.observer.watch_closely, watch_closely)
+        for in_force in state.pending:
+            reverse.callback(_heal, in_force, crew, state)
+
+
+def _heal_or_end(crew: Crew, state: State, *, watch_closely: bool = False) -> None:
+    """Heal all, for a while again and again; raises FaultError where something stays or is gone."""
+    give_up_ms = crew.world.clock.now_ms() + HEAL_TIMEOUT_S * 1000
+    heal_all(crew, state, watch_closely=watch_closely)
+    while state.pending and crew.world.clock.now_ms() < give_up_ms:
+        pass_time(RETRY_S, crew, state)
+        heal_all(crew, state, watch_closely=watch_closely)
+    if state.gone:
+        raise GoneError(
+            "what a fault acted on was taken away by somebody else", last_state="; ".join(state.gone)
+        )
+    if state.pending:
+        left = ", ".join(one.planned.id for one in state.pending)
+        raise FaultError(f"{left} could not be healed, so nothing more can be measured", try_="`lab heal`")
 
 
 def _seen_absent(planned: PlannedFault, fault: Fault, crew: Crew, state: State) -> Observation | None:
@@ -137,8 +166,9 @@ def _prove(in_force: InForce, crew: Crew, state: State) -> None:
 
 
 def _hold(faults: Sequence[PlannedFault], crew: Crew, state: State) -> None:
-    """Keep everything in force for the longest of the holds, then see that it still is."""
-    pass_time(max(planned.hold_s for planned in faults), crew, state)
+    """Keep everything in force for the longest of the holds, then see that it still is; not without a guardian."""
+    if pass_time(max(planned.hold_s for planned in faults), crew, state, lambda: state.unguarded):
+        return
     for in_force in state.pending:
         if not in_force.fault.transient:
             _look_until(in_force.planned, in_force.fault, crew, state, "still", in_force.before)
@@ -150,11 +180,17 @@ def _heal(in_force: InForce, crew: Crew, state: State) -> None:
     note(crew, "fault_healing", fault=planned.id)
     try:
         crew.guard.check()
+        require_own(crew.world, in_force.record.undo)
         in_force.fault.heal(crew.world, in_force.record.undo)
     except (FaultError, WorldError) as error:
         note(crew, "heal_failed", fault=planned.id, why=str(error))
-        return
-    note(crew, "fault_healed", fault=planned.id)
+        if isinstance(error, FencedError):
+            raise
+        if not isinstance(error, GoneError):
+            return
+        state.gone.append(f"{planned.id}: {error.what}")
+    else:
+        note(crew, "fault_healed", fault=planned.id)
     crew.undos.done(crew.run_id, planned.id)
     state.pending.remove(in_force)
     crew.guard.release(planned.id)

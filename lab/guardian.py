@@ -18,7 +18,7 @@ from lab.adapters.belongings import end_run
 from lab.adapters.fence import GuardFiles
 from lab.adapters.guardian_journal import GuardianJournal, SharedClock
 from lab.adapters.guardian_post import Post, boot_s
-from lab.adapters.lives import Life, children_in_group, hold
+from lab.adapters.lives import Life, commands_of, hold
 from lab.adapters.processes import end_processes
 from lab.adapters.provision import stack
 from lab.adapters.undo_store import UndoFiles, started_ticks
@@ -59,7 +59,8 @@ class Guardian:
         self.journal.record("guardian_ended", left=left)
         self.journal.close()
         if closed or self.run is None or self.run.ended():
-            self.files.close(self.run_id)
+            with suppress(WorldError):
+                self.files.close(self.run_id)
         self.post.say({"closed": True})
         return 1 if left else 0
 
@@ -92,7 +93,7 @@ class Guardian:
         A run that said that it is done has nothing under way: its process is spared, and one heal is enough.
         """
         began_s = boot_s()
-        self.journal.record("fenced", why=why, generation=self.files.advance(self.run_id))
+        self._fence(why)
         if not run_goes_on:
             self._end_the_run()
         known: dict[str, UndoRecord] = {}
@@ -107,10 +108,19 @@ class Guardian:
         self.undos.forget_drafts(self.run_id)
         return left
 
+    def _fence(self, why: str) -> None:
+        """Let the run act no more. Where that cannot be written, ending the run must do: it is healed all the same."""
+        try:
+            self.journal.record("fenced", why=why, generation=self.files.advance(self.run_id))
+        except WorldError as error:
+            self.journal.record("fenced", why=why, generation=None, failed=str(error))
+
     def _end_the_run(self) -> None:
         """SIGKILL to the run, which works on a stopped process too, and to the commands it waits for."""
         if self.run is not None and not self.run.ended():
-            commands = [held for pid in children_in_group(self.run.pid) if (held := _held(pid)) is not None]
+            # Stopped first, so that it starts no other command meanwhile.
+            self.run.signal(signal.SIGSTOP)
+            commands = [held for pid in commands_of(self.run.pid) if (held := _held(pid)) is not None]
             self.run.signal(signal.SIGKILL)
             for command in commands:
                 command.signal(signal.SIGKILL)
@@ -135,11 +145,17 @@ class Guardian:
                 self.journal.record(
                     "healed", fault=record.fault_id, outcome=healed.outcome, detail=healed.detail
                 )
-            if healed.outcome == FAILED:
+            if healed.outcome == FAILED or not self._forgotten(record):
                 left.append(record.fault_id)
-            else:
-                self.undos.done(record.run_id, record.fault_id)
         return left
+
+    def _forgotten(self, record: UndoRecord) -> bool:
+        try:
+            self.undos.done(record.run_id, record.fault_id)
+        except WorldError as error:
+            self.journal.record("healed", fault=record.fault_id, outcome=FAILED, detail=str(error))
+            return False
+        return True
 
 
 def _held(pid: int) -> Life | None:

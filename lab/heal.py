@@ -5,18 +5,44 @@ from dataclasses import dataclass
 from subprocess import SubprocessError
 
 from lab.errors import FaultError, GoneError, LabError, WorldError
-from lab.model.undo import EndRun, UndoRecord
+from lab.model.undo import (
+    EnableProxy,
+    EndRun,
+    RemoveChain,
+    RemoveQdisc,
+    RemoveToxic,
+    RestoreOpenFiles,
+    RestoreThrottle,
+    StartContainer,
+    Undo,
+    UndoRecord,
+    Unpause,
+)
 from lab.ports import Fault, UndoStore, World
 
 HEALED, GONE, LIVE, FAILED, UNREADABLE = "healed", "gone", "live", "failed", "unreadable"
 SERVICES = ("qdrant-net", "mcp-net", "qdrant", "toxiproxy", "mcp")
+# What ends with the processes of the stack. Limits of CPU, memory and processes stand in a container's configuration
+# and a filler lies on the volume: those are undone even when nothing runs.
+_FLEETING = (
+    RemoveToxic,
+    EnableProxy,
+    RemoveChain,
+    RemoveQdisc,
+    Unpause,
+    RestoreThrottle,
+    RestoreOpenFiles,
+    StartContainer,
+)
 # What a bug in one heal may raise: it must not keep the others from being healed.
 _BROKEN = (
     LabError,
     OSError,
     SubprocessError,
     ArithmeticError,
+    AssertionError,
     AttributeError,
+    EOFError,
     LookupError,
     RuntimeError,
     TypeError,
@@ -71,17 +97,27 @@ class Healer:
         if record.fault_kind not in self.faults:
             raise FaultError(f"no fault kind {record.fault_kind!r} here; was the lab downgraded?")
         try:
+            require_own(world, record.undo)
             self.faults[record.fault_kind].heal(world, record.undo)
         except GoneError as error:
             return GONE, error.what
         except (FaultError, WorldError):
-            if nothing_runs(world):
+            if isinstance(record.undo, _FLEETING) and nothing_runs(world):
                 return (
                     GONE,
                     "no container of the stack runs any more, and the fault ended with them; try `lab up`",
                 )
             raise
         return HEALED, ""
+
+
+def require_own(world: World, undo: Undo) -> None:
+    """Raise GoneError where whatever answers at Toxiproxy's address now is not the stack's own container.
+
+    Other undos name a container by its id; a toxic is known by an address, which somebody else may have got since.
+    """
+    if isinstance(undo, RemoveToxic | EnableProxy) and not world.containers.state("toxiproxy").running:
+        raise GoneError("Toxiproxy does not run, and its toxics ended with it", try_="`lab up`")
 
 
 def nothing_runs(world: World) -> bool:
@@ -109,23 +145,35 @@ def heal_pending(
     world_of: Callable[[str], World | None],
     is_alive: Callable[[UndoRecord], bool],
     end_run: Callable[[EndRun], list[str]] = no_belongings,
+    now_s: float = 0.0,
 ) -> list[Healed]:
     """Carry out all undos of dead runs, newest first; those of a live run are left alone.
 
-    An undo that fails stays pending.
+    An undo that fails stays pending. `now_s` are seconds of CLOCK_BOOTTIME, by which a lease is seen to be over.
     """
     healer = Healer(faults, world_of, end_run)
-    return [_heal(record, undos, healer, is_alive) for record in undos.pending()]
+    return [
+        _alive(record, now_s) if is_alive(record) else _heal(record, undos, healer)
+        for record in undos.pending()
+    ]
 
 
-def _heal(
-    record: UndoRecord, undos: UndoStore, healer: Healer, is_alive: Callable[[UndoRecord], bool]
-) -> Healed:
-    if is_alive(record):
-        return Healed(record.run_id, record.fault_id, LIVE, f"its run (process {record.pid}) goes on")
+def _alive(record: UndoRecord, now_s: float) -> Healed:
+    detail = f"its run (process {record.pid}) goes on"
+    if 0.0 < record.lease_until_s < now_s:
+        late_s = now_s - record.lease_until_s
+        detail += f", {late_s:.0f} s past its lease: should it hang, `kill -9 {record.pid}`, then `lab heal`"
+    return Healed(record.run_id, record.fault_id, LIVE, detail)
+
+
+def _heal(record: UndoRecord, undos: UndoStore, healer: Healer) -> Healed:
     healed = healer.heal(record)
-    if healed.outcome != FAILED:
+    if healed.outcome == FAILED:
+        return healed
+    try:
         undos.done(record.run_id, record.fault_id)
+    except WorldError as error:
+        return Healed(record.run_id, record.fault_id, FAILED, str(error))
     return healed
 
 
@@ -136,5 +184,6 @@ def require_healed(healed: Sequence[Healed]) -> None:
         raise LabError(
             "not everything that dead runs left could be healed",
             last_state="\n".join(one.line for one in left),
-            try_="`lab heal` again; `lab down --all` removes all stacks, then delete the files that are named",
+            try_="`lab up` where no engine answers, else `lab heal` again; `lab down --all` removes all stacks, "
+            "then delete the files that are named",
         )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
-from lab.errors import FencedError
+from lab.errors import FaultError, FencedError
 from lab.fault_step import carry_out, heal_all
 from lab.model.plan import FAULT, Plan, Step
 from lab.model.undo import EndRun, UndoRecord
@@ -20,8 +20,8 @@ __all__ = ["Crew", "execute"]
 def execute(plan: Plan, crew: Crew) -> bool:
     """Run every step; returns True when the plan was carried out to its end.
 
-    On Ctrl-C, SIGTERM or a condition of `abort_if` the rest is left out, on any error too (re-raised after healing);
-    always heals, in reverse.
+    On Ctrl-C, SIGTERM, a condition of `abort_if` or a fault that cannot be healed the rest is left out, on any error
+    too (re-raised after healing); always heals, in reverse.
     """
     state = State()
     finished = False
@@ -36,6 +36,11 @@ def execute(plan: Plan, crew: Crew) -> bool:
             finished = True
         except KeyboardInterrupt:
             _say_why(crew)
+        except FencedError as error:
+            note(crew, "lab_failed", why=str(error))
+            raise
+        except FaultError as error:
+            note(crew, "aborted", why=str(error))
         except Exception as error:
             note(crew, "lab_failed", why=f"{type(error).__name__}: {error}")
             raise

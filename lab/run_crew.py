@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 from lab.errors import WorldError
 from lab.model.plan import PlannedFault
@@ -9,6 +10,13 @@ from lab.model.undo import UndoRecord
 from lab.ports import Fault, Guard, LoadGenerator, Observation, Observer, Recorder, UndoStore, Watchdog, World
 
 TICK_S = 0.25
+
+
+@runtime_checkable
+class Mortal(Protocol):
+    """A guard whose process may die under the run that it guards; `lost` says how it ended, None while it lives."""
+
+    def lost(self) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +50,19 @@ class InForce:
 
 @dataclass(slots=True)
 class State:
-    """What is in force, in the order of injection, and which deaths were reported."""
+    """What is in force, in the order of injection, and which deaths were reported.
+
+    `unguarded` once the guardian was found dead; `gone` says what somebody else took away under a fault.
+    """
 
     pending: list[InForce] = field(default_factory=list)
     reported: set[tuple[str, str]] = field(default_factory=set)
+    unguarded: bool = False
+    gone: list[str] = field(default_factory=list)
 
 
 def pass_time(seconds: float, crew: Crew, state: State, until: Callable[[], bool] = lambda: False) -> bool:
-    """Let time pass while watching the samplers and the clock; True as soon as `until` holds, False at the end."""
+    """Let time pass while watching guardian, samplers and clock; True as soon as `until` holds, False at the end."""
     end_ms = crew.world.clock.now_ms() + seconds * 1000
     while (left_ms := end_ms - crew.world.clock.now_ms()) > 0:
         if until():
@@ -62,7 +75,10 @@ def pass_time(seconds: float, crew: Crew, state: State, until: Callable[[], bool
 
 
 def note_deaths(crew: Crew, state: State) -> None:
-    """Record each sampler that died since the last look."""
+    """Record each sampler that died since the last look, and once that the guardian did."""
+    if not state.unguarded and isinstance(crew.guard, Mortal) and (how := crew.guard.lost()) is not None:
+        state.unguarded = True
+        crew.recorder.record("guardian_lost", durable=True, why=how)
     for sampler, why in crew.deaths():
         if (sampler, why) not in state.reported:
             state.reported.add((sampler, why))

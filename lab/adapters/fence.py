@@ -3,13 +3,15 @@
 A run acts only while the generation there is the one it began with; its guardian raises it before it takes over.
 """
 
+import glob
 import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lab.adapters.provision.state import write_json
-from lab.adapters.undo_store import started_ticks
+from lab.adapters.undo_store import started_ticks, wrong_types
+from lab.errors import WorldError
 
 FIRST_GENERATION = 1
 
@@ -41,9 +43,13 @@ class GuardFiles:
         directory.chmod(0o700)
 
     def open(self, guarded: Guarded) -> None:
-        """Write that a run is guarded; on disk before this returns."""
-        write_json(self._path(guarded.run_id), asdict(guarded))
-        self._sync()
+        """Write that a run is guarded; on disk before this returns. Raises WorldError where it cannot be written."""
+        path = self._path(guarded.run_id)
+        try:
+            write_json(path, asdict(guarded))
+            self._sync()
+        except OSError as error:
+            raise _stuck("who guards a run cannot be written", path, error) from error
 
     def generation(self, run_id: str) -> int | None:
         """The generation that may act now; None where nobody may, as after the end of a run."""
@@ -51,29 +57,46 @@ class GuardFiles:
         return None if found is None else found.generation
 
     def advance(self, run_id: str) -> int:
-        """Raise the generation, so that the run may not act any more; on disk before this returns."""
+        """Raise the generation, so that the run may not act any more; on disk before this returns.
+
+        On a full disk the file goes instead: without one nobody may act. Raises WorldError where that fails, too.
+        """
         found = self._read(self._path(run_id))
         if found is None:
             return FIRST_GENERATION + 1
         generation = found.generation + 1
-        self.open(Guarded(**{**asdict(found), "generation": generation}))
+        try:
+            self.open(Guarded(**{**asdict(found), "generation": generation}))
+        except WorldError:
+            self.close(run_id)
         return generation
 
     def close(self, run_id: str) -> None:
-        """Forget a run that has ended; one that is forgotten already is fine."""
-        self._path(run_id).unlink(missing_ok=True)
-        self._sync()
+        """Forget a run that has ended; one that is forgotten already is fine. Raises WorldError where it stays."""
+        path = self._path(run_id)
+        try:
+            path.unlink(missing_ok=True)
+            # What was being written when its writer was killed.
+            for draft in self._directory.glob(f".{glob.escape(path.name)}.*"):
+                draft.unlink(missing_ok=True)
+            self._sync()
+        except OSError as error:
+            raise _stuck("a run that has ended cannot be forgotten", path, error) from error
 
     def all(self) -> list[Guarded]:
-        """Every guarded run whose file can be read; who cannot read his own may not act, so nothing is lost."""
+        """Every guarded run whose file can be read; who cannot read his own may not act, so nothing is lost.
+
+        What cannot be read is left: it may be another version's, whose run lives.
+        """
         found = (self._read(path) for path in sorted(self._directory.glob("*.json")))
         return [one for one in found if one is not None]
 
     def _read(self, path: Path) -> Guarded | None:
         try:
-            return Guarded(**json.loads(path.read_bytes()))
-        except (OSError, ValueError, TypeError):
+            found = Guarded(**json.loads(path.read_bytes()))
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
+        return None if [*wrong_types(found)] or path.name != f"{found.run_id}.json" else found
 
     def _path(self, run_id: str) -> Path:
         return self._directory / f"{run_id}.json"
@@ -84,3 +107,12 @@ class GuardFiles:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _stuck(what: str, path: Path, error: OSError) -> WorldError:
+    return WorldError(
+        what,
+        where=str(path),
+        last_state=str(error),
+        try_="free disk space, or see who changed the state directory",
+    )

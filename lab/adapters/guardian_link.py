@@ -15,7 +15,7 @@ from lab.adapters.guardian_journal import origin_ns
 from lab.adapters.guardian_post import boot_s
 from lab.adapters.provision.state import state_dir
 from lab.adapters.undo_store import own_process, started_ticks
-from lab.errors import FaultError, FencedError
+from lab.errors import FaultError, FencedError, WorldError
 from lab.ports import Clock
 
 HOME = Path(__file__).resolve().parents[2]
@@ -23,6 +23,7 @@ HOME = Path(__file__).resolve().parents[2]
 READY_TIMEOUT_S = 30.0
 ACK_TIMEOUT_S = 2.0
 CLOSE_TIMEOUT_S = 10.0
+END_TIMEOUT_S = 3.0
 
 
 class GuardianLink:
@@ -36,26 +37,41 @@ class GuardianLink:
     ) -> None:
         self._run_id, self._files = run_id, files
         self._log = directory / "logs" / "guardian.log"
-        self._log.parent.mkdir(parents=True, exist_ok=True)
         pid, started = own_process()
-        command = [
-            *(sys.executable, "-m", "lab.guardian", run_id, project, str(directory.resolve())),
+        self._child = self._start(
+            *("-m", "lab.guardian", run_id, project, str(directory.resolve())),
             *(str(pid), repr(started), str(origin_ns(clock))),
-        ]
-        with self._log.open("ab") as log:
-            self._child = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                cwd=HOME,
-                env={**os.environ, "LAB_STATE_DIR": str(state_dir())},
-                start_new_session=True,
-                bufsize=0,
-            )
+        )
         self._process = (self._child.pid, started_ticks(self._child.pid) or 0.0)
-        files.open(Guarded(run_id, project, pid, started, *self._process))
         self._rest, self._heard, self._ready, self._closed = b"", list[dict[str, Any]](), False, False
+        try:
+            files.open(Guarded(run_id, project, pid, started, *self._process))
+        except WorldError:
+            self._child.kill()
+            self.close()
+            raise
+
+    def _start(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        try:
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            with self._log.open("ab") as log:
+                return subprocess.Popen(
+                    [sys.executable, *arguments],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    cwd=HOME,
+                    env={**os.environ, "LAB_STATE_DIR": str(state_dir())},
+                    start_new_session=True,
+                    bufsize=0,
+                )
+        except OSError as error:
+            raise WorldError(
+                "the guardian cannot be started, and without it nothing is injected",
+                where=str(self._log),
+                last_state=str(error),
+                try_="free disk space and memory, then run again",
+            ) from error
 
     @property
     def process(self) -> tuple[int, float]:
@@ -92,6 +108,12 @@ class GuardianLink:
                 try_="see guardian.jsonl in the run directory for the reason",
             )
 
+    def lost(self) -> str | None:
+        """How the guardian ended under this run, which then has nobody to heal it; None while it lives."""
+        if self._closed or self._child.poll() is None:
+            return None
+        return self._last_words(f"it ended (exit code {self._child.returncode})")
+
     def release(self, fault_id: str) -> None:
         """The fault is healed; the guardian need not watch over it any more."""
         with suppress(FaultError):
@@ -105,11 +127,15 @@ class GuardianLink:
         with suppress(FaultError):
             self._say({"close": True})
             self._hear("closed", True, CLOSE_TIMEOUT_S)
-            with suppress(subprocess.TimeoutExpired):
-                self._child.wait(CLOSE_TIMEOUT_S)
+        with suppress(subprocess.TimeoutExpired):
+            self._child.wait(END_TIMEOUT_S)
         for pipe in (self._child.stdin, self._child.stdout):
             if pipe is not None:
                 pipe.close()
+        # One that was killed could not; one that still heals forgets its run when it has done so.
+        if self._child.poll() is not None:
+            with suppress(WorldError):
+                self._files.close(self._run_id)
 
     def _say(self, message: dict[str, Any]) -> None:
         assert self._child.stdin is not None
@@ -137,12 +163,15 @@ class GuardianLink:
         self._heard += [json.loads(line) for line in lines]
 
     def _lost(self, state: str) -> FaultError:
-        with suppress(OSError):
-            tail = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
-            state = "; ".join([state, *tail])
         return FaultError(
             "the guardian cannot be reached, and without it nothing is injected",
             where=str(self._log),
-            last_state=state,
+            last_state=self._last_words(state),
             try_="run again; `lab heal` if the log names something pending",
         )
+
+    def _last_words(self, state: str) -> str:
+        with suppress(OSError):
+            tail = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
+            return "; ".join([state, *tail])
+        return state

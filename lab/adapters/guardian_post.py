@@ -75,4 +75,13 @@ class Post:
             with suppress(KeyError):
                 self._poll.unregister(_STDIN)
         *lines, self._rest = self._rest.split(b"\n")
-        return tuple(json.loads(line) for line in lines)
+        return tuple(message for line in lines if (message := _understood(line)) is not None)
+
+
+def _understood(line: bytes) -> dict[str, Any] | None:
+    """One message; None for what is none, which must not keep the guardian from its watch."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) else None

@@ -47,17 +47,21 @@ def hold(pid: int, started: float) -> Life | None:
     return Life(pid, handle)
 
 
-def children_in_group(pid: int) -> list[int]:
-    """The direct children of a process in its own process group, as the commands are that it waits for."""
-    group = _parent_and_group(pid)[1]
-    names = (entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit())
-    return [int(name) for name in names if group and _parent_and_group(int(name)) == (pid, group)]
+def commands_of(pid: int) -> list[int]:
+    """The children of a process in its own process group, and theirs, as the commands are that it waits for."""
+    every = {
+        int(entry.name): _parent_and_group(entry) for entry in Path("/proc").iterdir() if entry.name.isdigit()
+    }
+    group, found = every.get(pid, (0, 0))[1], [pid]
+    for parent in found:
+        found += [one for one, of in every.items() if group and of == (parent, group)]
+    return found[1:]
 
 
-def _parent_and_group(pid: int) -> tuple[int, int]:
+def _parent_and_group(process: Path) -> tuple[int, int]:
     """Fields 4 and 5 of proc_pid_stat(5); zeros where there is no such process."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        stat = (process / "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return 0, 0
     fields = stat.rpartition(")")[2].split()

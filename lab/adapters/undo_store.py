@@ -6,9 +6,13 @@ They live here and not in the run directory, for a run directory may come from s
 import glob
 import json
 import os
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, get_type_hints
 
+from lab.errors import WorldError
 from lab.model.undo import EndRun, UndoRecord, from_json, to_json
 
 
@@ -21,20 +25,39 @@ class UndoFiles:
         directory.chmod(0o700)
 
     def record(self, record: UndoRecord) -> None:
-        """Write and force to disk, file and directory, before returning."""
+        """Write and force to disk, file and directory, before returning.
+
+        Raises WorldError where that fails, as on a full disk: what cannot be undone must not be injected.
+        """
         path = self._path(record.run_id, record.fault_id)
         draft = path.with_suffix(".draft")
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(to_json(record), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-        self._sync_directory()
+        try:
+            with draft.open("w", encoding="utf-8") as file:
+                json.dump(to_json(record), file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(draft, path)
+            self._sync_directory()
+        except OSError as error:
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+            raise WorldError(
+                "an undo cannot be written, so nothing is injected",
+                where=str(path),
+                last_state=str(error),
+                try_="free disk space, or see who changed the state directory",
+            ) from error
 
     def done(self, run_id: str, fault_id: str) -> None:
-        """Forget an undo that was carried out; one that is gone already is fine."""
-        self._path(run_id, fault_id).unlink(missing_ok=True)
-        self._sync_directory()
+        """Forget an undo that was carried out; one that is gone already is fine. Raises WorldError where it stays."""
+        path = self._path(run_id, fault_id)
+        try:
+            path.unlink(missing_ok=True)
+            self._sync_directory()
+        except OSError as error:
+            raise WorldError(
+                "an undo was carried out and cannot be forgotten", where=str(path), last_state=str(error)
+            ) from error
 
     def pending(self) -> list[UndoRecord]:
         """Every undo on disk, newest first, so that healing goes in reverse; what belongs to a run as a whole last.
@@ -51,8 +74,9 @@ class UndoFiles:
 
     def forget_drafts(self, run_id: str) -> None:
         """Remove what a dead run was writing when it died: what is not on disk was never injected."""
-        for path in self._directory.glob(f"{glob.escape(run_id)}.*.draft"):
-            path.unlink(missing_ok=True)
+        with suppress(OSError):
+            for path in self._directory.glob(f"{glob.escape(run_id)}.*.draft"):
+                path.unlink(missing_ok=True)
 
     def _readable(self) -> list[tuple[Path, UndoRecord]]:
         return [(path, read) for path, read in self._all() if isinstance(read, UndoRecord)]
@@ -81,11 +105,25 @@ def _read(path: Path) -> UndoRecord | str:
         record = from_json(json.loads(path.read_bytes()))
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         return f"{type(error).__name__}: {error}"
+    if wrong := [*wrong_types(record), *wrong_types(record.undo)]:
+        return f"of another type than it must be: {', '.join(wrong)}"
     if path.name != f"{record.run_id}.{record.fault_id}.json":
         return f"it says it is {record.fault_id} of run {record.run_id}, which is not its name"
     return record
+
+
+_ALLOWED: dict[object, tuple[type, ...]] = {str: (str,), int: (int,), float: (int, float)}
+
+
+def wrong_types(value: Any) -> Iterator[str]:
+    """The plain fields of a dataclass that hold something of another type."""
+    hints = get_type_hints(type(value))
+    for field in fields(value):
+        allowed = _ALLOWED.get(hints[field.name])
+        if allowed is not None and type(getattr(value, field.name)) not in allowed:
+            yield field.name
 
 
 def own_process() -> tuple[int, float]:

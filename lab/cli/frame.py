@@ -1,8 +1,8 @@
 """What every command shares: exit codes, the user's options, errors said in words, leftovers healed first."""
 
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, ParamSpec
@@ -15,7 +15,7 @@ from lab.adapters.clock import RunClock
 from lab.adapters.provision.state import machine_lock
 from lab.console import Progress
 from lab.errors import LabError, ScenarioError
-from lab.heal import Healed
+from lab.heal import FAILED, UNREADABLE, Healed, require_healed
 from lab.model.verdict import Verdict
 from lab.report import terminal
 
@@ -70,9 +70,24 @@ def show_healed(healed: list[Healed], progress: Progress) -> None:
 
 
 def heal_first(progress: Progress) -> None:
-    """Heal what dead runs left, before anything else is done."""
+    """Heal what dead runs left, before anything else is done; raises LabError where something of it stays."""
+    require_healed(heal_now(progress))
+
+
+def heal_now(progress: Progress) -> list[Healed]:
+    """Heal what dead runs left as far as it can be done now, and say what became of each."""
     healed = wiring.heal_leftovers(RunClock())
     show_healed(healed, progress)
+    return healed
+
+
+@contextmanager
+def healing(progress: Progress) -> Iterator[None]:
+    """Heal before and, where something stayed, after a command that may bring back, or take away, what it needs."""
+    stayed = any(one.outcome in (FAILED, UNREADABLE) for one in heal_now(progress))
+    yield
+    if stayed:
+        heal_first(progress)
 
 
 def alone(project: str) -> AbstractContextManager[None]:

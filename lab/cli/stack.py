@@ -14,12 +14,12 @@ from lab.cli.frame import (
     TargetOption,
     alone,
     guarded,
-    heal_first,
-    show_healed,
+    heal_now,
+    healing,
     target_dir,
 )
 from lab.console import Progress
-from lab.errors import LabError
+from lab.heal import require_healed
 from lab.targets import load_target
 
 commands = typer.Typer()
@@ -34,11 +34,10 @@ def up(
 ) -> None:
     """Install and start what is missing, get or build the images, start the stack, print the addresses."""
     progress = Progress()
-    heal_first(progress)
-    load_target(target_dir(target))
-    with alone(project):
+    with healing(progress), alone(project):
+        load_target(target_dir(target))
         spec = bring_up.bring_up(project, target_dir(target), images_from=images_from, progress=progress.say)
-    _show_addresses(spec)
+        _show_addresses(spec)
 
 
 def _show_addresses(spec: stack.StackSpec) -> None:
@@ -60,8 +59,7 @@ def down(
 ) -> None:
     """Stop the stack and remove its containers, network and volume."""
     progress = Progress()
-    heal_first(progress)
-    with alone(project):
+    with healing(progress), alone(project):
         if everything:
             for name in stack.down_all():
                 progress.say(f"removed {name}")
@@ -75,7 +73,12 @@ def down(
 @guarded
 def status(project: ProjectOption = stack.DEFAULT_PROJECT) -> None:
     """Show the stack and the faults that are pending; heals what dead runs left."""
-    show_healed(wiring.heal_leftovers(RunClock()), Progress())
+    healed = heal_now(Progress())
+    _show(project)
+    require_healed(healed)
+
+
+def _show(project: str) -> None:
     spec = stack.load(project)
     if spec is None:
         print(f"no stack {project!r}; start one with `lab up`")
@@ -95,10 +98,7 @@ def heal() -> None:
         print("nothing to heal")
     for one in healed:
         print(one.line)
-    if any(one.outcome == "failed" for one in healed):
-        raise LabError(
-            "not everything could be healed", try_="see above; `lab down --all` removes the whole stack"
-        )
+    require_healed(healed)
 
 
 @commands.command("doctor")

@@ -1,5 +1,6 @@
 """What a run needs beside a world, in memory: recorder, undo store, load, observer, and a plan with one fault."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ from lab.model.samples import Probe
 from lab.model.scenario import Bounds
 from lab.model.target import Condition, Operation, Target
 from lab.model.undo import UndoRecord
-from lab.ports import World
+from lab.ports import Clock, World
 from lab.run import Crew
 from lab.scenarios import build_fault
 
@@ -93,16 +94,27 @@ class FakeObserver(FakeLoad):
 
 @dataclass
 class FakeGuard:
-    """A guardian that knows the leases; `dead` ones refuse any, a `fenced` one has taken over."""
+    """A guardian that knows the leases; `dead` ones refuse any, a `fenced` one has taken over.
+
+    With a clock it dies at that time in ms, and is found dead from then on.
+    """
 
     dead: bool = False
     fenced: bool = False
+    dies_ms: float = math.inf
+    clock: Clock | None = None
     leases: dict[str, float] = field(default_factory=dict)
     checks: int = 0
 
     @property
     def process(self) -> tuple[int, float]:
         return (2, 2.0)
+
+    def lost(self) -> str | None:
+        if self.clock is not None and self.clock.now_ms() >= self.dies_ms:
+            self.dead = True
+            return "it ended (exit code -9)"
+        return None
 
     def lease(self, fault_id: str, seconds: float) -> float:
         if self.dead:

@@ -1,7 +1,9 @@
 """The guardian's decisions in a world in memory: when it takes over, what it heals, and what it leaves alone."""
 
+import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,19 +14,23 @@ from typing import Any
 import pytest
 
 from lab import guardian as guardians
+from lab import soak, wiring
+from lab.adapters import fence, run_directory
 from lab.adapters.clock import RunClock
 from lab.adapters.fence import Guarded, GuardFiles
 from lab.adapters.guardian_journal import GuardianJournal, SharedClock, origin_ns
 from lab.adapters.guardian_post import News, boot_s
-from lab.adapters.lives import hold
+from lab.adapters.lives import commands_of, hold
 from lab.adapters.undo_store import UndoFiles, own_process, started_ticks
-from lab.errors import FaultError, GoneError
+from lab.errors import FaultError, GoneError, WorldError
 from lab.faults import discover
 from lab.guardian import Guardian
 from lab.heal import Healer
-from lab.model.undo import EndRun, RemoveToxic, StartContainer, UndoRecord
+from lab.model.undo import EndRun, RemoveFiller, RemoveToxic, StartContainer, UndoRecord, to_json
+from lab.model.verdict import Verdict
 from lab.ports import World
 from tests.contract.fakes import fake_world
+from tests.contract.run_fakes import plan
 
 RUN = "run-1"
 DEAD = News((), dead=True)
@@ -88,7 +94,8 @@ class Scene:
 
 
 def _record(fault_id: str, undo: Any, run: str = RUN) -> UndoRecord:
-    kind = {"RemoveToxic": "latency", "StartContainer": "kill"}.get(type(undo).__name__, "")
+    kinds = {"RemoveToxic": "latency", "StartContainer": "kill", "RemoveFiller": "disk_full"}
+    kind = kinds.get(type(undo).__name__, "")
     return UndoRecord(run, fault_id, kind, "project", 1, 1.0, undo)
 
 
@@ -289,3 +296,286 @@ def test_both_journals_have_one_clock() -> None:
     other = SharedClock(origin_ns(clock))
     assert abs(other.now_ms() - clock.now_ms()) < 5
     assert os.getpid() == own_process()[0]
+
+
+def _full(*arguments: object, **named: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_on_a_full_disk_the_run_is_fenced_and_healed_all_the_same(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.inject("qdrant")
+    made, _ = scene.guardian(DEAD)
+    monkeypatch.setattr(fence, "write_json", _full)
+    assert made.serve() == 0
+    assert not scene.world.proxies.toxics("qdrant") and not scene.undos.pending()
+    assert scene.files.generation(RUN) is None, "without its file the run may not act"
+
+
+def test_a_fence_that_cannot_be_raised_at_all_hinders_no_heal(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.inject("qdrant")
+    made, _ = scene.guardian(DEAD)
+
+    def stuck(run_id: str) -> int:
+        raise WorldError("the state directory is read-only")
+
+    monkeypatch.setattr(made.files, "advance", stuck)
+    assert made.serve() == 0
+    assert not scene.world.proxies.toxics("qdrant")
+    fenced = next(event for event in scene.told() if event["kind"] == "fenced")
+    assert fenced["generation"] is None and "read-only" in fenced["failed"]
+
+
+def test_an_undo_that_cannot_be_forgotten_is_said_and_stays(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.inject("qdrant")
+    made, _ = scene.guardian(DEAD)
+    monkeypatch.setattr(Path, "unlink", _full)
+    assert made.serve() == 1
+    assert not scene.world.proxies.toxics("qdrant")
+    assert scene.told()[-1]["left"] == ["f-qdrant"] and len(scene.undos.pending()) == 1
+
+
+def test_an_undo_that_cannot_be_written_is_refused_and_leaves_no_draft(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undos = scene.undos
+    monkeypatch.setattr(os, "fsync", _full)
+    with pytest.raises(WorldError, match="nothing is injected"):
+        undos.record(_record("f", RemoveToxic("qdrant", "toxic")))
+    assert not list((scene.folder / "undo").iterdir())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pid": None, "pid_started": None},
+        {"pid": "1"},
+        {"pid": True},
+        {"project": 5},
+        {"lease_until_s": "soon"},
+        {"undo": {"type": "RemoveToxic", "proxy": ["qdrant"], "name": "toxic"}},
+        {"undo": {"type": "RemoveToxic", "proxy": "qdrant"}},
+        {"undo": {"type": "object"}},
+        {"undo": 5},
+        {"fault_id": "../f"},
+        {"surplus": 1},
+    ],
+)
+def test_undos_of_the_wrong_shape_are_named_and_not_guessed(scene: Scene, change: dict[str, Any]) -> None:
+    plain = {**to_json(_record("f", RemoveToxic("qdrant", "toxic"))), **change}
+    path = scene.folder / "undo" / f"{RUN}.f.json"
+    assert scene.undos.pending() == []
+    path.write_text(json.dumps(plain))
+    assert scene.undos.pending() == [] and [found for found, _ in scene.undos.unreadable()] == [path]
+
+
+def test_guard_files_that_are_garbage_stand_for_nobody(scene: Scene) -> None:
+    files, folder = scene.files, scene.folder / "guards"
+    whole = {
+        "run_id": "x",
+        "project": "p",
+        "pid": 1,
+        "pid_started": 1.0,
+        "guardian_pid": 2,
+        "guardian_started": 2.0,
+    }
+    for number, wrong in enumerate(
+        (
+            {"pid": "x"},
+            {"pid": None},
+            {"run_id": "../../x"},
+            {"generation": "1"},
+            {"more": 1},
+            {"guardian_pid": 1.5},
+        )
+    ):
+        text = json.dumps({**whole, "run_id": f"r{number}", **wrong})
+        (folder / f"r{number}.json").write_text(text)
+    for name, data in (("deep", b"[" * 100_000), ("bytes", b"\xff\x00"), ("list", b"[]"), ("empty", b"")):
+        (folder / f"{name}.json").write_bytes(data)
+        assert files.generation(name) is None
+        assert files.advance(name) > 1
+    assert files.all() == []
+
+
+def test_closing_removes_what_was_being_written_when_its_writer_died(scene: Scene) -> None:
+    scene.files.open(Guarded(RUN, "project", 1, 1.0, 2, 2.0))
+    (scene.folder / "guards" / f".{RUN}.json.abc123").write_text("{")
+    (scene.folder / "guards" / f".{RUN}2.json.abc123").write_text("{")
+    scene.files.close(RUN)
+    assert [path.name for path in (scene.folder / "guards").iterdir()] == [f".{RUN}2.json.abc123"]
+
+
+def test_a_filler_outlives_an_engine_and_is_not_called_gone(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A toxic ends with its container; what lies on the volume, or in a container's configuration, does not."""
+    record = _record("f", RemoveFiller("qdrant", "id-qdrant", ".lab-filler-1"))
+
+    def gone(self: object, service: str) -> None:
+        raise GoneError("removed")
+
+    def stuck(*arguments: object) -> None:
+        raise FaultError("the device is busy")
+
+    monkeypatch.setattr(type(scene.world.containers), "state", gone)
+    monkeypatch.setattr(type(scene.world.storage), "remove_filler", stuck)
+    healer = Healer(discover(), lambda project: scene.world, scene.end_run)
+    assert healer.heal(record).outcome == "failed"
+
+
+def test_somebody_elses_server_at_toxiproxys_address_is_left_alone(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.inject("qdrant")
+
+    def gone(self: object, service: str) -> None:
+        raise GoneError("the stack has no container for 'toxiproxy'")
+
+    monkeypatch.setattr(type(scene.world.containers), "state", gone)
+    healer = Healer(discover(), lambda project: scene.world, scene.end_run)
+    assert healer.heal(scene.undos.pending()[0]).outcome == "gone"
+    assert scene.world.proxies.toxics("qdrant") == ["toxic"]
+
+
+@pytest.fixture
+def machine(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """A state directory of its own, and an engine and a stack in memory, for what every command does first."""
+    monkeypatch.setenv("LAB_STATE_DIR", str(scene.folder))
+    monkeypatch.setattr(wiring, "docker_client", lambda: None)
+    monkeypatch.setattr(wiring, "world_of", lambda client, spec, clock: scene.world)
+    monkeypatch.setattr(wiring, "end_run", lambda client, undo: scene.end_run(undo))
+    monkeypatch.setattr(wiring.stack, "load", lambda project: project)
+    monkeypatch.setattr(wiring, "GUARDIAN_TIMEOUT_S", 0.3)
+    return scene
+
+
+def _outcomes() -> list[tuple[str, str]]:
+    return [(one.fault_id, one.outcome) for one in wiring.heal_leftovers(RunClock())]
+
+
+def test_only_what_dead_runs_left_is_healed_and_only_once(
+    machine: Scene, sleeper: "subprocess.Popen[bytes]"
+) -> None:
+    """One run lives; another's process id was given to it, with another start time."""
+    started = started_ticks(sleeper.pid)
+    assert started is not None
+    for proxy, began in (("qdrant", started), ("mcp", started + 1)):
+        undo = RemoveToxic(proxy, "toxic")
+        machine.undos.record(UndoRecord(f"run-{proxy}", "f", "latency", "p", sleeper.pid, began, undo))
+        machine.world.proxies.add_toxic(
+            proxy, name="toxic", kind="latency", stream="downstream", attributes={}
+        )
+        machine.files.open(Guarded(f"run-{proxy}", "p", sleeper.pid, began, sleeper.pid, started + 1))
+    assert sorted(_outcomes()) == [("f", "healed"), ("f", "live")]
+    assert machine.world.proxies.toxics("qdrant") and not machine.world.proxies.toxics("mcp")
+    assert _outcomes() == [("f", "live")]
+    assert sleeper.poll() is None, "nobody was signalled: no guardian has this start time"
+    assert [guarded.run_id for guarded in machine.files.all()] == ["run-qdrant"]
+
+
+def test_a_live_run_past_its_lease_is_left_alone_and_said(machine: Scene) -> None:
+    undo = RemoveToxic("qdrant", "toxic")
+    machine.undos.record(
+        UndoRecord(RUN, "f", "latency", "p", *own_process(), undo, lease_until_s=boot_s() - 60)
+    )
+    (told,) = wiring.heal_leftovers(RunClock())
+    assert (
+        told.outcome == "live" and "60 s past its lease" in told.detail and len(machine.undos.pending()) == 1
+    )
+
+
+def test_while_no_engine_answers_all_stays_pending(machine: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.inject("qdrant")
+    machine.undos.record(_record("run", EndRun(RUN, "project")))
+
+    def absent() -> None:
+        raise WorldError("no Docker engine answers")
+
+    with monkeypatch.context() as away:
+        away.setattr(wiring, "docker_client", absent)
+        assert _outcomes() == [("f-qdrant", "failed"), ("run", "failed")]
+    assert len(machine.undos.pending()) == 2
+    assert _outcomes() == [("f-qdrant", "healed"), ("run", "healed")]
+    assert _outcomes() == []
+
+
+def test_a_guardian_that_hangs_is_ended_and_its_undos_are_carried_out(machine: Scene) -> None:
+    """It must not wake up when the next run has its own faults in force."""
+    code = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as deaf:
+        assert deaf.stdout is not None and deaf.stdout.readline() == b"up\n"
+        started = started_ticks(deaf.pid)
+        assert started is not None
+        machine.inject("qdrant")
+        machine.files.open(Guarded(RUN, "project", 1, 1.0, deaf.pid, started))
+        assert _outcomes() == [("f-qdrant", "healed")]
+        assert deaf.wait(5) == -signal.SIGKILL and machine.files.all() == []
+
+
+def test_what_a_guardian_heals_meanwhile_is_told(machine: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.inject("qdrant")
+    monkeypatch.setattr(wiring, "_let_guardians_finish", lambda guards: machine.undos.done(RUN, "f-qdrant"))
+    (told,) = wiring.heal_leftovers(RunClock())
+    assert told.outcome == "healed" and "guardian" in told.detail
+
+
+def test_garbage_in_the_state_directory_is_named_and_hinders_nothing(machine: Scene) -> None:
+    machine.inject("qdrant")
+    (machine.folder / "undo" / f"{RUN}.torn.json").write_text('{"run_id": "ru')
+    _ = machine.files
+    (machine.folder / "guards" / "torn.json").write_text('{"pid": "x"}')
+    assert sorted(_outcomes()) == [("f-qdrant", "healed"), ("torn", "unreadable")]
+    assert (machine.folder / "undo" / f"{RUN}.torn.json").exists()
+
+
+def test_a_run_directory_from_elsewhere_causes_no_effect(
+    machine: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names undos, a live process and a guardian; whoever reads it touches nothing."""
+
+    def refuse(*arguments: object, **named: object) -> None:
+        raise AssertionError("an effect of reading a run directory")
+
+    directory = run_directory.create(machine.folder / "runs", "elsewhere")
+    run_directory.write_plan(directory, plan([("kill", {"target": "qdrant"})]))
+    record = to_json(_record("f1-kill", StartContainer("qdrant", "id-qdrant")))
+    for part in ("undo", "guards"):
+        (directory / part).mkdir()
+        (directory / part / f"{RUN}.f1-kill.json").write_text(json.dumps(record))
+    injecting = {"kind": "fault_injecting", "fault": "f1-kill", "undo": record["undo"], "pid": os.getpid()}
+    lines = [{"seq": n, "writer": "run", "at_ms": n, "wall": "", **injecting} for n in range(3)]
+    for name in ("journal", "guardian"):
+        (directory / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for module, name in ((os, "kill"), (os, "killpg"), (subprocess, "Popen"), (wiring, "docker_client")):
+        monkeypatch.setattr(module, name, refuse)
+    monkeypatch.setattr(signal, "pidfd_send_signal", refuse)
+    assert _outcomes() == []
+    assert soak.judge_run(directory).judgement.verdict is Verdict.INCONCLUSIVE
+
+
+def test_the_commands_of_a_run_are_its_descendants_in_its_own_group() -> None:
+    command = "sleep 61 & setsid sleep 62 & sh -c 'sleep 63; :' & wait"
+    shell = subprocess.Popen(["sh", "-c", command], start_new_session=True)
+    try:
+        for _ in range(200):
+            said = sorted(_arguments(pid) for pid in commands_of(shell.pid))
+            if len(said) == 3:
+                break
+            RunClock().sleep_s(0.01)
+        assert said == ["sh -c sleep 63; :", "sleep 61", "sleep 63"]
+        assert commands_of(2**22 + 1) == []
+    finally:
+        for pid in commands_of(shell.pid):
+            os.kill(pid, signal.SIGKILL)
+        shell.kill()
+        shell.wait()
+
+
+def _arguments(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()

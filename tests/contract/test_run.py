@@ -10,7 +10,9 @@ from lab.faults import discover
 from lab.heal import heal_pending
 from lab.model.samples import Probe
 from lab.model.undo import UndoRecord
+from lab.ports import CpuQuota
 from lab.run import execute
+from lab.wiring import fenced
 from tests.contract.examples import EXAMPLES, FAMILY
 from tests.contract.fakes import fake_world
 from tests.contract.run_fakes import (
@@ -30,8 +32,8 @@ ALL_FAULTS = [(kind, EXAMPLES[kind]) for kind in FAMILY if kind in EXAMPLES]
 def healthy(world) -> bool:  # type: ignore[no-untyped-def]
     """Whether nothing of any fault is left in a fake world."""
     containers = world.containers
-    calm = not any(world.proxies.added.values())
-    alive = all(state.running for state in containers.states.values())
+    calm = not any(world.proxies.added.values()) and not any(world.netns.chains.values())
+    alive = all(state.running for state in containers.states.values()) and not world.storage.fillers
     return calm and alive and all(quota.quota_us == -1 for quota in containers.quotas.values())
 
 
@@ -179,3 +181,114 @@ def test_a_tripped_watchdog_is_told_from_the_user() -> None:
             replace(crew(world, recorder, FakeUndos()), watchdog=FakeWatchdog(why=why)),
         )
         assert kind in recorder.kinds() and healthy(world)
+
+
+TWO = [("latency", {"target": "qdrant"}), ("kill", {"target": "qdrant"})]
+
+
+def _times(recorder: FakeRecorder, kind: str) -> list[float]:
+    return [event.at_ms for event in recorder.events if event.kind == kind]
+
+
+@pytest.mark.parametrize(("dies_ms", "injected"), [(3_000, 0), (12_000, 1), (18_000, 1), (70_000, 2)])
+def test_a_guardian_that_dies_is_noted_once_and_nothing_more_is_injected(
+    dies_ms: float, injected: int
+) -> None:
+    """In the calm before, while the first fault holds, while the target recovers, and in the calm at the end."""
+    world, undos = fake_world(), FakeUndos()
+    recorder = FakeRecorder(world)
+    guard = FakeGuard(dies_ms=dies_ms, clock=world.clock)
+    execute(plan(TWO), replace(crew(world, recorder, undos), guard=guard))
+    lost = _times(recorder, "guardian_lost")
+    assert len(lost) == 1 and dies_ms <= lost[0] <= dies_ms + 500
+    assert len(_times(recorder, "fault_injecting")) == injected
+    assert all(at < dies_ms for at in _times(recorder, "fault_injecting"))
+    assert recorder.kinds().count("fault_void") == len(TWO) - injected
+    assert recorder.kinds().count("fault_healed") == injected
+    assert healthy(world) and not undos.records
+
+
+def test_a_fault_is_not_held_without_a_guardian() -> None:
+    held = []
+    for dies_ms in (12_000.0, float("inf")):
+        world = fake_world()
+        recorder = FakeRecorder(world)
+        guard = FakeGuard(dies_ms=dies_ms, clock=world.clock)
+        assert execute(plan(TWO[:1]), replace(crew(world, recorder, FakeUndos()), guard=guard))
+        held.append(_times(recorder, "fault_healed")[0] - _times(recorder, "fault_injected")[0])
+        assert ("guardian_lost" in recorder.kinds()) is (dies_ms == 12_000)
+    assert held[0] < 3_000 and held[1] >= 5_000
+
+
+def test_what_somebody_took_away_ends_the_run_and_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, undos = fake_world(), FakeUndos()
+    recorder = FakeRecorder(world)
+    sleep_s = world.clock.sleep_s
+
+    def replaced(seconds: float) -> None:
+        sleep_s(seconds)
+        if "fault_in_force" in recorder.kinds():
+            world.containers.states["qdrant"] = replace(world.containers.states["qdrant"], id="another")
+
+    monkeypatch.setattr(world.clock, "sleep_s", replaced)
+    kill = ("kill", {"target": "qdrant"})
+    assert not execute(plan([kill, kill]), crew(world, recorder, undos))
+    kinds = recorder.kinds()
+    assert kinds.count("heal_failed") == 1 and "fault_healed" not in kinds
+    assert kinds[-1] == "aborted" and "taken away" in recorder.events[-1].data["why"]
+    assert kinds.count("fault_injecting") == 1 and not undos.records
+    assert not world.containers.states["qdrant"].running, "what is not ours was not started"
+
+
+@pytest.mark.parametrize(("for_s", "ends"), [(5.0, True), (100.0, False)])
+def test_an_engine_that_is_away_is_waited_for_and_then_the_run_ends(
+    monkeypatch: pytest.MonkeyPatch, for_s: float, ends: bool
+) -> None:
+    world, undos = fake_world(), FakeUndos()
+    recorder = FakeRecorder(world)
+    start = world.containers.start
+
+    def away(service: str, container_id: str) -> None:
+        if world.clock.now_ms() < _times(recorder, "fault_injected")[0] + 5_000 + for_s * 1000:
+            raise WorldError("the Docker engine does not answer")
+        start(service, container_id)
+
+    monkeypatch.setattr(world.containers, "start", away)
+    kill = ("kill", {"target": "qdrant"})
+    assert execute(plan([kill]), crew(world, recorder, undos)) is ends
+    assert "heal_failed" in recorder.kinds()
+    assert ("aborted" in recorder.kinds()) is not ends
+    assert set(undos.records) == (set() if ends else {"f1-kill"}), "what is not healed stays pending"
+
+
+def test_a_bug_in_one_heal_does_not_keep_the_others_from_being_healed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, undos = fake_world(), FakeUndos()
+    step = [("latency", EXAMPLES["latency"]), ("cpu_cap", EXAMPLES["cpu_cap"])]
+    quota = world.containers.set_cpu_quota
+
+    def broken(service: str, container_id: str, wanted: CpuQuota) -> None:
+        if wanted.quota_us < 0:
+            raise KeyError("a bug")
+        quota(service, container_id, wanted)
+
+    monkeypatch.setattr(world.containers, "set_cpu_quota", broken)
+    with pytest.raises(KeyError):
+        execute(plan_of([step]), crew(world, FakeRecorder(world), undos))
+    assert not world.proxies.toxics("qdrant")
+    assert set(undos.records) == {"f1-cpu_cap", "run"} or set(undos.records) == {"f1-cpu_cap"}
+
+
+def test_each_effect_is_preceded_by_a_look_at_the_fence_and_by_its_line() -> None:
+    world = fake_world()
+    recorder, guard = FakeRecorder(world), FakeGuard()
+    audit = fenced(guard, recorder)
+    audit("killed", "qdrant", "")
+    assert guard.checks == 1 and recorder.events[-1].data == {"act": "killed", "on": "qdrant", "detail": ""}
+    full = FakeRecorder(world, at=0, raising=WorldError, for_good=True)
+    fenced(guard, full)("removed toxic", "proxy qdrant", "")
+    guard.fenced = True
+    with pytest.raises(FencedError):
+        audit("killed", "qdrant", "")
+    assert recorder.kinds() == ["effect"], "what was not done is not told"

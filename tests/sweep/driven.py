@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,11 +24,13 @@ from lab.adapters.journal_file import JournalFile
 from lab.adapters.labels import RUN, owned
 from lab.adapters.provision import stack
 from lab.adapters.undo_store import own_process
+from lab.adapters.watchdog import AbortWatch
 from lab.faults import discover
 from lab.model.journal import Event
 from lab.model.plan import FAULT, STEADY, Plan, PlannedFault, Step
 from lab.model.samples import Probe
-from lab.ports import Guard
+from lab.model.scenario import Abort
+from lab.ports import Guard, Watchdog
 from lab.run import Crew, execute
 from lab.scenarios import build_fault
 from tests.contract.run_fakes import FakeWatchdog, plan
@@ -41,7 +44,8 @@ HOLDER = (
 class Order:
     """What to run: steps of faults (kind, params), killed by itself right after journal line `die_at`, if any.
 
-    `stop_at` is the kind of event after which it stops itself (SIGSTOP).
+    `stop_at` is the kind of event after which it stops itself (SIGSTOP). With `dark_s` a real watchdog ends it when no
+    probe was answered for so long, and none ever is.
     """
 
     run_id: str
@@ -54,6 +58,7 @@ class Order:
     recovery_max_s: float = 0.6
     lease_s: float = 60.0
     guarded: bool = True
+    dark_s: float | None = None
 
 
 @dataclass
@@ -162,25 +167,33 @@ def carry_out(order: Order) -> None:
     spec = stack.load(order.project)
     assert spec is not None
     client = docker.from_env()
+    recorder = JournalFile(directory / "journal.jsonl", clock, die)
+    observer = Nothing(client, spec, order.run_id)
+    watchdog: Watchdog = FakeWatchdog()
+    if order.dark_s is not None:
+        abort = Abort(free_disk_bytes=1, host_memory_bytes=1, canary_dark_s=order.dark_s)
+        watchdog = AbortWatch(abort, clock, observer, [directory])
     crew = Crew(
         run_id=order.run_id,
         project=order.project,
         process=own_process(),
-        world=wiring.world_of(client, spec, clock, run_id=order.run_id),
-        recorder=JournalFile(directory / "journal.jsonl", clock, die),
+        world=wiring.world_of(client, spec, clock, run_id=order.run_id, audit=wiring.fenced(guard, recorder)),
+        recorder=recorder,
         undos=wiring.undo_files(),
         guard=guard,
-        watchdog=FakeWatchdog(),
+        watchdog=watchdog,
         load=Belongings(client, spec, order.run_id),
-        observer=Nothing(client, spec, order.run_id),
+        observer=observer,
         build=lambda fault: build_fault(
             fault.kind, {"target": fault.target, **fault.params}, where="sweep", faults=discover()
         ),
         deaths=list,
         wall_step_ms=lambda: None,
     )
-    execute(planned(order), crew)
-    guard.close()
+    try:
+        execute(planned(order), crew)
+    finally:
+        guard.close()
 
 
 def serve() -> None:
@@ -195,6 +208,8 @@ def serve() -> None:
                 carry_out(order)
                 code = 0
             finally:
+                if code:
+                    traceback.print_exc()
                 sys.stderr.flush()
                 os._exit(code)
         sys.stdout.write(json.dumps({"pid": child}) + "\n")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import docker
+import httpx
 from docker.errors import NotFound
 
 from lab import wiring
@@ -22,14 +23,23 @@ from lab.adapters.fence import Guarded
 from lab.adapters.lives import Life, hold
 from lab.adapters.provision import stack
 from lab.adapters.undo_store import started_ticks
+from lab.errors import FaultError
 from lab.faults import discover
 from tests.contract.examples import EXAMPLES, FAMILY
 from tests.sweep.driven import Driver, Order
-from tests.sweep.machine import Machine, look
+from tests.sweep.machine import Machine, guardians, look
 
 LIMIT_S = 2.0
+GUARDIAN_START_S = 5.0
 RUN_TIMEOUT_S = 120.0
+READY_TIMEOUT_S = 60.0
 KINDS = tuple(kind for kind in FAMILY if kind in discover() and kind in EXAMPLES)
+# Where faults that are in force together are aimed, so that none hides another from its proof.
+BESIDE: dict[str, dict[str, Any]] = {
+    "partition": {"target": "mcp"},
+    "kill": {"target": "mcp"},
+    "cpu_cap": {"target": "qdrant", "cores": 0.3},
+}
 
 
 @dataclass
@@ -45,22 +55,42 @@ class Killer:
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     number: int = 0
     latest: Order | None = None
+    life: Life | None = None
 
-    def order(self, *kinds: str, together: bool = False, **options: Any) -> Order:
+    def order(
+        self,
+        *kinds: str,
+        together: bool = False,
+        folder: Path | None = None,
+        **options: Any,
+    ) -> Order:
         """A run with these faults, one step each or all in one."""
         self.number += 1
         run_id = f"{self.prefix}{self.number:04d}"
-        faults = [(kind, EXAMPLES[kind]) for kind in kinds]
+        params = {**EXAMPLES, **BESIDE} if together else EXAMPLES
+        faults = [(kind, params[kind]) for kind in kinds]
         steps = [faults] if together else [[fault] for fault in faults]
-        self.latest = Order(run_id, self.spec.project, str(self.folder / run_id), steps, **options)
+        self.latest = Order(
+            run_id, self.spec.project, str((folder or self.folder) / run_id), steps, **options
+        )
         return self.latest
 
     def begin(self, order: Order) -> Life:
-        """Start it and take hold of its process."""
+        """Start it on a stack that serves again, and take hold of its process."""
+        self.ready()
         pid = self.driver.begin(order)
         life = hold(pid, started_ticks(pid) or 0.0)
         assert life is not None, f"the run was over at once; see {self.folder}"
+        self.life = life
         return life
+
+    def ready(self) -> None:
+        """Wait until store and server answer: what was killed has been started again, and takes its time."""
+        end = time.monotonic() + READY_TIMEOUT_S
+        for port in ("qdrant", "mcp_direct"):
+            while not _answers(self.spec.url(port)):
+                assert time.monotonic() < end, f"{port} does not answer"
+                time.sleep(0.05)
 
     def kill_at(self, order: Order) -> float:
         """Let it kill itself at its line; returns the seconds until the machine was as before."""
@@ -88,8 +118,13 @@ class Killer:
     def wait_for(self, order: Order, kind: str, times: int = 1) -> None:
         """Wait until a kind of event is in its journal so many times."""
         end = time.monotonic() + RUN_TIMEOUT_S
-        while [event["kind"] for event in events(order)].count(kind) < times:
-            assert time.monotonic() < end, f"no {kind} in {order.directory}"
+        while True:
+            over = self.life is not None and self.life.ended()
+            told = [(event["kind"], event.get("why", "")) for event in events(order)]
+            if [name for name, _ in told].count(kind) >= times:
+                return
+            assert not over, f"the run is over without {kind}: {told}"
+            assert time.monotonic() < end, f"no {kind} in {order.directory}: {told}"
             time.sleep(0.01)
 
     def same_within(self, limit_s: float = LIMIT_S) -> float:
@@ -106,7 +141,7 @@ class Killer:
         """What is not as before, now."""
         try:
             return self.before.differences(look(self.client, self.spec, self.prefix))
-        except (OSError, NotFound) as error:
+        except (OSError, NotFound, FaultError) as error:
             # A process or a container ended under the look, so the machine is still changing.
             return {"torn": str(error)}
 
@@ -115,6 +150,15 @@ class Killer:
         healed = wiring.heal_leftovers(RunClock())
         assert [one for one in healed if one.run_id.startswith(self.prefix)] == []
         self.same_within()
+        self._without_guardians()
+        assert not [one for one in wiring.guard_files().all() if one.run_id.startswith(self.prefix)]
+
+    def _without_guardians(self) -> None:
+        """One whose run died before it was told of it ends by itself once it has seen that; it takes its start."""
+        end = time.monotonic() + GUARDIAN_START_S
+        while left := guardians(self.prefix):
+            assert time.monotonic() < end, f"guardians {left} stay"
+            time.sleep(0.05)
 
     def _same_again(self, life: Life, order: Order) -> float:
         assert life.ended(5)
@@ -124,6 +168,14 @@ class Killer:
         self.seconds["+".join(kind for step in order.steps for kind, _ in step)].append(took)
         self.settle()
         return took
+
+
+def _answers(url: str) -> bool:
+    try:
+        httpx.get(url, timeout=2, trust_env=False)
+    except httpx.HTTPError:
+        return False
+    return True
 
 
 def with_group(pid: int, number: int) -> None:

@@ -1,4 +1,7 @@
-"""What a fault could leave behind on this machine, as one value that can be compared."""
+"""What a fault could leave behind on this machine, as one value that can be compared.
+
+`LAB_SWEEP_SHARED=1` says that others use this engine, too: then containers that belong to no stack are theirs.
+"""
 
 import json
 import os
@@ -16,6 +19,7 @@ from lab.adapters.cgroups import cgroup_dir
 from lab.adapters.labels import SERVICE, STACK
 from lab.adapters.provision import stack
 from lab.adapters.provision.state import state_dir
+from lab.errors import FaultError
 
 LIMITS = {
     "cpu": ("cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.max"),
@@ -25,8 +29,15 @@ LIMITS = {
         f"blkio.throttle.{way}_{unit}_device" for way in ("read", "write") for unit in ("bps", "iops")
     ),
     "io": ("io.max",),
+    "freezer": ("freezer.state", "cgroup.freeze"),
 }
 STORE = "/qdrant/storage"
+RULES = "; ".join(f"{tool} 2>&1" for tool in ("iptables-save", "ip6tables-save", "iptables-legacy-save"))
+QDISCS = "tc qdisc show 2>&1; tc filter show 2>&1"
+# What the lab calls its own, wherever it may be: chains, and the handle of its queueing disciplines.
+OURS = re.compile(r"LAB-|1ab:")
+# Programs of the lab's that enter the cgroups of containers.
+JOBS = re.compile(rb"cgroup_jobs\.py|lab\.adapters\.demand|while :; do :; done")
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,7 @@ class Machine:
     open_files: Any
     store_files: Any
     loop_devices: Any
+    mounts: Any
     processes: Any
     sockets: Any
     undos: Any
@@ -53,39 +65,45 @@ class Machine:
 
 def look(client: docker.DockerClient, spec: stack.StackSpec, runs: str) -> Machine:
     """The machine's state as far as one stack, and runs whose ids begin so, could have changed it."""
-    found = client.api.containers(all=True, filters={"label": f"{STACK}={spec.project}"})
-    # Beside the stack's own: whatever else has its name, labelled or not.
-    named = [
-        one for one in client.api.containers(all=True) if any(spec.project in name for name in one["Names"])
-    ]
+    found = [one for one in client.api.containers(all=True) if _counts(one, spec.project)]
     states = {one["Id"]: client.api.inspect_container(one["Id"]) for one in found}
-    services = {attrs["Config"]["Labels"].get(SERVICE, one): attrs for one, attrs in states.items()}
+    services = {
+        attrs["Config"]["Labels"][SERVICE]: attrs
+        for attrs in states.values()
+        if (attrs["Config"]["Labels"] or {}).get(STACK) == spec.project
+        and SERVICE in attrs["Config"]["Labels"]
+    }
     pids = {name: attrs["State"]["Pid"] for name, attrs in services.items() if attrs["State"]["Running"]}
+    members = {name: _members(pid) for name, pid in pids.items()}
     helpers = sorted(_helpers(runs))
+    jobs = [
+        arguments for inside in members.values() for one in inside if JOBS.search(arguments := _argv(one))
+    ]
     return Machine(
-        containers=sorted(
-            [
-                (one["Id"], *_standing(states.get(one["Id"])))
-                for one in {c["Id"]: c for c in [*found, *named]}.values()
-            ]
-        ),
+        containers=sorted((one, *_standing(attrs)) for one, attrs in states.items()),
         toxics=_toxics(spec),
-        rules={name: _rules(pid) for name, pid in pids.items()},
-        qdiscs={name: _inside(pid, "tc", "qdisc", "show") for name, pid in pids.items()},
+        rules=_rules(pids),
+        qdiscs=_each_network(pids, QDISCS),
         limits={name: dict(_limits(pid)) for name, pid in pids.items()},
-        open_files={name: _open_files(pid) for name, pid in pids.items()},
+        open_files={name: sorted(set(map(_open_files, inside))) for name, inside in members.items()},
         store_files=sorted(_files(pids["qdrant"])) if "qdrant" in pids else None,
         loop_devices=sorted(_loop_devices(spec.project)),
-        processes=[arguments for _, arguments in helpers],
+        mounts=sorted(_mounts(spec.project)),
+        processes=[*(arguments for _, arguments in helpers), *jobs],
         sockets=sum(_sockets(pid) for pid, _ in helpers),
-        undos=sorted(path.name for path in (state_dir() / "undo").iterdir() if path.name.startswith(runs)),
+        undos=sorted(path.name for path in (state_dir() / "undo").glob(f"{runs}*")),
     )
 
 
-def _standing(attrs: dict[str, Any] | None) -> tuple[str, str, str]:
+def _counts(container: dict[str, Any], project: str) -> bool:
+    """All that `docker ps -a` shows, but for the stacks of others; where others are at work, but for theirs."""
+    owner = (container["Labels"] or {}).get(STACK)
+    ours = owner == project or any(project in name for name in container["Names"] or [])
+    return ours or (owner is None and not os.environ.get("LAB_SWEEP_SHARED"))
+
+
+def _standing(attrs: dict[str, Any]) -> tuple[str, str, str]:
     """Name, status, and the limits that the engine believes in."""
-    if attrs is None:
-        return "", "", ""
     limits = ("CpuQuota", "CpuPeriod", "Memory", "MemorySwap", "PidsLimit")
     host = {name: attrs["HostConfig"].get(name) or 0 for name in limits}
     # Without a quota the engine's period means nothing: it is 0 before the first update and 100000 ever after.
@@ -104,32 +122,48 @@ def _toxics(spec: stack.StackSpec) -> Any:
     return {name: (one["enabled"], one["toxics"]) for name, one in sorted(proxies.items())}
 
 
-def _inside(pid: int, *command: str) -> str:
-    done = subprocess.run(
-        ["nsenter", "-t", str(pid), "-n", *command], capture_output=True, text=True, timeout=10
-    )
+def _rules(pids: dict[str, int]) -> dict[str, list[str]]:
+    """Rules and chains without counters, comments and the policies of tables that are empty; the host's own, too."""
+    found = {name: _bare(saved) for name, saved in _each_network(pids, RULES).items()}
+    host = _said("sh", "-c", f"{RULES}; {QDISCS}")
+    return {**found, "host": [line for line in host.splitlines() if OURS.search(line)]}
+
+
+def _each_network(pids: dict[str, int], shell: str) -> dict[str, str]:
+    """What a command says in the network of each service; services may share one, which is asked once."""
+    networks = {name: os.stat(f"/proc/{pid}/ns/net").st_ino for name, pid in pids.items()}
+    asked = {networks[name]: pid for name, pid in pids.items()}
+    said = {inode: _said("nsenter", "-t", str(pid), "-n", "sh", "-c", shell) for inode, pid in asked.items()}
+    return {name: said[inode] for name, inode in networks.items()}
+
+
+def _said(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     return done.stdout + done.stderr
 
 
-def _rules(pid: int) -> list[str]:
-    """Rules and chains without counters, comments and the policies of tables that are empty."""
-    saved = [line for tool in ("iptables-save", "ip6tables-save") for line in _inside(pid, tool).splitlines()]
-    return [
-        re.sub(r"\[\d+:\d+\]", "", line)
-        for line in saved
-        if not re.match(r"#|\*|COMMIT|:[A-Z]+ ACCEPT", line)
-    ]
+def _bare(saved: str) -> list[str]:
+    without = (re.sub(r"\[\d+:\d+\]", "", line) for line in saved.splitlines())
+    return [line for line in without if not re.match(r"#|\*|COMMIT|:[A-Z]+ ACCEPT", line)]
 
 
 def _limits(pid: int) -> Iterator[tuple[str, str]]:
     for controller, names in LIMITS.items():
         try:
             directory = cgroup_dir(pid, controller)
-        except Exception:  # noqa: BLE001 - a controller that this kernel lacks
+        except FaultError:  # a controller that this kernel lacks
             continue
         for name in names:
             if (path := directory / name).exists():
                 yield name, path.read_text()
+
+
+def _members(pid: int) -> list[int]:
+    """All processes of a container; those that entered its cgroups from outside among them."""
+    found: set[int] = set()
+    for controller in ("memory", "cpu", "pids", "blkio"):
+        found.update(map(int, (cgroup_dir(pid, controller) / "cgroup.procs").read_text().split()))
+    return sorted(found)
 
 
 def _open_files(pid: int) -> str:
@@ -153,14 +187,32 @@ def _loop_devices(project: str) -> Iterator[tuple[str, str]]:
             yield path.parts[3], backing
 
 
+def _mounts(project: str) -> Iterator[str]:
+    """Where file systems of the stack's are mounted on the host; the engine mounts anew with each start."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        if project in line:
+            yield " ".join(line.split()[3:5])
+
+
+def _argv(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+    except OSError:
+        return b""
+
+
 def _helpers(runs: str) -> Iterator[tuple[int, str]]:
+    """Processes that bear the name of such a run, whatever they are; but guardians, which stay to look again."""
     for entry in Path("/proc").iterdir():
-        try:
-            arguments = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
-        except OSError:
-            continue
-        if f"lab-fault={runs}".encode() in arguments:
-            yield int(entry.name), arguments.replace(b"\0", b" ").decode(errors="replace")
+        arguments = _argv(int(entry.name)) if entry.name.isdigit() else b""
+        if runs.encode() in arguments and b"lab.guardian" not in arguments:
+            yield int(entry.name), arguments.decode(errors="replace")
+
+
+def guardians(runs: str) -> list[int]:
+    """Guardians of such runs that are still there."""
+    found = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return [pid for pid in found if runs.encode() in (said := _argv(pid)) and b"lab.guardian" in said]
 
 
 def _sockets(pid: int) -> int:
