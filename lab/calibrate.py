@@ -1,46 +1,115 @@
 """What the lab measures of outages whose times are known: its own path, against a reference server.
 
-The observer probes at its fast rate, and the judge's clocks turn the probes into intervals, with a hold of 1 s.
+The observer probes at its fast rate with a run's deadline and SLO, the probes go through `samples.sqlite`, and the
+judge's clocks turn them into intervals. Only the hold is shorter (1 s), for outages follow each other in seconds.
 """
 
 import json
 import random
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from lab.adapters.calibration_server import KINDS
+from lab.adapters.calibration_server import KINDS, Outage, running
 from lab.adapters.clock import RunClock
 from lab.adapters.guardian_journal import origin_ns
 from lab.adapters.observer import TargetObserver
+from lab.adapters.sample_store import SampleStore, read_samples
 from lab.errors import WorldError
-from lab.judge.recovered import Rule, Seen, clocks, within_slo
+from lab.judge.recovered import Rule, Seen, clocks, noticed, recovery_point, within_slo
 from lab.model.plan import ObserverPlan
 from lab.model.samples import Probe
 from lab.probes.recall import TruthQuery
 from lab.targets import load_target
 
 RULE = Rule(window=20, enough=19, hold_ms=1000.0)
-SLO_MS, WIDTH_MS, INSIDE, MISSABLE_MS = 250.0, 150.0, 0.99, 200.0
-GAP_S, LEAD_S = (3.0, 4.0), 3.0
+# The bar, and how much makes a certificate.
+INSIDE, WIDTH_MS, MISSABLE_MS, OUTAGES_MIN, QUIET_MIN_S = 0.99, 150.0, 200.0, 100, 600.0
+SHORTEST_S, LEAD_S = 0.1, 1.5
+# How long before an outage counts as known to be well, for the interval of its beginning.
+CALM_MS = 1000.0
 TARGET = Path(__file__).parents[1] / "compose" / "targets" / "workspace-qdrant-mcp"
-PLAN = ObserverPlan(2.0, 10.0, 500, SLO_MS, 5, 0.1, 10, 3600.0)
+PLAN = ObserverPlan(
+    canary_slow_hz=2.0,
+    canary_fast_hz=10.0,
+    canary_deadline_ms=500,
+    canary_slo_ms=200.0,
+    outstanding_max=5,
+    recall_hz=0.1,
+    recall_k=10,
+    memory_every_s=3600.0,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What the reference server goes through: quiet first, then outages of each kind in turn.
+
+    Their durations are log-uniform from 0.1 s to `longest_s`, with `gap_s` (from, to) between them.
+    """
+
+    outages: int
+    quiet_s: float
+    seed: int
+    longest_s: float = 12.0
+    gap_s: tuple[float, float] = (3.0, 4.0)
+
+    def schedule(self, from_ms: float) -> list[Outage]:
+        """The outages, the first at a time in ms; the same for the same seed."""
+        dice, at_ms, planned = random.Random(self.seed), from_ms, []
+        for number in range(self.outages):
+            end_ms = at_ms + 1000 * SHORTEST_S * (self.longest_s / SHORTEST_S) ** dice.random()
+            planned.append((KINDS[number % len(KINDS)], at_ms, end_ms))
+            at_ms = end_ms + 1000 * dice.uniform(*self.gap_s)
+        return planned
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What happened (`truths`: kind, start, end) and what was seen of it, on one clock in ms."""
+
+    course: Course
+    truths: tuple[Outage, ...]
+    probes: tuple[Probe, ...]
+    quiet_from_ms: float
+    quiet_to_ms: float
+    end_ms: float
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One outage: whether it was seen, whether the true duration lies in the interval, its width in ms less latency."""
+    """One outage: its true duration, and the interval that the lab states for it (ms; None: no end was seen).
+
+    `answer_ms` is the latency of the answer that ends the interval; `onset_inside` is None where nothing was noticed.
+    """
 
     kind: str
     true_ms: float
     seen: bool
-    inside: bool
-    width_ms: float | None
+    lo_ms: float | None = None
+    hi_ms: float | None = None
+    answer_ms: float | None = None
+    onset_inside: bool | None = None
+
+    @property
+    def inside(self) -> bool:
+        """Whether the truth lies in the stated interval; there must be one."""
+        return self.lo_ms is not None and self.hi_ms is not None and self.lo_ms <= self.true_ms <= self.hi_ms
+
+    @property
+    def width_ms(self) -> float | None:
+        """The interval's width, less the answer's own latency."""
+        if self.lo_ms is None or self.hi_ms is None or self.answer_ms is None:
+            return None
+        return self.hi_ms - self.lo_ms - self.answer_ms
+
+    @property
+    def missed(self) -> bool:
+        """Whether it was long enough to be seen, and was not."""
+        return not self.seen and self.true_ms >= MISSABLE_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,109 +123,150 @@ class Certificate:
     quiet_probes: int
 
     @property
-    def passed(self) -> bool:
-        """Whether the bar is met; what was not measured is never inside."""
-        widths = [one.width_ms for one in self.outages if one.width_ms is not None]
-        whole = len(self.outages) == self.planned and len(widths) == self.planned > 0
-        missed = any(not one.seen and one.true_ms >= MISSABLE_MS for one in self.outages)
-        inside = sum(one.inside for one in self.outages) / max(1, len(self.outages))
-        if not whole or missed or self.invented or self.quiet_probes < self.quiet_s * 9:
-            return False
-        return inside >= INSIDE and float(np.percentile(widths, 95)) <= WIDTH_MS
+    def flaws(self) -> tuple[str, ...]:
+        """Why the bar is not met; what was not measured meets none."""
+        n, widths = len(self.outages), widths_of(self.outages)
+        onsets = [one.onset_inside for one in self.outages if one.onset_inside is not None]
+        missed, inside = sum(o.missed for o in self.outages), sum(o.inside for o in self.outages)
+        told = (
+            (not 0 < n == self.planned, f"{n} of {self.planned} outages were carried out"),
+            (len(widths) != n, f"of {n - len(widths)} outages the end was not seen"),
+            (missed > 0, f"{missed} outages of at least {MISSABLE_MS:g} ms were missed"),
+            (inside < INSIDE * n, f"{inside} of {n} true durations lie inside"),
+            (
+                sum(onsets) < INSIDE * len(onsets),
+                f"{sum(onsets)} of {len(onsets)} true beginnings lie inside",
+            ),
+            (bool(widths) and _p95(widths) > WIDTH_MS, f"P95 of the width is above {WIDTH_MS:g} ms"),
+            (self.invented > 0, f"{self.invented} probes were bad while nothing happened"),
+            (
+                self.quiet_probes < 9 * self.quiet_s,
+                f"only {self.quiet_probes} probes in {self.quiet_s:g} s of quiet",
+            ),
+        )
+        return tuple(why for wrong, why in told if wrong)
+
+    @property
+    def enough(self) -> bool:
+        """Whether there was enough of it for a certificate."""
+        return len(self.outages) >= OUTAGES_MIN and self.quiet_s >= QUIET_MIN_S
+
+    @property
+    def verdict(self) -> str:
+        """`pass`, `fail`, or `inconclusive` where the bar is met by too little."""
+        return "fail" if self.flaws else "pass" if self.enough else "inconclusive"
 
     def lines(self) -> list[str]:
-        """The table by kind, and the verdict."""
-        rows = [_row(kind, [one for one in self.outages if one.kind == kind]) for kind in KINDS]
+        """The table by kind, the quiet time, and the verdict with its reasons."""
+        rows = [(kind, [one for one in self.outages if one.kind == kind]) for kind in KINDS]
+        head = (
+            f"{'kind':7} {'n':>4} {'inside':>6} {'begin':>6} {'missed':>6}  width - latency P50 / P95 / max"
+        )
         quiet = f"quiet {self.quiet_s:g} s: {self.quiet_probes} probes, {self.invented} bad"
-        verdict = "PASS" if self.passed else "FAIL"
-        return [*rows, _row("all", self.outages), quiet, f"{len(self.outages)} of {self.planned}: {verdict}"]
+        why = "; ".join(self.flaws)
+        if not why and not self.enough:
+            why = f"the bar is met, but a certificate takes {OUTAGES_MIN} outages and {QUIET_MIN_S:g} s of quiet"
+        table = [_row(kind, mine) for kind, mine in (*rows, ("all", self.outages))]
+        return [head, *table, quiet, f"{self.verdict.upper()}{': ' if why else ''}{why}"]
+
+
+def widths_of(rows: Sequence[Measured]) -> list[float]:
+    """The widths that there are, in ms."""
+    return [width for one in rows if (width := one.width_ms) is not None]
+
+
+def _p95(values: Sequence[float]) -> float:
+    return float(np.percentile(values, 95))
 
 
 def _row(kind: str, rows: Sequence[Measured]) -> str:
-    widths = [one.width_ms for one in rows if one.width_ms is not None]
-    told = " / ".join(f"{value:.0f}" for value in np.percentile(widths, (50, 95, 100))) if widths else "-"
-    missed = sum(not one.seen and one.true_ms >= MISSABLE_MS for one in rows)
-    return f"{kind:7} n {len(rows)}, inside {sum(o.inside for o in rows)}, width {told} ms, missed {missed}"
+    widths = widths_of(rows)
+    told = " / ".join(f"{value:.1f}" for value in np.percentile(widths, (50, 95, 100))) if widths else "-"
+    inside, onset = sum(one.inside for one in rows), sum(one.onset_inside is True for one in rows)
+    return f"{kind:7} {len(rows):4} {inside:6} {onset:6} {sum(one.missed for one in rows):6}  {told} ms"
 
 
-class _Kept:
-    """A sink that keeps probes in memory."""
-
-    def __init__(self) -> None:
-        self.probes: list[Probe] = []
-
-    def add(self, rows: Iterable[object]) -> None:
-        self.probes += [row for row in rows if isinstance(row, Probe)]
-
-
-def recovery(
-    directory: Path, *, outages: int, quiet_s: float, seed: int, say: Callable[[str], None], shift_ms: float = 0.0
-) -> Certificate:
-    """Measure, write `calibration.json` into `directory`; `shift_ms` falsifies the stated truth, as a control."""
-    command = [sys.executable, "-m", "lab.adapters.calibration_server"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            certificate = _measure(server, outages, quiet_s, seed, shift_ms, say)
-        finally:
-            server.kill()
+def recovery(directory: Path, course: Course, say: Callable[[str], None]) -> Certificate:
+    """Measure; `samples.sqlite` (the probes) and `calibration.json` (truths, intervals, verdict) go to `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
-    stated = {**asdict(certificate), "passed": certificate.passed, "seed": seed, "hold_ms": RULE.hold_ms}
-    (directory / "calibration.json").write_text(json.dumps(stated, indent=2) + "\n", encoding="utf-8")
+    certificate = certify(watch(directory / "samples.sqlite", course, say))
+    outages = [{**asdict(one), "inside": one.inside, "width_ms": one.width_ms} for one in certificate.outages]
+    facts = {"course": asdict(course), "hold_ms": RULE.hold_ms, "observer": asdict(PLAN)}
+    said = {"verdict": certificate.verdict, "flaws": certificate.flaws}
+    text = json.dumps({**said, **asdict(certificate), "outages": outages, **facts}, indent=2)
+    (directory / "calibration.json").write_text(text + "\n", encoding="utf-8")
     return certificate
 
 
-def _measure(
-    server: "subprocess.Popen[str]", n: int, quiet_s: float, seed: int, shift_ms: float, say: Callable[[str], None]
-) -> Certificate:
-    assert server.stdin is not None
-    assert server.stdout is not None
-    clock, sink = RunClock(), _Kept()
-    url = f"http://127.0.0.1:{int(server.stdout.readline())}/mcp"
-    query = TruthQuery("q", "a query", frozenset(f"d{number}" for number in range(10)))
-    observer = TargetObserver(
-        url=url, target=load_target(TARGET), plan=PLAN, queries=[query], clock=clock, sink=sink, on_memory=lambda: None
-    )
-    observer.watch_closely(True)
-    observer.start()
-    clock.sleep_s(LEAD_S)
-    quiet_from = clock.now_ms()
-    clock.sleep_s(quiet_s)
-    quiet_to = clock.now_ms()
-    server.stdin.write(json.dumps(_schedule(n, seed)) + "\n")
-    server.stdin.flush()
-    origin_ms, truths = origin_ns(clock) / 1e6, []
-    for number in range(n):
-        kind, start, end = json.loads(server.stdout.readline())
-        truths.append((kind, start - origin_ms, end - origin_ms + shift_ms))
-        say(f"outage {number + 1} of {n}: {kind}, {(end - start) / 1000:.2f} s")
-    clock.sleep_s(GAP_S[0])
-    end_ms = clock.now_ms()
-    observer.stop()
+def watch(samples: Path, course: Course, say: Callable[[str], None]) -> Record:
+    """Send the reference server through its course while the observer probes it; raises WorldError."""
+    for old in samples.parent.glob(f"{samples.name}*"):
+        old.unlink()
+    clock, store = RunClock(), SampleStore(samples)
+    origin_ms = origin_ns(clock) / 1e6
+    truths: list[Outage] = []
+    with running() as reference:
+        observer = _observer(reference.url, clock, store)
+        observer.watch_closely(True)
+        observer.start()
+        clock.sleep_s(LEAD_S)
+        quiet_from_ms = clock.now_ms()
+        clock.sleep_s(course.quiet_s)
+        quiet_to_ms = clock.now_ms()
+        for kind, start, end in reference.outages(course.schedule(time.monotonic_ns() / 1e6 + CALM_MS)):
+            truths.append((kind, start - origin_ms, end - origin_ms))
+            say(f"outage {len(truths)} of {course.outages}: {kind}, {(end - start) / 1000:.2f} s")
+        clock.sleep_s(course.gap_s[0])
+        end_ms = clock.now_ms()
+        observer.stop()
+    store.close()
     if observer.died():
-        raise WorldError("the observer died", where=url, last_state=str(observer.died()), try_="run again")
-    seen = within_slo(sink.probes, SLO_MS)
-    quiet = [one for one in seen if quiet_from <= one.sent_ms < quiet_to]
-    ends = [*(truth[1] for truth in truths[1:]), end_ms]
-    rows = tuple(_one(*truth, until, seen) for truth, until in zip(truths, ends, strict=True))
-    return Certificate(rows, n, sum(not one.good for one in quiet), quiet_s, len(quiet))
+        raise WorldError(
+            "the observer died", where=reference.url, last_state=str(observer.died()), try_="run again"
+        )
+    probes = tuple(probe for probe in read_samples(samples)[0].probes)
+    return Record(course, tuple(truths), probes, quiet_from_ms, quiet_to_ms, end_ms)
 
 
-def _schedule(n: int, seed: int) -> list[tuple[str, float, float]]:
-    dice, at_ms, planned = random.Random(seed), time.monotonic_ns() / 1e6 + 1000, []
-    for number in range(n):
-        end_ms = at_ms + 1000 * 0.1 * 120 ** dice.random()
-        planned.append((KINDS[number % len(KINDS)], at_ms, end_ms))
-        at_ms = end_ms + 1000 * dice.uniform(*GAP_S)
-    return planned
+def _observer(url: str, clock: RunClock, store: SampleStore) -> TargetObserver:
+    query = TruthQuery("q", "a query", frozenset(f"d{number}" for number in range(PLAN.recall_k)))
+    return TargetObserver(
+        url=url,
+        target=load_target(TARGET),
+        plan=PLAN,
+        queries=[query],
+        clock=clock,
+        sink=store,
+        on_memory=lambda: None,
+    )
 
 
-def _one(kind: str, start_ms: float, end_ms: float, until_ms: float, seen: Sequence[Seen]) -> Measured:
-    mine = [one for one in seen if start_ms <= one.sent_ms < until_ms]
-    found = clocks(mine, start_ms, start_ms, RULE)
-    bad = any(one.asked and not one.good for one in mine)
-    if found is None or found[0].hi_s is None:
-        return Measured(kind, end_ms - start_ms, bad, False, None)
-    lo_ms, hi_ms = 1000 * found[0].lo_s, 1000 * found[0].hi_s
-    first = next(one for one in mine if abs(one.done_ms - start_ms - hi_ms) < 1e-3)
-    width_ms = hi_ms - lo_ms - (first.done_ms - first.sent_ms)
-    return Measured(kind, end_ms - start_ms, bad, lo_ms <= end_ms - start_ms <= hi_ms, width_ms)
+def certify(record: Record, *, shift_ms: float = 0.0) -> Certificate:
+    """What was measured against what was true; `shift_ms` falsifies the truth, which must then fail."""
+    seen = within_slo(record.probes, PLAN.canary_slo_ms)
+    quiet = [one for one in seen if record.quiet_from_ms <= one.sent_ms < record.quiet_to_ms]
+    ends = [*(start for _, start, _ in record.truths), record.end_ms][1:]
+    rows = tuple(
+        _measure(truth, [one for one in seen if one.sent_ms < until], shift_ms)
+        for truth, until in zip(record.truths, ends, strict=True)
+    )
+    bad, course = sum(not one.good for one in quiet), record.course
+    return Certificate(rows, course.outages, bad, course.quiet_s, len(quiet))
+
+
+def _measure(truth: Outage, seen: Sequence[Seen], shift_ms: float) -> Measured:
+    """By the judge's clocks, with the true start of the outage in the place of the heal."""
+    kind, start_ms, end_ms = truth
+    after = [one for one in seen if one.sent_ms >= start_ms]
+    at = recovery_point(after, RULE)
+    began = noticed(seen, start_ms - CALM_MS, float("inf") if at is None else after[at].sent_ms)
+    onset = None
+    if began is not None and began.hi_s is not None:
+        onset = 1000 * began.lo_s <= CALM_MS + shift_ms <= 1000 * began.hi_s
+    one = Measured(kind, end_ms + shift_ms - start_ms, onset is not None, onset_inside=onset)
+    found = clocks(after, start_ms, start_ms, RULE)
+    if found is None or at is None:
+        return one
+    lo_s, hi_s = found[0].lo_s, found[0].hi_s
+    answer_ms = after[at].done_ms - after[at].sent_ms
+    return replace(one, lo_ms=1000 * lo_s, hi_ms=None if hi_s is None else 1000 * hi_s, answer_ms=answer_ms)

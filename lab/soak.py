@@ -211,6 +211,8 @@ def _observer(stage: _Stage) -> TargetObserver:
         clock=stage.clock,
         sink=stage.store,
         on_memory=MemorySampler(SERVICES, stage.world.containers, stage.clock, stage.store).read,
+        accuracy=plan.bounds.accuracy,
+        store_url=address(spec, "qdrant"),
     )
 
 

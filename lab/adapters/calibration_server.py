@@ -1,22 +1,74 @@
 """A reference server with outages that are known in advance: `python -m lab.adapters.calibration_server`.
 
-Reads a schedule (JSON: kind, start and end in ms of CLOCK_MONOTONIC) from stdin, prints its port, and at each end the
-true times. The truth is by arrival: whatever arrives within [start, end) is refused, never answered, answered late or
-answered wrongly. So a `slow` outage ends when the first request may arrive that is answered at once.
+Prints its port, reads a schedule from stdin (one line of JSON: kind, start and end in ms of CLOCK_MONOTONIC each), and
+prints at each end the true times. The truth is by arrival: whatever request the server takes up within [start, end) is
+refused, never answered, answered late or answered wrongly. So a `slow` outage ends when the first request may arrive
+that is answered at once, and what hangs when a `hang` ends is cut. Ends when its stdin does.
 """
 
 import asyncio
 import json
+import os
+import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import WorldError
 
 SLOW_S = 0.4
 KINDS = ("refuse", "hang", "slow", "wrong")
 
+_HOME = Path(__file__).parents[2]
 
+Outage = tuple[str, float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Reference:
-    """The server; `mode` is the kind of the outage in force, or empty."""
+    """A running reference server, as its parent sees it."""
+
+    url: str
+    process: "subprocess.Popen[str]"
+
+    def outages(self, schedule: Sequence[Outage]) -> Iterator[Outage]:
+        """Have the outages carried out, and yield each as it truly was, once it is over; raises WorldError."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(schedule) + "\n")
+        self.process.stdin.flush()
+        for _ in schedule:
+            line = self.process.stdout.readline()
+            if not line:
+                raise WorldError("the reference server died", where=self.url, try_="run again")
+            kind, start_ms, end_ms = json.loads(line)
+            yield kind, start_ms, end_ms
+
+
+@contextmanager
+def running() -> Iterator[Reference]:
+    """A reference server in a process of its own, until the block ends; raises WorldError where it does not start."""
+    command = [sys.executable, "-m", __name__]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=_HOME
+    ) as process:
+        try:
+            assert process.stdout is not None
+            port = process.stdout.readline().strip()
+            if not port:
+                raise WorldError(
+                    "the reference server did not start", where=" ".join(command), try_="run it by hand"
+                )
+            yield Reference(f"http://127.0.0.1:{port}/mcp", process)
+        finally:
+            process.kill()
+
+
+class _Server:
+    """The server itself; `mode` is the kind of the outage in force, or empty."""
 
     def __init__(self) -> None:
         self.mode, self.port = "", 0
@@ -28,11 +80,21 @@ class Reference:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
-    def refuse(self) -> None:
-        """Close the listener and reset every connection."""
+    async def suffer(self, kind: str, end_ms: float) -> Outage:
+        """One outage from now on; returns it with its true times, ms of CLOCK_MONOTONIC."""
         assert self._server is not None
-        self._server.close()
-        self.reset()
+        began_ms, self.mode = _now_ms(), kind
+        if kind == "refuse":
+            self._server.close()
+            self.reset()
+        await asyncio.sleep(max(0.0, end_ms - _now_ms()) / 1000)
+        self.mode = ""
+        if kind == "refuse":
+            await self.listen()
+        ended_ms = _now_ms()
+        if kind == "hang":
+            self.reset()
+        return kind, began_ms, ended_ms
 
     def reset(self) -> None:
         """Reset every connection."""
@@ -44,16 +106,19 @@ class Reference:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-                length = int(head.split("content-length:")[1].split("\r\n")[0]) if "content-length" in head else 0
+                length = (
+                    int(head.split("content-length:")[1].split("\r\n")[0]) if "content-length" in head else 0
+                )
                 body = await reader.readexactly(length)
+                if self.mode == "hang":
+                    await reader.read()
+                    break
                 await self._answer(json.loads(body) if body else {}, writer)
         self._open.discard(writer)
         writer.close()
 
     async def _answer(self, asked: dict[str, object], writer: asyncio.StreamWriter) -> None:
         mode = self.mode
-        if mode == "hang":
-            await asyncio.Event().wait()
         if mode == "slow":
             await asyncio.sleep(SLOW_S)
         ids = [f"{'false' if mode == 'wrong' else 'd'}{n}" for n in range(10)]
@@ -76,26 +141,24 @@ def _say(word: object) -> None:
     sys.stdout.flush()
 
 
+async def _end_with_parent() -> None:
+    """A parent that is killed closes the pipe; nobody else would end this process."""
+    await asyncio.to_thread(sys.stdin.read)
+    os._exit(0)
+
+
 async def _main() -> None:
-    server = Reference()
+    server = _Server()
     await server.listen()
     _say(server.port)
-    schedule = json.loads(await asyncio.to_thread(sys.stdin.readline))
+    schedule = json.loads(await asyncio.to_thread(sys.stdin.readline) or "[]")
+    watch = asyncio.create_task(_end_with_parent())
     for kind, start_ms, end_ms in schedule:
         await asyncio.sleep(max(0.0, start_ms - _now_ms()) / 1000)
-        began, server.mode = _now_ms(), kind
-        if kind == "refuse":
-            server.refuse()
-        await asyncio.sleep(max(0.0, end_ms - _now_ms()) / 1000)
-        server.mode = ""
-        if kind == "refuse":
-            await server.listen()
-        ended = _now_ms()
-        if kind == "hang":
-            server.reset()
-        _say(json.dumps([kind, began, ended]))
-    await asyncio.Event().wait()
+        _say(json.dumps(await server.suffer(kind, end_ms)))
+    await watch
 
 
 if __name__ == "__main__":
-    asyncio.run(_main())
+    with suppress(KeyboardInterrupt):
+        asyncio.run(_main())

@@ -1,4 +1,4 @@
-"""Asks the target, on open schedules, while everything else goes on: canary, recall and memory.
+"""Asks the target, on open schedules, while everything else goes on: canary, recall, memory and the store's work.
 
 One thread with one event loop. A probe that hangs delays no other: each slot is its own task, at most `outstanding_max`
 at a time, and a slot that could not be sent is recorded as `unsent`: never good, and no evidence against the target.
@@ -14,7 +14,7 @@ import httpx
 
 from lab.adapters.mcp import McpSession
 from lab.model.plan import ObserverPlan
-from lab.model.samples import Probe
+from lab.model.samples import Layer, Probe
 from lab.model.target import Target
 from lab.ports import Clock, Sink
 from lab.probes import canary, recall, store_idle
@@ -27,7 +27,11 @@ DEADLINE_MARGIN_MS = 40.0
 
 
 class TargetObserver:
-    """Implements `lab.ports.Observer`. `on_memory` takes one memory reading and hands its samples over itself."""
+    """Implements `lab.ports.Observer`. `on_memory` takes one memory reading and hands its samples over itself.
+
+    `accuracy` is the part of the exact documents that a right canary answer holds. `store_url` is the store's own
+    address, past all proxies; without it nobody looks whether the store is idle.
+    """
 
     def __init__(
         self,
@@ -131,12 +135,18 @@ class TargetObserver:
         return min(float(self._plan.canary_deadline_ms), room_ms) / 1000
 
     async def _store_loop(self) -> None:
+        """Tick at the fast rate always, and skip ticks while nobody watches closely and the store was seen idle."""
         if self._store_url is None:
             return
-        async with httpx.AsyncClient(trust_env=False, timeout=store_idle.TIMEOUT_S) as http:
-            next_ms = self._clock.now_ms()
-            while not self._stopping.is_set():
-                self._sink.add([await store_idle.measure(http, self._clock, self._store_url)])
+        idle, next_ms = False, self._clock.now_ms()
+        async with httpx.AsyncClient(trust_env=False, timeout=store_idle.DEADLINE_S) as http:
+            for tick in itertools.count():
+                if self._stopping.is_set():
+                    return
+                if self._fast or not idle or tick % store_idle.SLOW_EVERY == 0:
+                    probe = await store_idle.measure(http, self._clock, self._store_url)
+                    idle = probe.outcome == Layer.OK.value
+                    self._sink.add([probe])
                 next_ms = await self._sleep_until(next_ms + 1000 / store_idle.HZ)
 
     async def _recall_loop(self, session: McpSession, pending: set[asyncio.Task[None]]) -> None:

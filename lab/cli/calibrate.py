@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lab.cli.frame import EXIT_FAIL, guarded
+from lab.cli.frame import EXIT_FAIL, EXIT_INCONCLUSIVE, guarded
 from lab.console import Progress
 from lab.scenarios import duration_s
 
@@ -23,14 +23,13 @@ def recovery(
     outages: Annotated[int, typer.Option(help="How many known outages.", min=1)] = 100,
     quiet: Annotated[str, typer.Option(help="How long nothing happens at all.")] = "10m",
     seed: Annotated[int, typer.Option(help="Seed of the outages' schedule.")] = 1,
-    directory: Annotated[Path, typer.Option(help="Where the certificate goes.")] = Path("calibration"),
+    directory: Annotated[Path, typer.Option(help="Where the certificate goes.")] = Path("runs/calibration"),
 ) -> None:
     """Outages of a reference server whose times are known, against what the lab measured of them."""
     from lab import calibrate as instrument
 
-    certificate = instrument.recovery(
-        directory, outages=outages, quiet_s=duration_s(quiet, "--quiet"), seed=seed, say=Progress().say
-    )
+    course = instrument.Course(outages, duration_s(quiet, "--quiet"), seed)
+    certificate = instrument.recovery(directory, course, Progress().say)
     print("\n".join(certificate.lines()))
-    if not certificate.passed:
-        raise typer.Exit(EXIT_FAIL)
+    if certificate.verdict != "pass":
+        raise typer.Exit(EXIT_FAIL if certificate.verdict == "fail" else EXIT_INCONCLUSIVE)

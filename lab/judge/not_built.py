@@ -12,7 +12,6 @@ _MISSING = (
     ("memory_per_document", "target", "memory at several collection sizes"),
     ("load_10x", "target", "a scenario at ten times the normal rate"),
     ("connections", "1000", "a scenario that holds 1000 live sessions"),
-    ("store_idle", "qdrant", "a probe of the store's optimizer, to know when its background work is done"),
     ("score", "run", "weights for every check of the mission"),
 )
 

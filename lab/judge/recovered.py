@@ -14,6 +14,8 @@ from itertools import accumulate
 from lab.model.plan import ObserverPlan
 from lab.model.samples import WRONG, Layer, Probe, Recall
 
+# The name under which looks at the store stand among the probes; every other name is a canary's.
+STORE_PROBE = "store_idle"
 _ANSWERED = (Layer.OK.value, WRONG)
 
 
@@ -27,7 +29,8 @@ class Rule:
 
 
 CANARY = Rule(window=20, enough=19, hold_ms=30_000.0)
-RECALL = Rule(window=5, enough=5, hold_ms=0.0)
+# For what is asked rarely: truth queries where the canary counts no hits, and looks at the store.
+FIVE_IN_A_ROW = Rule(window=5, enough=5, hold_ms=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +48,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """A recovery time in seconds, known to lie in (lo_s, hi_s]; `hi_s` is None when it was never seen
-    (censored).
-    """
+    """A time in seconds, known to lie in [lo_s, hi_s]; `hi_s` is None when its end was never seen (censored)."""
 
     lo_s: float
     hi_s: float | None
@@ -73,8 +74,13 @@ def accurate(probes: Iterable[Probe]) -> list[Seen]:
 
 
 def right(rows: Iterable[Recall], accuracy: float) -> list[Seen]:
-    """Answered truth queries, good when at least `accuracy` of the exact neighbours was found."""
-    return _ordered((r.sent_ms, r.done_ms, r.hits / r.k >= accuracy) for r in rows if r.answered)
+    """Truth queries, good when answered with at least `accuracy` of the exact neighbours; no answer has none."""
+    return _ordered((r.sent_ms, r.done_ms, r.answered and r.hits / r.k >= accuracy) for r in rows)
+
+
+def idle(probes: Iterable[Probe]) -> list[Seen]:
+    """Looks at the store, good when it said that it has nothing to do; one that does not answer is not idle."""
+    return _rated(probes, lambda p: p.outcome == Layer.OK.value and p.done_ms is not None)
 
 
 def _rated(probes: Iterable[Probe], good: Callable[[Probe], bool]) -> list[Seen]:
@@ -134,12 +140,33 @@ def clocks(
         return None
     at = recovery_point(after, rule)
     end = None if at is None else after[at]
-    bad = [one.sent_ms for one in seen if one.asked and not one.good and (end is None or one.sent_ms < end.sent_ms)]
+    bad = [
+        one.sent_ms
+        for one in seen
+        if one.asked and not one.good and (end is None or one.sent_ms < end.sent_ms)
+    ]
     last_bad_ms = max(bad, default=injected_ms)
     from_heal = _clock(max(last_bad_ms, cleared_ms), end, cleared_ms)
     if end is not None and not bad:
         return from_heal, Clock(0.0, 0.0, censored=False)
     return from_heal, _clock(last_bad_ms, end, injected_ms)
+
+
+def noticed(seen: Sequence[Seen], issued_ms: float, well_ms: float = float("inf")) -> Clock | None:
+    """When harm first showed, from the issue of the injection: the mirror of a recovery.
+
+    The first bad answer's end is the high end, for before that nobody could know; the sending of the last good
+    observation before any bad one is the low end. Only what was sent before `well_ms` counts (a bad probe long after
+    the recovery is another story). Censored where nothing bad was seen; None where nothing was asked.
+    """
+    asked = [one for one in seen if one.asked and issued_ms <= one.sent_ms < well_ms]
+    bad = [one for one in asked if not one.good]
+    first_ms = min((one.sent_ms for one in bad), default=float("inf"))
+    lo_ms = max((one.sent_ms for one in asked if one.sent_ms < first_ms), default=issued_ms)
+    lo_s = (lo_ms - issued_ms) / 1000
+    if not bad:
+        return Clock(lo_s, None, censored=True) if asked else None
+    return Clock(lo_s, (min(one.done_ms for one in bad) - issued_ms) / 1000, censored=False)
 
 
 def _clock(lo_ms: float, end: Seen | None, origin_ms: float) -> Clock:

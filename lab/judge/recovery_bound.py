@@ -14,6 +14,7 @@ import numpy as np
 from scipy import stats
 
 from lab.judge import references
+from lab.judge.watch import doubts_of, hole, not_held
 from lab.judge.windows import FaultWindow, Windows
 from lab.model.evidence import Evidence
 from lab.model.verdict import Bound, Finding, Interval, Verdict, undecided
@@ -47,11 +48,17 @@ def tolerance_bound_s(times_s: Sequence[float]) -> float:
     return float(np.exp(logs.mean() + k * logs.std(ddof=1)))
 
 
+def _sound(evidence: Evidence, fault: FaultWindow) -> bool:
+    """Whether a trial counts: by what would leave its own recovery undecided."""
+    return not doubts_of(fault) and not hole(evidence, fault) and not not_held(evidence, fault)
+
+
 def _finding(evidence: Evidence, subject: str, faults: Sequence[FaultWindow]) -> Finding:
     where = tuple(reference for fault in faults for reference in references.events(fault.story))
-    clocks = [fault.recovery[0] for fault in faults if fault.recovery is not None and not fault.doubts]
+    clocks = [fault.recovery[0] for fault in faults if fault.recovery is not None and _sound(evidence, fault)]
     if len(clocks) < len(faults):
-        reason = f"{len(faults) - len(clocks)} of {len(faults)} trials were void or not watched"
+        unsound = len(faults) - len(clocks)
+        reason = f"{unsound} of {len(faults)} trials were void, not surely healed, or not watched to the end"
         return undecided(CHECK, subject, reason, evidence=where, n=len(clocks))
     times = [math.inf if clock.hi_s is None else clock.hi_s for clock in clocks]
     most_s = tolerance_bound_s(times)

@@ -14,7 +14,7 @@ from lab.model.journal import Event, Journal
 from lab.model.plan import STEADY, PlannedFault
 
 # Faults whose heal starts a container: their clock runs from the start issued, never from "healthy".
-_STARTS = ("StartContainer",)
+_STARTS = ("StartContainer", "ReviveContainer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,11 @@ class Window:
 class FaultWindow:
     """What became of one planned fault.
 
-    `span` reaches from its injection to the end of its step (None when it was never injected). `doubts` say
-    why it does not count as proven in force, `heal_doubts` why its heal does not count as confirmed; both
-    empty is what a pass needs. `cleared_ms` starts the clock of recovery; `canary` are the probes within the
-    span, rated by the SLO.
+    `span` reaches from the issue of its injection to the end of its step (None when it was never injected). Times from
+    the injection count from its begin: an injection may take seconds, and harm comes before it has ended.
+    `injected_ms` is when it was completed. `doubts` say why it does not count as proven in force, `heal_doubts` why
+    its heal does not count as confirmed; both empty is what a pass needs. `cleared_ms` starts the clock of recovery;
+    `canary` are the probes within the span, rated by the SLO.
     """
 
     planned: PlannedFault
@@ -177,9 +178,15 @@ def _fault(planned: PlannedFault, evidence: Evidence, phases: Sequence[Window], 
         doubts=tuple(_doubts(story)),
         heal_doubts=tuple(_step_heal_doubts(planned, evidence)),
         canary=canary,
-        recovery=None if cleared_ms is None else clocks(canary, injected_ms, cleared_ms, CANARY),
+        recovery=_recovery(canary, span, cleared_ms),
         recovering=None if at is None else after[at],
     )
+
+
+def _recovery(
+    canary: Sequence[Seen], span: Window | None, cleared_ms: float | None
+) -> tuple[Clock, Clock] | None:
+    return None if span is None or cleared_ms is None else clocks(canary, span.from_ms, cleared_ms, CANARY)
 
 
 def _story(evidence: Evidence, planned: PlannedFault) -> tuple[Event, ...]:
@@ -206,6 +213,9 @@ def _cleared_ms(planned: PlannedFault, evidence: Evidence) -> float | None:
     injecting, healed = _first(story, "fault_injecting"), _last(story, "fault_healed")
     if injecting is None:
         return float("-inf")
+    # What passes by itself (a restart) was over when it was issued: a hold that outlasts it must not hide an outage.
+    if injecting.data.get("transient") is True:
+        return None if healed is None else injecting.at_ms
     starts = _heals_by_starting(injecting, planned)
     cleared = _last(story, "fault_healing", before=healed) if starts else healed
     return None if healed is None or cleared is None else cleared.at_ms

@@ -36,7 +36,9 @@ _CLOCK = _object(lo_s=_NUMBER, hi_s=_or_null(_NUMBER), censored={"type": "boolea
 _CLOCKS = _object(
     answers=_or_null(_CLOCK), slo=_or_null(_CLOCK), recall=_or_null(_CLOCK), idle=_or_null(_CLOCK)
 )
-_RECOVERY = _object(detected_s=_or_null(_NUMBER), from_heal=_CLOCKS, from_injection=_CLOCKS)
+_RECOVERY = _object(
+    detected_s=_or_null(_NUMBER), detected=_or_null(_CLOCK), from_heal=_CLOCKS, from_injection=_CLOCKS
+)
 
 _FINDING = _object(
     check=_TEXT,

@@ -1,13 +1,13 @@
 """`summary.md`: the verdict first, then what failed, why, and where the evidence is."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lab.report import wording
 from lab.report.escaping import markdown as safe
 
 Row = Mapping[str, Any]
-Columns = Mapping[str, Callable[[Row], object]]
+Columns = wording.Columns
 
 
 def render(report: Row) -> str:
@@ -19,6 +19,7 @@ def render(report: Row) -> str:
         _known_issues(report),
         _not_tested(report),
         _table("Faults", _FAULTS, report["faults"]),
+        _table(wording.RECOVERY_TITLE, wording.RECOVERY, report["faults"]),
         _table("Load", _LOAD, report["load"]),
         _table("Accuracy", _ACCURACY, report["accuracy"]),
         _table("Held", _HELD, wording.held(report)),
@@ -110,11 +111,6 @@ _FAULTS: Columns = {
     "on": lambda row: row["target"],
     "verdict": lambda row: row["verdict"],
     "before → in force → after": wording.effect,
-    "noticed after, s": lambda row: wording.number(row["recovery"]["detected_s"], infinite="—"),
-    "answers again": lambda row: wording.clock(row["recovery"]["from_heal"], "answers"),
-    "within SLO again": lambda row: wording.clock(row["recovery"]["from_heal"], "slo"),
-    "recall again": lambda row: wording.clock(row["recovery"]["from_heal"], "recall"),
-    "from injection": lambda row: wording.clock(row["recovery"]["from_injection"], "slo"),
 }
 _LOAD: Columns = {
     "window": lambda row: row["window"],

@@ -28,6 +28,7 @@ def render(report: Row, directory: Path) -> RenderableType:
     parts += _section("Not decided", "yellow", map(_group, wording.by_reason(wording.undecided(report))))
     if report["faults"]:
         parts += _section("Faults", "default", [_faults(report["faults"])])
+        parts += _section(wording.RECOVERY_TITLE, "default", [_recovery(report["faults"])])
     parts += _section("Held, but for known issues", "green", map(_finding, wording.excused(report)))
     parts += _section("Held", "green", [_held(wording.held(report))] if wording.held(report) else [])
     parts += _section("Not tested", "bright_black", map(_not_tested, wording.not_tested(report)))
@@ -88,20 +89,17 @@ def _group(findings: Sequence[Row]) -> Text:
 
 
 def _faults(rows: Sequence[Row]) -> Table:
-    table = _table(
-        "fault", "on", "verdict", "before → in force → after", "within SLO again", "from injection"
-    )
+    table = _table("fault", "on", "verdict", "before → in force → after")
     for row in rows:
-        recovery = row["recovery"]
-        cells = (
-            row["id"],
-            row["target"],
-            row["verdict"],
-            wording.effect(row),
-            wording.clock(recovery["from_heal"], "slo"),
-            wording.clock(recovery["from_injection"], "slo"),
-        )
+        cells = (row["id"], row["target"], row["verdict"], wording.effect(row))
         table.add_row(*(_line(cell, _COLOUR.get(str(cell), "default")) for cell in cells))
+    return table
+
+
+def _recovery(rows: Sequence[Row]) -> Table:
+    table = _table(*wording.RECOVERY)
+    for row in rows:
+        table.add_row(*(_line(cell(row)) for cell in wording.RECOVERY.values()))
     return table
 
 

@@ -2,12 +2,14 @@
 could.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from lab.model.quantities import format_duration
 
 Row = Mapping[str, Any]
+Columns = Mapping[str, Callable[[Row], object]]
 
 # A finding whose unit begins so is shown in percent.
 _SHARE = "share"
@@ -136,14 +138,25 @@ def explained(finding: Row) -> str:
     return ", ".join(f"{issue['n']} by {issue['id']}" for issue in finding["known_issues"])
 
 
-def clock(clocks: Row, which: str) -> str:
-    """One recovery clock."""
-    found = clocks.get(which)
+def clock(found: Row | None) -> str:
+    """One recovery clock in seconds, rounded outwards so that it still holds the truth."""
     if found is None:
         return "—"
     if found["censored"]:
-        return f"not within {number(found['lo_s'])} s"
-    return f"{number(found['lo_s'])} … {number(found['hi_s'])} s"
+        return f"≥ {_seconds(found['lo_s'], math.floor)}"
+    return f"{_seconds(found['lo_s'], math.floor)}…{_seconds(found['hi_s'], math.ceil)}"
+
+
+def noticed(recovery: Row) -> str:
+    """When harm first showed; a target that never gave a bad answer was not seen to be hurt."""
+    found = recovery["detected"]
+    return "not at all" if found is not None and found["censored"] else clock(found)
+
+
+def _seconds(value: float, rounded: Callable[[float], int]) -> str:
+    """Two decimals below ten seconds, one above; what six digits could not hold is no reason to round up."""
+    digits = 2 if value < 10 else 1
+    return f"{rounded(round(value * 10**digits, 3)) / 10**digits:.{digits}f}"
 
 
 def effect(row: Row) -> str:
@@ -166,3 +179,20 @@ def errors(row: Row) -> str:
 def lines(items: Iterable[str]) -> str:
     """Lines that are not empty, each ended."""
     return "".join(f"{item}\n" for item in items)
+
+
+def _from_heal(which: str) -> Callable[[Row], str]:
+    return lambda row: clock(row["recovery"]["from_heal"][which])
+
+
+# All in seconds: harm noticed and the total from the injection, the others from the confirmed heal.
+RECOVERY_TITLE = "Recovery, in seconds after the heal (noticed and in all: after the injection)"
+RECOVERY: Columns = {
+    "fault": lambda row: row["id"],
+    "noticed": lambda row: noticed(row["recovery"]),
+    "answers": _from_heal("answers"),
+    "within SLO": _from_heal("slo"),
+    "recall": _from_heal("recall"),
+    "store idle": _from_heal("idle"),
+    "in all": lambda row: clock(row["recovery"]["from_injection"]["slo"]),
+}

@@ -47,7 +47,12 @@ EMPTY_ISSUE = KnownIssue(
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What the run was like. `recovers_s` is by fault id how long after its heal the target is well again."""
+    """What the run was like.
+
+    `recovers_s` is by fault id how long after its heal the target is well again, `store_busy_s` how long after its
+    heal the store has work to do, `wrong_s` how long after its heal the canary gets wrong documents (a run with it has
+    a canary that counts hits).
+    """
 
     faults: tuple[str, ...] = ("latency", "kill", "cpu_cap")
     warm_up_s: float = 20.0
@@ -55,6 +60,8 @@ class Recipe:
     clean_s: float = 40.0
     hold_s: float = 30.0
     recovers_s: dict[str, float] = field(default_factory=dict)
+    store_busy_s: dict[str, float] = field(default_factory=dict)
+    wrong_s: dict[str, float] = field(default_factory=dict)
     recovery_max_s: float = 65.0
     status_fails: bool = False
     lies_when_down: bool = False
@@ -104,10 +111,11 @@ def _fault_steps(recipe: Recipe) -> Iterator[Step]:
             yield Step(f"clean-{number}", STEADY, recipe.clean_s)
 
 
-def target(known_issues: tuple[KnownIssue, ...] = ()) -> Target:
-    """A target with the usual mix; its canary is `list`."""
+def target(known_issues: tuple[KnownIssue, ...] = (), *, counts_hits: bool = False) -> Target:
+    """A target with the usual mix; its canary is `list`, which may say what its documents are."""
     success = (Condition(("error",), "absent"),)
     names = ("search", "add", "list", "status")
+    ids = ("results", "*", "id") if counts_hits else ()
     return Target(
         name="stand-in",
         version="0.1.0",
@@ -122,7 +130,7 @@ def target(known_issues: tuple[KnownIssue, ...] = ()) -> Target:
         start_timeout_s=30,
         request_timeout_ms=10_000,
         mix={"search": 40, "add": 30, "list": 20, "status": 10},
-        operations={name: Operation(name, name, {}, "structured", success) for name in names},
+        operations={name: Operation(name, name, {}, "structured", success, ids) for name in names},
         canary="list",
         recall="search",
         recall_mode="dense",
@@ -148,7 +156,7 @@ def _plan(recipe: Recipe) -> Plan:
         bounds=Bounds(),
         required=recipe.required,
         decisions=recipe.decisions,
-        target=target(recipe.known_issues),
+        target=target(recipe.known_issues, counts_hits=bool(recipe.wrong_s)),
         documents=1000,
         queries=200,
         corpus="test",
@@ -182,6 +190,7 @@ def _samples(recipe: Recipe, plan: Plan, steps: list[_Step], rng: np.random.Gene
     requests = [_request(recipe, steps, rng, n, 1000 + 250.0 * n) for n in range(int((end_ms - 1000) // 250))]
     asked = np.arange(1000, end_ms, 1000 / plan.observer.recall_hz)
     probes = [_probe(recipe, steps, rng, at) for at in _probe_times(recipe, steps, end_ms)]
+    probes += [_look(recipe, steps, float(at)) for at in np.arange(1200, end_ms, 500)]
     recall = [_recall(recipe, steps, rng, n, float(at)) for n, at in enumerate(asked)]
     ticks = [float(at) for at in np.arange(1000, end_ms, 5000)]
     memory = [Memory(at, "mcp", None, "anon_bytes", 280_000_000) for at in ticks]
@@ -219,7 +228,26 @@ def _probe(recipe: Recipe, steps: list[_Step], rng: np.random.Generator, at: flo
     kind, took = _affected(steps, recipe, at), 12 * float(rng.lognormal(0, 0.2))
     if kind == "kill":
         return Probe(at, at + took, "list", "payload", "expected collections contains docs")
+    if _after_heal(steps, recipe.wrong_s, at):
+        return Probe(at, at + took, "list", "wrong", "", 3, 10)
     return Probe(at, at + took + (300 if kind == "latency" else 0), "list", "ok", "")
+
+
+def _after_heal(steps: Iterable[_Step], lasts_s: dict[str, float], at_ms: float) -> bool:
+    """Whether what lasts so long after the heal of each fault, and began with it, goes on at a time."""
+    return any(
+        timed.injecting_ms + 50 <= at_ms < timed.healing_ms + 1000 * lasts_s.get(timed.step.name, -1e6)
+        for timed in steps
+        if timed.step.faults
+    )
+
+
+def _look(recipe: Recipe, steps: list[_Step], at: float) -> Probe:
+    """A look at the store, which answers past every link and is dead while a kill is in force."""
+    if _affected(steps, recipe, at) == "kill":
+        return Probe(at, at + 2, "store_idle", "transport", "ConnectError: refused")
+    busy = _after_heal(steps, recipe.store_busy_s, at)
+    return Probe(at, at + 5, "store_idle", "busy" if busy else "ok", "truth: status yellow" if busy else "")
 
 
 def _recall(recipe: Recipe, steps: list[_Step], rng: np.random.Generator, n: int, at: float) -> Recall:

@@ -4,13 +4,27 @@ from pathlib import Path
 
 import pytest
 
-from lab.adapters.cgroup_files import read_memory, read_pids, read_throttle, write_throttle
-from lab.adapters.cgroups import cgroup_dir, own_directory, read_anonymous_bytes, read_quota, read_usage
+from lab.adapters import cgroup_jobs
+from lab.adapters.cgroup_files import (
+    NO_LIMIT_BYTES,
+    for_engine,
+    read_memory,
+    read_pids,
+    read_throttle,
+    write_throttle,
+)
+from lab.adapters.cgroups import (
+    HostCgroups,
+    cgroup_dir,
+    own_directory,
+    read_anonymous_bytes,
+    read_quota,
+    read_usage,
+)
 from lab.errors import FaultError, GoneError
 from lab.ports import CpuQuota, MemoryLimit
-from lab.ports.cgroups import NO_LIMIT_BYTES, for_engine
 from lab.ports.storage import Throttle
-from tests.contract.fakes import FakeContainers
+from tests.contract.fakes import FakeClock, FakeContainers
 
 ID = "f" * 64
 V1 = f"12:memory:/docker/{ID}\n5:cpu,cpuacct:/docker/{ID}\n0::/\n"
@@ -84,6 +98,7 @@ def test_a_process_that_is_gone_is_said_so(tmp_path: Path) -> None:
 
 def folder(tmp_path: Path, files: dict[str, str]) -> Path:
     """One cgroup directory."""
+    tmp_path.mkdir(exist_ok=True)
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     return tmp_path
@@ -125,6 +140,58 @@ def test_memory_of_version_2(tmp_path: Path) -> None:
     assert (seen.usage_bytes, seen.ceiling_bytes, seen.limit_events, seen.oom_kills) == (5000, 6000, 11, 1)
 
 
+def test_reclaim_of_version_2_begins_where_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    containers, heard = FakeContainers(), list[tuple[str, str, str]]()
+    high = folder(tmp_path / containers.state("mcp").id, {"memory.high": "max\n"}) / "memory.high"
+    monkeypatch.setattr("lab.adapters.cgroups.cgroup_dir", lambda pid, controller: high.parent)
+    cgroups = HostCgroups(containers, FakeClock(), lambda *said: heard.append(said))
+    assert cgroups.set_memory_high("mcp", "id-mcp", 6000)
+    assert high.read_text(encoding="ascii") == "6000"
+    assert cgroups.set_memory_high("mcp", "id-mcp", -1)
+    assert high.read_text(encoding="ascii") == "max"
+    assert heard == [("memory.high set", "mcp", "6000"), ("memory.high set", "mcp", "-1")]
+    high.unlink()
+    assert not cgroups.set_memory_high("mcp", "id-mcp", 6000), "version 1 has no such thing"
+
+
+@pytest.mark.parametrize(
+    ("files", "hits", "kills"),
+    [
+        ({"memory.events": "low 1\nhigh 5\nmax 6\noom 2\noom_kill 3\noom_group_kill 0\n"}, 11, 3),
+        ({"memory.events": "low 0\nmax 6\n"}, 6, 0),
+        (
+            {
+                "memory.failcnt": "3\n",
+                "memory.memsw.failcnt": "4\n",
+                "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
+            },
+            7,
+            2,
+        ),
+        ({"memory.failcnt": "3\n"}, 3, 0),
+    ],
+)
+def test_a_job_inside_counts_the_same_on_both_versions(
+    tmp_path: Path, files: dict[str, str], hits: int, kills: int
+) -> None:
+    directory = folder(tmp_path, files)
+    assert (cgroup_jobs.counted(directory), cgroup_jobs.oom_kills(directory)) == (hits, kills)
+
+
+def test_version_2_under_the_engines_own_driver(tmp_path: Path) -> None:
+    """Without systemd the engine makes the cgroups itself, below `docker`."""
+    root, proc = tree(tmp_path, f"0::/docker/{ID}\n", {f"docker/{ID}/cpu.max": "50000 100000\n"})
+    for controller in ("cpu", "cpuacct", "memory", "pids", "blkio"):
+        assert cgroup_dir(42, controller, root=root, proc=proc) == root / "docker" / ID
+    assert read_quota(root / "docker" / ID) == CpuQuota(50_000, 100_000)
+
+
+def test_a_job_without_a_cgroup_joins_none() -> None:
+    cgroup_jobs.join("")
+
+
 def test_memory_of_version_2_without_limits(tmp_path: Path) -> None:
     files = {"memory.max": "max\n", "memory.high": "max\n", "memory.swap.max": "max\n"}
     seen = read_memory(folder(tmp_path, {**files, "memory.events": "high 0\nmax 0\n"}))
@@ -160,9 +227,11 @@ def test_throttle_of_version_2(tmp_path: Path) -> None:
     assert (directory / "io.max").read_text(encoding="ascii") == "7:1 rbps=max wbps=5 riops=max wiops=max\n"
 
 
-def test_an_absent_limit_is_said_to_the_engine_as_the_largest() -> None:
-    assert for_engine(MemoryLimit(-1, -1)) == MemoryLimit(NO_LIMIT_BYTES, NO_LIMIT_BYTES)
-    assert for_engine(MemoryLimit(5, -1)) == MemoryLimit(5, NO_LIMIT_BYTES)
+def test_an_absent_limit_of_memory_is_said_to_the_engine_as_the_largest() -> None:
+    """On version 2 the engine takes swap for the difference of the two, so there an absent one of both stays."""
+    assert for_engine(MemoryLimit(-1, -1), 1) == MemoryLimit(NO_LIMIT_BYTES, NO_LIMIT_BYTES)
+    assert for_engine(MemoryLimit(-1, -1), 2) == MemoryLimit(NO_LIMIT_BYTES, -1)
+    assert for_engine(MemoryLimit(5, 8), 1) == for_engine(MemoryLimit(5, 8), 2) == MemoryLimit(5, 8)
 
 
 def test_a_cgroup_that_is_not_the_containers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,14 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab import judge as judging
 from lab.judge import conclude, discover, judge, judge_by
+from lab.judge.windows import find_windows
 from lab.model.evidence import Evidence
 from lab.model.journal import Event, Journal
 from lab.model.plan import Decision
@@ -344,6 +346,102 @@ def test_a_hole_between_the_probes_leaves_recovery_undecided() -> None:
     assert any("canary" in gap["why"] for gap in judgement.tables["gaps"])  # type: ignore[attr-defined]
 
 
+def clocks_of(evidence: Evidence, number: int) -> dict[str, Any]:
+    """The clocks of the fault with this number, as the report has them."""
+    rows: Any = judge(evidence).tables["faults"]
+    recovery: dict[str, Any] = rows[number - 1]["recovery"]
+    return recovery
+
+
+def holds(clock: dict[str, Any], truth_s: float) -> bool:
+    """Whether an interval holds the truth."""
+    return bool(clock["lo_s"] <= truth_s <= clock["hi_s"])
+
+
+def test_each_clock_of_a_kill_holds_its_own_truth() -> None:
+    """The store is dead until 4 s after the start, works until 9 s, and answers wrongly until 12 s."""
+    id_, hold_s = "f1-kill", 30.0
+    recipe = Recipe(
+        faults=("kill",), recovers_s={id_: 4.0}, store_busy_s={id_: 9.0}, wrong_s={id_: 12.0}, hold_s=hold_s
+    )
+    told = clocks_of(make(replace(recipe, recovery_max_s=80.0)), 1)
+    for name, truth_s in (("answers", 4.0), ("slo", 12.0), ("recall", 12.0), ("idle", 9.0)):
+        assert holds(told["from_heal"][name], truth_s), name
+        # Injected 0.3 s after its step's begin, healed 1 s and its hold after that.
+        assert holds(told["from_injection"][name], truth_s + hold_s + 0.7), name
+    assert holds(told["detected"], 0.05)
+    assert told["detected_s"] == told["detected"]["hi_s"]
+
+
+def test_a_store_that_stays_busy_is_censored_and_one_that_nobody_watched_is_not_reported() -> None:
+    busy = clocks_of(make(Recipe(store_busy_s={"f1-latency": 1e6})), 1)
+    assert busy["from_heal"]["idle"]["censored"]
+    assert busy["from_heal"]["idle"]["hi_s"] is None
+    assert not busy["from_heal"]["slo"]["censored"]
+    canary = [probe for probe in healthy().samples.probes if probe.probe != "store_idle"]
+    unwatched = clocks_of(resampled(healthy(), probes=canary), 1)
+    assert unwatched["from_heal"]["idle"] is unwatched["from_injection"]["idle"] is None
+
+
+def test_looks_at_the_store_never_stand_in_for_the_canary() -> None:
+    def looks(a: float, b: float) -> list[Probe]:
+        return [Probe(at, at + 5, "store_idle", "ok", "") for at in np.arange(a, b, 100.0)]
+
+    evidence = resampled(healthy(), probes=looks(1000, healthy().journal.events[-1].at_ms))
+    judgement = judge(evidence)
+    assert verdicts(judgement)["recovery"] == {INCONCLUSIVE}
+    told = clocks_of(evidence, 2)
+    assert told["detected"] is told["from_heal"]["answers"] is told["from_heal"]["slo"] is None
+    assert any("canary" in gap["why"] for gap in judgement.tables["gaps"])  # type: ignore[attr-defined]
+
+
+def test_a_busy_store_is_no_bad_canary() -> None:
+    busy = judge(make(Recipe(store_busy_s={"f1-latency": 1e6})))
+    assert found(busy, "recovery", "f1-latency") == found(judge(healthy()), "recovery", "f1-latency")
+
+
+def test_times_from_the_injection_count_from_when_it_was_issued() -> None:
+    """A restart returns only when its new process exists; its harm began before that."""
+
+    def slow(event: Event) -> Event:
+        late = event.kind == "fault_injected" and event.data["fault"] == "f2-kill"
+        return replace(event, at_ms=event.at_ms + 240) if late else event
+
+    assert clocks_of(edited(healthy(), slow), 2) == clocks_of(healthy(), 2)
+
+
+def test_harm_that_began_long_after_the_recovery_was_not_noticed_then() -> None:
+    cap = healthy().journal.last("settled", fault="f3-cpu_cap")
+    assert cap is not None
+    probes = [
+        replace(p, outcome="transport")
+        if p.probe == "list" and cap.at_ms - 6100 < p.sent_ms < cap.at_ms - 5600
+        else p
+        for p in healthy().samples.probes
+    ]
+    for evidence in (healthy(), resampled(healthy(), probes=probes)):
+        told = clocks_of(evidence, 3)
+        assert told["detected"]["censored"]
+        assert told["detected_s"] is None
+
+
+@pytest.mark.parametrize("undo", ["StartContainer", "ReviveContainer"])
+def test_every_heal_that_starts_a_container_is_timed_from_the_start(undo: str) -> None:
+    def another(event: Event) -> Event:
+        if event.data.get("fault") != "f2-kill":
+            return event
+        if event.kind == "fault_healed":
+            return replace(event, at_ms=event.at_ms + 700)
+        return (
+            replace(event, data={**event.data, "undo": {"type": undo}})
+            if event.kind == "fault_injecting"
+            else event
+        )
+
+    told = clocks_of(edited(healthy(), another), 2)
+    assert told["from_heal"] == clocks_of(healthy(), 2)["from_heal"]
+
+
 UNPROVEN = [
     ("before", {"absent": False}),
     ("during", {"holds": False}),
@@ -572,3 +670,21 @@ def test_a_run_without_any_evidence_is_inconclusive() -> None:
     judgement = judging.judge(evidence)
     assert judgement.gate is INCONCLUSIVE
     assert undecided("a", "b", "c").verdict is INCONCLUSIVE
+
+
+def test_what_passes_by_itself_is_timed_from_its_issue_however_long_it_was_held() -> None:
+    """A restart: the outage lies within the hold, and a clock from the heal would not show it."""
+
+    def transient(event: Event) -> Event:
+        if event.kind != "fault_injecting":
+            return event
+        return replace(event, data={**event.data, "transient": True})
+
+    evidence = edited(make(), transient)
+    fault = find_windows(evidence).faults[0]
+    issued = fault.event("fault_injecting")
+    assert issued is not None and fault.cleared_ms == issued.at_ms
+    usual = find_windows(make()).faults[0]
+    assert usual.cleared_ms is not None and usual.cleared_ms > issued.at_ms
+    assert fault.recovery is not None and usual.recovery is not None
+    assert fault.recovery[0].hi_s == fault.recovery[1].hi_s

@@ -7,9 +7,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.judge.recovered import CANARY, RECALL, Seen, clocks, held_since, recovery_point
+from lab.judge.recovered import (
+    CANARY,
+    FIVE_IN_A_ROW,
+    Seen,
+    accurate,
+    answering,
+    clocks,
+    held_since,
+    idle,
+    noticed,
+    recovery_point,
+    right,
+    within_slo,
+)
 from lab.model.plan import ObserverPlan
-from lab.model.samples import Probe
+from lab.model.samples import Layer, Probe, Recall
 
 OBSERVER = ObserverPlan(2.0, 10.0, 2000, 200.0, 5, 1.5, 10, 5.0)
 
@@ -80,7 +93,7 @@ def test_never_bad_means_no_outage_at_all() -> None:
 
 def test_too_few_observations_say_nothing() -> None:
     assert clocks(watched(0, 1.9), 0.0, 0.0, CANARY) is None
-    assert clocks([], 0.0, 0.0, RECALL) is None
+    assert clocks([], 0.0, 0.0, FIVE_IN_A_ROW) is None
 
 
 @given(st.lists(st.booleans(), min_size=0, max_size=120))
@@ -110,3 +123,109 @@ def test_the_runner_waits_by_the_same_rule() -> None:
     slow = [Probe(p.sent_ms, p.sent_ms + 201, p.probe, p.outcome, "") for p in probes]
     assert held_since(slow, OBSERVER, 1000.0) is None
     assert held_since([], OBSERVER, 0.0) is None
+
+
+@given(st.floats(0.0, 9.0), st.floats(0.2, 20.0), st.integers(0, 3))
+@settings(max_examples=80, deadline=None)
+def test_the_first_harm_lies_between_the_last_good_probe_and_the_first_bad_answer(
+    begins_s: float, lasts_s: float, unsent: int
+) -> None:
+    """Truth: what is sent from `begins_s` on is bad; the answer takes 15 ms."""
+    seen = [Seen(n * 100.0, n * 100.0 + 15, not begins_s <= n / 10 < begins_s + lasts_s) for n in range(300)]
+    for one in range(unsent):
+        seen.insert(1 + one, Seen(10.0 + one, 10.0 + one, False, asked=False))
+    found = noticed(seen, 0.0)
+    assert found is not None
+    assert found.hi_s is not None
+    assert found.lo_s <= begins_s <= found.hi_s
+    assert found.hi_s - found.lo_s <= 0.1151
+
+
+def test_a_hanging_probe_is_noticed_when_it_ends_and_a_refused_one_before_it() -> None:
+    hangs = [Seen(0, 15, True), Seen(100, 560, False), Seen(200, 660, False)]
+    found = noticed(hangs, 0.0)
+    assert found is not None
+    assert (found.lo_s, found.hi_s, found.censored) == (0.0, 0.56, False)
+    refused = noticed([*hangs, Seen(300, 301, False)], 0.0)
+    assert refused is not None
+    assert (refused.lo_s, refused.hi_s) == (0.0, 0.301)
+
+
+def test_what_never_went_bad_is_not_noticed_and_what_was_not_asked_says_nothing() -> None:
+    good = [Seen(n * 100.0, n * 100.0 + 15, True) for n in range(10)]
+    found = noticed(good, 0.0)
+    assert found is not None
+    assert (found.lo_s, found.hi_s, found.censored) == (0.9, None, True)
+    late = noticed([*good, Seen(5000, 5015, False)], 0.0, well_ms=1000.0)
+    assert late == found
+    assert noticed([Seen(0, 0, False, asked=False)], 0.0) is None
+    assert noticed([], 0.0) is None
+
+
+def test_a_slot_that_was_not_sent_moves_no_end_of_an_interval() -> None:
+    """Bad until 5 s; the slots around that had no room, so the truth lies anywhere between the asked ones."""
+    seen = watched(5)
+    for n in range(48, 52):
+        seen[n] = Seen(n * 100.0, n * 100.0, False, asked=False)
+    found = clocks(seen, 0.0, 0.0, CANARY)
+    assert found is not None
+    assert (found[0].lo_s, found[0].hi_s) == (4.7, 5.215)
+
+
+def test_a_probe_that_hangs_from_before_the_heal_is_bad_no_longer_than_when_it_was_sent() -> None:
+    """Its answer comes late, but what it says was true when it arrived: the low end is its sending."""
+    hanging = [Seen(n * 100.0, n * 100.0 + 460, False) for n in range(10)]
+    found = clocks(
+        [*hanging, *(Seen(n * 100.0, n * 100.0 + 15, True) for n in range(10, 60))], 0.0, 500.0, CANARY
+    )
+    assert found is not None
+    assert (found[0].lo_s, found[0].hi_s) == (pytest.approx(0.4), pytest.approx(0.515))
+    assert (found[1].lo_s, found[1].hi_s) == (0.9, 1.015)
+
+
+def probe(outcome: str, took_ms: float | None, at_ms: float = 0.0) -> Probe:
+    return Probe(at_ms, None if took_ms is None else at_ms + took_ms, "list", outcome, "")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "took_ms", "expected"),
+    [
+        ("ok", 10, (True, True, True)),
+        ("ok", 200, (True, True, True)),
+        ("ok", 201, (True, False, True)),
+        ("wrong", 10, (True, False, False)),
+        ("payload", 10, (False, False, False)),
+        ("is_error", 10, (False, False, False)),
+        ("transport", 460, (False, False, False)),
+        ("unsent", None, (False, False, False)),
+    ],
+)
+def test_answered_in_time_and_right_are_three_things(
+    outcome: str, took_ms: float | None, expected: tuple[bool, bool, bool]
+) -> None:
+    one = [probe(outcome, took_ms)]
+    rated = (answering(one)[0], within_slo(one, 200.0)[0], accurate(one)[0])
+    assert tuple(seen.good for seen in rated) == expected
+    assert {seen.asked for seen in rated} == {outcome != "unsent"}
+
+
+def test_an_unanswered_truth_query_found_nothing() -> None:
+    def row(answered: bool, hits: int) -> Recall:
+        return Recall(0, 30, "dense", "q", answered, hits, 10, Layer.OK if answered else Layer.IS_ERROR, "")
+
+    assert [right([row(*one)], 0.9)[0].good for one in ((True, 9), (True, 8), (False, 9))] == [
+        True,
+        False,
+        False,
+    ]
+
+
+def test_a_store_is_idle_only_when_it_says_so() -> None:
+    looks = [Probe(0, 5, "store_idle", outcome, "") for outcome in ("ok", "busy", "transport", "payload")]
+    assert [one.good for one in idle(looks)].count(True) == 1
+    busy_for_4_s = [
+        Probe(n * 500.0, n * 500.0 + 5, "store_idle", "busy" if n < 8 else "ok", "") for n in range(20)
+    ]
+    found = clocks(idle(busy_for_4_s), 0.0, 0.0, FIVE_IN_A_ROW)
+    assert found is not None
+    assert (found[0].lo_s, found[0].hi_s) == (3.5, 4.005)

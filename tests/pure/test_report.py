@@ -14,7 +14,7 @@ from rich.console import Console
 from lab.judge import judge
 from lab.model.evidence import Evidence
 from lab.model.journal import Journal
-from lab.report import report_json, summary, terminal
+from lab.report import report_json, summary, terminal, wording
 from lab.report.escaping import markdown, one_line
 from lab.report.schema import REPORT
 from tests.pure.evidence_factory import EMPTY_ISSUE, STATUS_ISSUES, Recipe, make, resampled, with_journal
@@ -189,6 +189,35 @@ def test_the_terminal_names_the_targets_defects_and_what_is_new() -> None:
     assert "not seen this time: status-errors" in gone
 
 
+@pytest.mark.parametrize(
+    ("clock", "text"),
+    [
+        (None, "—"),
+        ({"lo_s": 0.0, "hi_s": 0.0, "censored": False}, "0.00…0.00"),
+        ({"lo_s": 0.4263, "hi_s": 0.5532, "censored": False}, "0.42…0.56"),
+        ({"lo_s": 29.96, "hi_s": 29.97, "censored": False}, "29.9…30.0"),
+        ({"lo_s": 9.999, "hi_s": 10.01, "censored": False}, "9.99…10.1"),
+        ({"lo_s": 65.18, "hi_s": None, "censored": True}, "≥ 65.1"),
+    ],
+)
+def test_a_clock_is_rounded_outwards_and_a_censored_one_is_no_number(clock: Any, text: str) -> None:
+    assert wording.clock(clock) == text
+    recovery = {"detected": clock}
+    assert wording.noticed(recovery) == ("not at all" if clock and clock["censored"] else text)
+
+
+def test_people_see_every_clock_of_each_fault() -> None:
+    report = built(make(Recipe(recovers_s={"f2-kill": 12.34}, store_busy_s={"f2-kill": 20.0})))
+    for row in report["faults"]:
+        # The longest name and times that a campaign can bring must not break the lines of a usual terminal.
+        row["id"] = f"{row['id'][:2]}-connection_exhaustion"
+    for text in (shown(report), summary.render(report)):
+        line = next(line for line in text.splitlines() if "f2-" in line and "12.3…12.5" in line)
+        for cell in ("0.00…0.12", "12.3…12.5", "12.1…12.9", "19.7…20.3", "43.0…43.2"):
+            assert cell in line
+    assert "store idle" in shown(report)
+
+
 def evil_report() -> dict[str, Any]:
     run = make(
         Recipe(
@@ -224,7 +253,7 @@ def test_what_a_target_says_never_becomes_markdown_or_html() -> None:
     assert not re.search(r"(?<!\\)\]\(", text)
     rows = [line for line in text.splitlines() if line.startswith("|")]
     for row in rows:
-        assert row.replace("\\|", "").count("|") in (6, 8, 10, 12)
+        assert row.replace("\\|", "").count("|") in (5, 6, 8, 12)
 
 
 def test_what_a_target_says_never_becomes_markup_or_a_control_sequence() -> None:

@@ -2,7 +2,20 @@
 
 from collections.abc import Sequence
 
-from lab.judge.recovered import CANARY, RECALL, Clock, Rule, Seen, answering, clocks, right
+from lab.judge.recovered import (
+    CANARY,
+    FIVE_IN_A_ROW,
+    STORE_PROBE,
+    Clock,
+    Rule,
+    Seen,
+    accurate,
+    answering,
+    clocks,
+    idle,
+    noticed,
+    right,
+)
 from lab.judge.windows import FaultWindow, Windows
 from lab.model.evidence import Evidence
 from lab.model.samples import Probe
@@ -48,26 +61,32 @@ def _effect(fault: FaultWindow) -> dict[str, object]:
 
 
 def _recovery(evidence: Evidence, fault: FaultWindow) -> dict[str, object]:
-    """The clocks: canary answered, canary within SLO, recall back, background work done (not built)."""
-    answers = answering(_probes(evidence, fault))
-    rows = [
-        row for row in evidence.samples.recall if fault.span is not None and fault.span.holds(row.sent_ms)
-    ]
-    kinds: dict[str, Clocks] = {
-        "answers": _clocks(fault, answers, CANARY),
+    """When harm was noticed, and when each kind of well-being was back; from the heal and from the injection."""
+    clocks_by_name: dict[str, Clocks] = {
+        "answers": _clocks(fault, answering(_probes(evidence, fault, evidence.plan.target.canary)), CANARY),
         "slo": fault.recovery,
-        "recall": _clocks(fault, right(rows, evidence.plan.bounds.accuracy), RECALL),
-        "idle": None,
+        "recall": _recall(evidence, fault),
+        "idle": _clocks(fault, idle(_probes(evidence, fault, STORE_PROBE)), FIVE_IN_A_ROW),
     }
+    detected = _detected(fault)
     return {
-        "detected_s": _detected_s(fault),
-        "from_heal": {name: _clock(found, 0) for name, found in kinds.items()},
-        "from_injection": {name: _clock(found, 1) for name, found in kinds.items()},
+        "detected_s": None if detected is None else detected.hi_s,
+        "detected": _told(detected),
+        "from_heal": {name: _told(found and found[0]) for name, found in clocks_by_name.items()},
+        "from_injection": {name: _told(found and found[1]) for name, found in clocks_by_name.items()},
     }
 
 
-def _probes(evidence: Evidence, fault: FaultWindow) -> list[Probe]:
-    name = evidence.plan.target.canary
+def _recall(evidence: Evidence, fault: FaultWindow) -> Clocks:
+    """By the canary where it counts hits, for it is asked ten times a second; else by the truth queries."""
+    target, span = evidence.plan.target, fault.span
+    if target.operations[target.canary].document_ids:
+        return _clocks(fault, accurate(_probes(evidence, fault, target.canary)), CANARY)
+    rows = [row for row in evidence.samples.recall if span is not None and span.holds(row.sent_ms)]
+    return _clocks(fault, right(rows, evidence.plan.bounds.accuracy), FIVE_IN_A_ROW)
+
+
+def _probes(evidence: Evidence, fault: FaultWindow, name: str) -> list[Probe]:
     span = fault.span
     return [
         p for p in evidence.samples.probes if p.probe == name and span is not None and span.holds(p.sent_ms)
@@ -75,21 +94,19 @@ def _probes(evidence: Evidence, fault: FaultWindow) -> list[Probe]:
 
 
 def _clocks(fault: FaultWindow, seen: Sequence[Seen], rule: Rule) -> Clocks:
-    if fault.cleared_ms is None:
+    if fault.span is None or fault.cleared_ms is None:
         return None
-    return clocks(
-        [one for one in seen if one.sent_ms >= fault.injected_ms], fault.injected_ms, fault.cleared_ms, rule
-    )
+    return clocks(seen, fault.span.from_ms, fault.cleared_ms, rule)
 
 
-def _detected_s(fault: FaultWindow) -> float | None:
-    """From the injection to the end of the first bad probe after it: before that nobody could know."""
-    bad = [one for one in fault.canary if one.sent_ms >= fault.injected_ms and not one.good]
-    return (bad[0].done_ms - fault.injected_ms) / 1000 if bad else None
-
-
-def _clock(found: Clocks, which: int) -> dict[str, object] | None:
-    if found is None:
+def _detected(fault: FaultWindow) -> Clock | None:
+    if fault.span is None:
         return None
-    clock = found[which]
+    well_ms = float("inf") if fault.recovering is None else fault.recovering.sent_ms
+    return noticed(fault.canary, fault.span.from_ms, well_ms)
+
+
+def _told(clock: Clock | None) -> dict[str, object] | None:
+    if clock is None:
+        return None
     return {"lo_s": clock.lo_s, "hi_s": clock.hi_s, "censored": clock.censored}

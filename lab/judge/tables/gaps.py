@@ -23,10 +23,11 @@ def _holes(evidence: Evidence, windows: Windows) -> Iterator[tuple[float, float,
     if not windows.phases:
         return
     plan, samples = evidence.plan, evidence.samples
+    canary = (p.sent_ms for p in samples.probes if p.probe == plan.target.canary)
     start, end = windows.phases[0].from_ms, windows.phases[-1].to_ms
     streams = (
         ("no load request was due", plan.load.rate_per_s, (r.scheduled_ms for r in samples.requests)),
-        ("no canary probe was sent", plan.observer.canary_slow_hz, (p.sent_ms for p in samples.probes)),
+        ("no canary probe was sent", plan.observer.canary_slow_hz, canary),
         ("no truth query was sent", plan.observer.recall_hz, (r.sent_ms for r in samples.recall)),
         ("no memory was read", 1 / plan.observer.memory_every_s, (m.at_ms for m in samples.memory)),
     )
