@@ -9,6 +9,8 @@ from lab.ports.storage import Throttle
 
 # What v1 shows where there is no limit: the largest number of whole pages (kernel, page_counter.h).
 UNLIMITED_FROM = 1 << 60
+# The largest whole page, which the kernel reads as no limit.
+NO_LIMIT_BYTES = (1 << 63) - 4096
 _V1_FILES = {
     "read_bps": "blkio.throttle.read_bps_device",
     "write_bps": "blkio.throttle.write_bps_device",
@@ -22,6 +24,16 @@ def flat(path: Path) -> dict[str, int]:
     """A file of lines `key number`."""
     pairs = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
     return {key: int(value) for key, value in pairs}
+
+
+def for_engine(limit: MemoryLimit, version: int) -> MemoryLimit:
+    """A limit as the engine takes it, which takes no -1 for memory: an absent one is the largest that there is.
+
+    So is that of both together on cgroup version 1, where the kernel refuses it below the other. On version 2 the
+    engine takes swap for the difference of the two, and two largest would leave no swap at all: there it stays -1.
+    """
+    memory, both = (one if one >= 0 else NO_LIMIT_BYTES for one in (limit.memory_bytes, limit.memory_and_swap_bytes))
+    return MemoryLimit(memory, both if version == 1 else limit.memory_and_swap_bytes)
 
 
 def read_quota(directory: Path) -> CpuQuota:

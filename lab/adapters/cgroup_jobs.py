@@ -1,6 +1,6 @@
 """The lab's own processes inside a container's cgroup; run as a script, by itself, on nothing but the standard library.
 
-    python -I -S cgroup_jobs.py JOB SECONDS PROCS[,PROCS...] ARGUMENT... [lab-fault=TOKEN]
+    python -I -S cgroup_jobs.py JOB SECONDS [PROCS[,PROCS...]] ARGUMENT... [lab-fault=TOKEN]
 
 The process ends after SECONDS whatever happens, and joins the cgroups (their `cgroup.procs`) before it works. What it
 has to say is one line on standard output.
@@ -29,7 +29,7 @@ EXHAUST_NAP_S = 0.001
 
 def join(procs: str) -> None:
     """Enter the cgroups."""
-    for path in procs.split(","):
+    for path in filter(None, procs.split(",")):
         Path(path).write_text(str(os.getpid()), encoding="ascii")
 
 

@@ -92,9 +92,9 @@ def command(job: str, seconds: int, directories: Sequence[Path], arguments: Sequ
     return [sys.executable, "-I", "-S", str(JOBS), job, str(seconds), procs, *map(str, arguments)]
 
 
-def run_job(job: str, directory: Path, *arguments: object) -> str:
-    """Run a short job inside a cgroup and return what it says; raises FaultError where it fails."""
-    asked = command(job, PROBE_S, [directory], arguments)
+def run_job(job: str, directory: Path | None, *arguments: object) -> str:
+    """Run a short job inside a cgroup (None: the lab's own) and return what it says; raises FaultError."""
+    asked = command(job, PROBE_S, [] if directory is None else [directory], arguments)
     done = subprocess.run(asked, capture_output=True, text=True, timeout=PROBE_S + 10, check=False)
     if done.returncode != 0:
         raise FaultError(

@@ -8,7 +8,9 @@ from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
 from requests.exceptions import RequestException
 
+from lab.adapters.cgroup_files import for_engine
 from lab.adapters.labels import OWNER, OWNER_VALUE, SERVICE, STACK
+from lab.adapters.provision.kernel import cgroup_version
 from lab.errors import FaultError, GoneError, WorldError
 from lab.ports import ContainerState, CpuQuota, MemoryLimit
 
@@ -86,7 +88,8 @@ class DockerContainers:
 
     def set_memory_limit(self, service: str, container_id: str, limit: MemoryLimit) -> None:
         """Limit memory, and memory and swap together; the engine wants both at once. -1 lifts them."""
-        limits = {"Memory": limit.memory_bytes, "MemorySwap": limit.memory_and_swap_bytes}
+        taken = for_engine(limit, cgroup_version())
+        limits = {"Memory": taken.memory_bytes, "MemorySwap": taken.memory_and_swap_bytes}
         self._update(service, container_id, "given a memory limit", limits)
 
     def set_pids_max(self, service: str, container_id: str, pids_max: int) -> None:

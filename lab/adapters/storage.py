@@ -69,10 +69,17 @@ class HostStorage:
         write_throttle(directory, device, throttle)
 
     def seconds_for(
-        self, service: str, act: Literal["read", "write"], block_bytes: int, blocks: int
+        self,
+        service: str,
+        act: Literal["read", "write"],
+        block_bytes: int,
+        blocks: int,
+        *,
+        inside: bool = True,
     ) -> float:
-        """How long so many direct reads or writes take for a process of the lab's own in the service's cgroup."""
-        folder, directory = self._folder(service), own_directory(self._containers, service, "blkio")
+        """How long so many direct reads or writes take a process of the lab's own, in the service's cgroup or not."""
+        folder = self._folder(service)
+        directory = own_directory(self._containers, service, "blkio") if inside else None
         return float(run_job("disk", directory, folder, act, block_bytes, blocks))
 
     def room_for(self, service: str, size_bytes: int) -> bool:

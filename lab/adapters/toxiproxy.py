@@ -3,7 +3,7 @@
 import json
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,7 +11,7 @@ from lab.adapters.containers import Audit, unheard
 from lab.adapters.link_clients import LinkClients
 from lab.errors import FaultError
 from lab.ports import Containers
-from lab.ports.proxies import End, Exchange, Seen
+from lab.ports.proxies import Compared, End, Exchange, Seen
 
 # A healthy control port answers within a millisecond; what takes this long hangs.
 TIMEOUT_S = 2.0
@@ -27,8 +27,9 @@ class HungError(FaultError):
 class Toxiproxy:
     """Implements `lab.ports.Proxies`; `links` maps a proxy to the address behind which it answers on this host.
 
-    With `containers` a control port that hangs is healed by recreating the proxy, then by restarting the container,
-    and links are measured from inside the container's namespace where that is allowed.
+    `past` maps it to the address of the service behind it, with which a link is compared. With `containers` a control
+    port that hangs is healed by recreating the proxy, then by restarting the container, and links are measured from
+    inside the container's namespace where that is allowed.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Toxiproxy:
         api: str,
         links: dict[str, str],
         *,
+        past: Mapping[str, str] | None = None,
         audit: Audit = unheard,
         containers: Containers | None = None,
         timeout_s: float = TIMEOUT_S,
@@ -45,11 +47,18 @@ class Toxiproxy:
         self._audit = audit
         self._containers = containers
         self._timeout_s = timeout_s
-        self._clients = LinkClients(links, containers)
+        self._clients = LinkClients(links, past or {}, containers)
         self._known: dict[str, dict[str, Any]] = {}
 
     def require_enabled(self, proxy: str) -> None:
-        """Raises FaultError where the proxy is missing or disabled: a toxic there would change nothing."""
+        """Raises FaultError where the proxy is missing or disabled, for a toxic there would change nothing.
+
+        And where the stack has no running Toxiproxy with the lab's labels: whatever answers here is not ours then.
+        """
+        if self._containers is not None and not (state := self._containers.state(SERVICE)).running:
+            raise FaultError(
+                "Toxiproxy does not run, so a link cannot be hurt", where=state.name, try_="`lab up`"
+            )
         if not self.is_enabled(proxy):
             raise FaultError(
                 f"the proxy {proxy!r} is disabled, so a toxic on it would change nothing",
@@ -101,6 +110,10 @@ class Toxiproxy:
         """So many exchanges through the proxy, each on a new connection, several at a time."""
         return self._clients.exchange(proxy, self._port(proxy), what, tries)
 
+    def compare(self, proxy: str, what: Exchange, tries: int) -> Compared:
+        """So many exchanges through the proxy, and between any two of them one past it."""
+        return self._clients.compare(proxy, self._port(proxy), what, tries)
+
     def keep_open(self, proxy: str) -> None:
         """Open one connection on which a request has been answered, and keep it as a witness."""
         self._clients.keep_open(proxy, self._port(proxy))
@@ -126,16 +139,22 @@ class Toxiproxy:
     def _or_anew(self, proxy: str, call: Callable[[], Any]) -> None:
         """What heals: where the control port hangs the proxy is made anew, then its container."""
         try:
+            # First, for a port that hangs does not say any more how the proxy is to be made anew.
+            was = self._known.get(proxy) or self._proxy(proxy)
+        except HungError as hung:
+            self._restart(hung)
+            self._see_clean(proxy)
+            return
+        try:
             call()
         except HungError as hung:
             try:
-                self._recreate(proxy)
+                self._recreate(proxy, was)
             except FaultError:
                 self._restart(hung)
             self._see_clean(proxy)
 
-    def _recreate(self, proxy: str) -> None:
-        was = self._known.get(proxy) or self._proxy(proxy)
+    def _recreate(self, proxy: str, was: dict[str, Any]) -> None:
         self._audit("recreated", f"proxy {proxy}", "the control port hung; all toxics of this proxy go")
         self._ask("DELETE", f"/proxies/{proxy}", gone_is_fine=True)
         body = {"name": proxy, "listen": was["listen"], "upstream": was["upstream"], "enabled": True}

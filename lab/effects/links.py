@@ -1,7 +1,7 @@
 """Toxics on a link: their names, how many connections a toxicity needs for its proof, and when enough were hit."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -10,7 +10,7 @@ from annotated_types import Ge, Le
 from lab.errors import FaultError
 from lab.model.undo import RemoveToxic
 from lab.ports import Observation, World
-from lab.ports.proxies import Exchange, Seen
+from lab.ports.proxies import Compared, Exchange, Seen
 
 Link = Literal["qdrant", "mcp"]
 Direction = Literal["downstream", "upstream"]
@@ -41,31 +41,39 @@ def plausible(hits: int, of: int, toxicity: float) -> bool:
 class Signs:
     """How a hit connection is told from a clean one; a connection may be neither, and then nothing is proven.
 
-    `spared` is what a connection looks like that a toxic in force did not hit; as a clean one where it is None.
+    `spared` is what a connection looks like that a toxic in force did not hit, and `past` one that goes past the proxy
+    at the same time; both as a clean one where they are None.
     """
 
     hit: Callable[[Seen], bool]
     clean: Callable[[Seen], bool]
     spared: Callable[[Seen], bool] | None = None
+    past: Callable[[Seen], bool] | None = None
 
 
 def judged(
-    seen: Sequence[Seen], signs: Signs, toxicity: float, measured: float, unit: str, said: str
+    compared: Compared, signs: Signs, toxicity: float, measured: float, unit: str, said: str
 ) -> Observation:
-    """Holds when plausibly many are hit and all others clean; absent when every one is clean."""
+    """Holds when plausibly many are hit, all others clean, and so are those past the proxy: then it is the link.
+
+    A service that hangs or is slow looks the same on either way, and proves nothing. Absent when every one through the
+    proxy is clean.
+    """
+    seen, past = compared.through, compared.past
     hits = sum(signs.hit(one) for one in seen)
     clean = sum(signs.clean(one) and not signs.hit(one) for one in seen)
     spared = sum((signs.spared or signs.clean)(one) and not signs.hit(one) for one in seen)
-    holds = hits + spared == len(seen) and plausible(hits, len(seen), toxicity)
-    ends = ", ".join(
-        f"{n} {end}" for end in dict.fromkeys(one.end for one in seen) if (n := _count(seen, end))
-    )
-    detail = f"{said}; of {len(seen)} new connections {hits} hit, {clean} clean ({ends})"
+    beside = sum((signs.past or signs.clean)(one) for one in past)
+    alone = bool(past) and beside == len(past)
+    holds = hits + spared == len(seen) and plausible(hits, len(seen), toxicity) and alone
+    detail = f"{said}; of {len(seen)} new connections {hits} hit, {clean} clean ({_ends(seen)})"
+    detail += f"; past the proxy {beside} of {len(past)} clean ({_ends(past)})"
     return Observation(measured, unit, holds, clean == len(seen) and not holds, detail)
 
 
-def _count(seen: Sequence[Seen], end: str) -> int:
-    return sum(one.end == end for one in seen)
+def _ends(seen: Sequence[Seen]) -> str:
+    ends = [one.end for one in seen]
+    return ", ".join(f"{ends.count(end)} {end}" for end in dict.fromkeys(ends)) or "none asked"
 
 
 def toxic_undo(world: World, proxy: str, kind: str, direction: str) -> RemoveToxic:
@@ -99,6 +107,17 @@ def transfer(direction: Direction, size: int, *, alone: bool, patience_s: float)
     return Exchange(answer_bytes=answers, request_bytes=requests, alone=alone, patience_s=patience_s)
 
 
-def finite(values: Sequence[float]) -> list[float]:
-    """The values that were measured at all."""
-    return [value for value in values if math.isfinite(value)]
+def least(values: Iterable[float]) -> float:
+    """The smallest of those that were measured at all; infinite where none was.
+
+    A busy machine makes some exchanges slow and none fast, so the smallest speaks for the link.
+    """
+    return min((value for value in values if math.isfinite(value)), default=math.inf)
+
+
+def floor_of(before: Observation | None, past: Iterable[float], now: float) -> float:
+    """What the link would measure without a fault: the least of before and of what goes past the proxy now.
+
+    So a look before that a busy machine has spoilt does not spoil those that follow. `now` where nothing was before.
+    """
+    return now if before is None else min(before.measured, least(past))

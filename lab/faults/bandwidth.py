@@ -11,7 +11,6 @@ from lab.effects.links import (
     Signs,
     Toxicity,
     add,
-    finite,
     judged,
     remove,
     toxic_undo,
@@ -62,7 +61,7 @@ class Bandwidth:
         cap = self.rate_kb_per_s * 1000.0
         size = round(cap * TRANSFER_S)
         what = transfer(self.direction, size, alone=True, patience_s=10.0)
-        seen = world.proxies.exchange(self.target, what, tries(self.toxicity))
+        seen = world.proxies.compare(self.target, what, tries(self.toxicity))
 
         def rate(one: Seen) -> float:
             moved = one.received if self.direction == "downstream" else one.sent
@@ -74,7 +73,7 @@ class Bandwidth:
         def clean(one: Seen) -> bool:
             return rate(one) >= cap * FREE_SHARE
 
-        fastest = max(finite([rate(one) for one in seen]), default=0.0)
+        fastest = max(rate(one) for one in seen.through)
         said = f"the fastest transfer made {fastest / 1000:.1f} kB/s, the cap is {self.rate_kb_per_s} kB/s"
         return judged(seen, Signs(hit, clean), self.toxicity, fastest, "bytes/s", said)
 

@@ -49,9 +49,9 @@ class CpuCap:
     def observe(self, world: World, before: Observation | None) -> Observation:
         """Demand a whole core inside the container's cgroup for a moment and see how much it gets.
 
-        In force when it gets no more than the cap, throttled while it asked for more; the same demand before must
-        have got more than the cap. Where a short demand is throttled nowhere and gets more than the cap, there is none,
-        and no more is asked of a service that is to be left in peace.
+        In force when the kernel throttles it, as it did not before, and it gets no more than the cap; a busy machine
+        throttles nothing. Absent when nothing is throttled and the cgroup has no such quota: then no more is asked of a
+        service that is to be left in peace.
         """
         start, demanded_s = world.cgroups.cpu_usage(self.target), GLANCE_S
         world.cgroups.burn(self.target, GLANCE_S)
@@ -63,9 +63,10 @@ class CpuCap:
         got = (end.usage_us - start.usage_us) / 1000 / (end.at_ms - start.at_ms)
         throttled = end.throttled_periods - start.throttled_periods
         detail = f"{throttled} periods throttled while one core was demanded for {demanded_s:g} s"
-        below = got <= self.cores * TOLERANCE
-        holds = before is not None and before.measured > self.cores * TOLERANCE and below and throttled > 0
-        return Observation(got, "cores", holds, absent=not below and throttled == 0, detail=detail)
+        quota = world.cgroups.cpu_quota(self.target)
+        free = quota.quota_us < 0 or quota.quota_us > self.cores * TOLERANCE * quota.period_us
+        holds = before is not None and before.absent and throttled > 0 and got <= self.cores * TOLERANCE
+        return Observation(got, "cores", holds, absent=free and throttled == 0, detail=detail)
 
     @staticmethod
     def heal(world: World, undo: RestoreCpuQuota) -> None:

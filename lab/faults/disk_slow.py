@@ -13,7 +13,7 @@ from lab.ports.storage import Throttle
 DEMAND_S = 0.5
 BLOCK_BYTES, PAGE_BYTES = 65_536, 4096
 # Allowance comes in slices of 100 ms, a fifth of the demand; measured is 1.00 to 1.02.
-TOLERANCE = 1.1
+TOLERANCE, FREE_SHARE = 1.1, 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +61,28 @@ class DiskSlow:
     def observe(self, world: World, before: Observation | None) -> Observation:
         """Read and write directly inside the container's cgroup, where its data lies: each at or below its cap.
 
-        Measured is the rate over its cap: the slowest one before and after, the fastest one in between.
+        Outside of it the same device must give more meanwhile, or it is busy and not capped. Measured is the rate over
+        its cap: the slowest one before and after, the fastest one in between.
         """
         rates = self._rates(world)
         slowest, fastest = min(rates.values()), max(rates.values())
         below = fastest <= TOLERANCE
-        holds = before is not None and before.measured > TOLERANCE and below
         detail = ", ".join(f"{name} at {rate:.2f} of its cap" for name, rate in rates.items())
+        holds = before is not None and before.absent and below
+        if holds:
+            free = min(self._rates(world, inside=False).values())
+            holds = free >= FREE_SHARE and max(self._rates(world).values()) <= TOLERANCE
+            detail += f"; outside of the cgroup at least {free:.2f}"
         measured = fastest if below else slowest
         return Observation(measured, "times the cap", holds, absent=slowest > TOLERANCE, detail=detail)
 
-    def _rates(self, world: World) -> dict[str, float]:
+    def _rates(self, world: World, *, inside: bool = True) -> dict[str, float]:
         rates = {}
         for act in ("write", "read"):
             for limit, block in (("bps", BLOCK_BYTES), ("iops", PAGE_BYTES)):
                 if cap := getattr(self, f"{act}_{limit}"):
                     blocks = max(2, round(cap * DEMAND_S / (block if limit == "bps" else 1)))
-                    seconds = world.storage.seconds_for(self.target, act, block, blocks)
+                    seconds = world.storage.seconds_for(self.target, act, block, blocks, inside=inside)
                     rates[f"{act}_{limit}"] = blocks * (block if limit == "bps" else 1) / seconds / cap
         return rates
 

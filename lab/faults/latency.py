@@ -5,7 +5,19 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Le
 
-from lab.effects.links import Direction, Link, Signs, Toxicity, add, finite, judged, remove, toxic_undo, tries
+from lab.effects.links import (
+    Direction,
+    Link,
+    Signs,
+    Toxicity,
+    add,
+    floor_of,
+    judged,
+    least,
+    remove,
+    toxic_undo,
+    tries,
+)
 from lab.model.undo import RemoveToxic
 from lab.ports import Observation, World
 from lab.ports.proxies import Exchange, Seen
@@ -52,30 +64,29 @@ class Latency:
         add(world, undo, kind="latency", direction=self.direction, toxicity=self.toxicity, **delays)
 
     def observe(self, world: World, before: Observation | None) -> Observation:
-        """In force when the round trip of each connection that is hit is slower by the smallest promised delay.
-
-        The measure is the fastest trip, because a busy machine makes some trips slow on either side but none fast.
-        """
+        """In force when each trip that is hit is slower by the smallest promised delay, and none past the proxy is."""
         patience_s = 10.0 + 2 * (self.latency_ms + self.jitter_ms) / 1000
-        seen = world.proxies.exchange(self.target, Exchange(patience_s=patience_s), tries(self.toxicity))
-        trip = min(finite([one.first_ms for one in seen]), default=float("inf"))
-        floor = trip if before is None else before.measured
+        seen = world.proxies.compare(self.target, Exchange(patience_s=patience_s), tries(self.toxicity))
+        trip = least(one.first_ms for one in seen.through)
+        floor = floor_of(before, (one.first_ms for one in seen.past), trip)
         # Toxiproxy draws each delay from [latency - jitter, latency + jitter].
-        hit_from = floor + self.latency_ms - self.jitter_ms - CLOCK_MS
+        delay_ms = self.latency_ms - self.jitter_ms
+        hit_from = floor + delay_ms - CLOCK_MS
         clean_to = floor + max(ABSENT_FLOOR_MS, ABSENT_SHARE * self.latency_ms)
 
         def hit(one: Seen) -> bool:
-            return one.end == "answered" and one.first_ms >= hit_from
+            return before is not None and one.end == "answered" and one.first_ms >= hit_from
 
         def clean(one: Seen) -> bool:
             # All or none are hit where toxicity is 1, and then the fastest speaks for all.
             first_ms = trip if self.toxicity == 1.0 and before is not None else one.first_ms
             return one.end == "answered" and (first_ms <= clean_to or before is None)
 
+        def past(one: Seen) -> bool:
+            return one.end == "answered" and one.first_ms - floor <= delay_ms / 2
+
         said = f"the fastest round trip grew by {trip - floor:.1f} ms"
-        if before is None:
-            return judged(seen, Signs(lambda one: False, clean), self.toxicity, trip, "ms", said)
-        return judged(seen, Signs(hit, clean), self.toxicity, trip, "ms", said)
+        return judged(seen, Signs(hit, clean, past=past), self.toxicity, trip, "ms", said)
 
     @staticmethod
     def heal(world: World, undo: RemoveToxic) -> None:

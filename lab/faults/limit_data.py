@@ -58,7 +58,7 @@ class LimitData:
         """
         down, twice = self.direction == "downstream", 2 * self.limit_bytes
         what = transfer(self.direction, twice, alone=False, patience_s=10.0)
-        seen = world.proxies.exchange(self.target, what, tries(self.toxicity))
+        seen = world.proxies.compare(self.target, what, tries(self.toxicity))
         below = world.proxies.exchange(self.target, Exchange(patience_s=10.0), TRIES)
         passes = all(one.end == "answered" for one in below)
 
@@ -69,7 +69,7 @@ class LimitData:
         def clean(one: Seen) -> bool:
             return one.end == "answered" and passes
 
-        received = min(one.received for one in seen)
+        received = min(one.received for one in seen.through)
         said = f"at least {received} bytes were received; short exchanges {'pass' if passes else 'fail'}"
         return judged(seen, Signs(hit, clean), self.toxicity, received, "bytes", said)
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lab.effects.links import TRIES, Link, Signs, judged
+from lab.effects.links import TRIES, Link
 from lab.errors import FaultError
 from lab.model.undo import EnableProxy
 from lab.ports import Observation, World
-from lab.ports.proxies import Exchange, Seen
+from lab.ports.proxies import Exchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +40,12 @@ class LinkDown:
         seen = world.proxies.exchange(self.target, Exchange(patience_s=10.0), TRIES)
         kept = world.proxies.kept_end(self.target)
 
-        def hit(one: Seen) -> bool:
-            return before is not None and one.end == "refused" and kept is not None
-
-        def clean(one: Seen) -> bool:
-            return one.end == "answered"
-
         share = sum(one.end == "refused" for one in seen) / len(seen)
+        holds = before is not None and share == 1.0 and kept is not None
+        absent = all(one.end == "answered" for one in seen)
         said = f"the connection that was open before: {kept or 'still open, or there was none'}"
-        return judged(seen, Signs(hit, clean), 1.0, share, "share of connections", said)
+        said += f"; new connections: {', '.join(one.end for one in seen)}"
+        return Observation(share, "share of connections refused", holds, absent, said)
 
     @staticmethod
     def heal(world: World, undo: EnableProxy) -> None:

@@ -8,7 +8,6 @@ from annotated_types import Ge, Le
 from lab.errors import FaultError
 from lab.model.undo import RestoreMemory
 from lab.ports import MemoryLimit, Observation, World
-from lab.ports.cgroups import for_engine
 
 MIB = 1 << 20
 # The demand goes beyond the limit by this much; the counters of v1 are off by up to 64 pages per core.
@@ -67,7 +66,7 @@ class MemoryCap:
     def heal(world: World, undo: RestoreMemory) -> None:
         """Put the old limits back and read them; a dead container gets them when it starts."""
         limit = MemoryLimit(undo.memory_bytes, undo.memory_and_swap_bytes)
-        world.containers.set_memory_limit(undo.service, undo.container_id, for_engine(limit))
+        world.containers.set_memory_limit(undo.service, undo.container_id, limit)
         if not world.containers.state(undo.service).running:
             return
         now = world.cgroups.memory(undo.service).limit

@@ -8,7 +8,6 @@ from annotated_types import Ge, Le
 from lab.errors import FaultError
 from lab.model.undo import RestoreMemory
 from lab.ports import MemoryLimit, Observation, World
-from lab.ports.cgroups import for_engine
 
 MIB = 1 << 20
 WATCH_S = 0.5
@@ -73,7 +72,7 @@ class MemoryPressure:
         if running:
             world.cgroups.set_memory_high(undo.service, undo.container_id, -1)
         limit = MemoryLimit(undo.memory_bytes, undo.memory_and_swap_bytes)
-        world.containers.set_memory_limit(undo.service, undo.container_id, for_engine(limit))
+        world.containers.set_memory_limit(undo.service, undo.container_id, limit)
         if running and (now := world.cgroups.memory(undo.service).limit) != limit:
             raise FaultError(f"{undo.service} still has {now} after its limits were restored")
 

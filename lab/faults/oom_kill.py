@@ -9,7 +9,6 @@ from annotated_types import Ge, Le
 from lab.errors import FaultError
 from lab.model.undo import ReviveContainer
 from lab.ports import MemoryLimit, Observation, World
-from lab.ports.cgroups import for_engine
 
 MIB = 1 << 20
 PROBES = 3
@@ -71,7 +70,7 @@ class OomKill:
         limit = MemoryLimit(undo.memory_bytes, undo.memory_and_swap_bytes)
         for _ in range(STARTS):
             _let_it_die(world, undo.service)
-            world.containers.set_memory_limit(undo.service, undo.container_id, for_engine(limit))
+            world.containers.set_memory_limit(undo.service, undo.container_id, limit)
             world.containers.start(undo.service, undo.container_id)
             if world.containers.state(undo.service).running:
                 break

@@ -48,7 +48,7 @@ class ResetPeer:
     def observe(self, world: World, before: Observation | None) -> Observation:
         """In force when new connections are reset before any answer, and the one that was open before was reset."""
         what = Exchange(patience_s=10.0 + self.delay_ms / 1000)
-        seen = world.proxies.exchange(self.target, what, tries(self.toxicity))
+        seen = world.proxies.compare(self.target, what, tries(self.toxicity))
         kept = world.proxies.kept_end(self.target)
 
         def hit(one: Seen) -> bool:
@@ -62,7 +62,7 @@ class ResetPeer:
             # While the toxic is there, Toxiproxy ends every connection with a reset; a spared one after its answer.
             return one.end in ("answered", "reset") and one.received > 0
 
-        share = sum(_is_reset(one) for one in seen) / len(seen)
+        share = sum(_is_reset(one) for one in seen.through) / len(seen.through)
         said = f"the connection that was open before: {kept or 'still open, or there was none'}"
         return judged(seen, Signs(hit, clean, spared), self.toxicity, share, "share of connections", said)
 

@@ -11,6 +11,7 @@ from lab.model.undo import StartContainer
 from lab.ports import Observation, World
 
 # The engine writes nanoseconds; a date holds microseconds.
+STARTED = "s (Unix time of its start)"
 DIGITS = len("2026-01-01T00:00:00.000000")
 
 
@@ -54,7 +55,7 @@ class Restart:
         answers = state.running and world.reach.answers(self.target, timeout_s=1.0)
         holds = before is not None and state.running and began > before.measured
         said = f"started {state.started_at}, {'answers' if answers else 'does not answer'}"
-        return Observation(began, "s since 1970 of its start", holds, absent=answers, detail=said)
+        return Observation(began, STARTED, holds, absent=answers, detail=said)
 
     @staticmethod
     def heal(world: World, undo: StartContainer) -> None:

@@ -67,21 +67,22 @@ class Slicer:
         largest = self.average_size_bytes + self.size_variation_bytes
         down = self.direction == "downstream"
         what = links.transfer(self.direction, PIECES * largest, alone=True, patience_s=30.0)
-        seen = world.proxies.exchange(self.target, what, links.tries(self.toxicity))
-        took = min(links.finite([one.last_ms for one in seen]), default=float("inf"))
-        floor = took if before is None else before.measured
+        seen = world.proxies.compare(self.target, what, links.tries(self.toxicity))
+        took = links.least(one.last_ms for one in seen.through)
+        floor = links.floor_of(before, (one.last_ms for one in seen.past), took)
 
         def pauses_ms(one: Seen) -> float:
             return (one.received if down else one.sent) / largest * self.delay_us / 1000
 
         def hit(one: Seen) -> bool:
             small = not down or (bool(one.pieces) and median(one.pieces) <= largest)
-            return one.end == "answered" and small and one.last_ms - floor >= HIT_SHARE * pauses_ms(one)
+            late = one.last_ms - floor >= HIT_SHARE * pauses_ms(one)
+            return before is not None and one.end == "answered" and small and late
 
         def clean(one: Seen) -> bool:
             return one.end == "answered" and one.last_ms - floor <= CLEAN_SHARE * pauses_ms(one)
 
-        pieces = max((len(one.pieces) for one in seen), default=0)
+        pieces = max(len(one.pieces) for one in seen.through)
         said = f"the fastest transfer took {took:.1f} ms, answers came in at most {pieces} pieces"
         return links.judged(seen, Signs(hit, clean), self.toxicity, took, "ms", said)
 

@@ -5,7 +5,19 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Le
 
-from lab.effects.links import Direction, Link, Signs, Toxicity, add, finite, judged, remove, toxic_undo, tries
+from lab.effects.links import (
+    Direction,
+    Link,
+    Signs,
+    Toxicity,
+    add,
+    floor_of,
+    judged,
+    least,
+    remove,
+    toxic_undo,
+    tries,
+)
 from lab.model.undo import RemoveToxic
 from lab.ports import Observation, World
 from lab.ports.proxies import Exchange, Seen
@@ -46,12 +58,16 @@ class SlowClose:
     def observe(self, world: World, before: Observation | None) -> Observation:
         """In force when a connection is answered at once and its end comes late by the delay."""
         what = Exchange(half_close=self.direction == "upstream", patience_s=10.0 + self.delay_ms / 1000)
-        seen = world.proxies.exchange(self.target, what, tries(self.toxicity))
-        closing = min(finite([one.closing_ms for one in seen]), default=float("inf"))
-        floor = closing if before is None else before.measured
+        seen = world.proxies.compare(self.target, what, tries(self.toxicity))
+        closing = least(one.closing_ms for one in seen.through)
+        floor = floor_of(before, (one.closing_ms for one in seen.past), closing)
 
         def hit(one: Seen) -> bool:
-            return one.end == "answered" and one.closing_ms - floor >= self.delay_ms - CLOCK_MS
+            return (
+                before is not None
+                and one.end == "answered"
+                and one.closing_ms - floor >= self.delay_ms - CLOCK_MS
+            )
 
         def clean(one: Seen) -> bool:
             return one.end == "answered" and one.closing_ms <= self.delay_ms * CLEAN_SHARE

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Le
 
-from lab.effects.links import Direction, Link, Signs, Toxicity, add, finite, judged, remove, toxic_undo, tries
+from lab.effects.links import Direction, Link, Signs, Toxicity, add, judged, least, remove, toxic_undo, tries
 from lab.model.undo import RemoveToxic
 from lab.ports import Observation, World
 from lab.ports.proxies import Exchange, Seen
@@ -48,10 +48,10 @@ class Timeout:
         patience_s = (self.timeout_ms + WINDOW_MS) / 1000
         # Half closed by the asker, for the toxic does pass on the server's own close.
         what = Exchange(half_close=True, patience_s=patience_s)
-        seen = world.proxies.exchange(self.target, what, tries(self.toxicity))
+        seen = world.proxies.compare(self.target, what, tries(self.toxicity))
 
         def hit(one: Seen) -> bool:
-            if one.received or not one.sent:
+            if before is None or one.received or not one.sent:
                 return False
             if self.timeout_ms == 0:
                 return one.end == "silent"
@@ -60,7 +60,7 @@ class Timeout:
         def clean(one: Seen) -> bool:
             return one.end == "answered" and one.first_ms <= WINDOW_MS / 2
 
-        first = min(finite([one.first_ms for one in seen]), default=float("inf"))
+        first = least(one.first_ms for one in seen.through)
         said = f"the first byte came after {first:.1f} ms"
         return judged(seen, Signs(hit, clean), self.toxicity, first, "ms", said)
 

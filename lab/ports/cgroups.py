@@ -31,16 +31,6 @@ class MemoryUse:
     oom_kills: int
 
 
-# The engine takes no -1 for memory, and both limits at once; the kernel reads the largest whole page as no limit.
-NO_LIMIT_BYTES = (1 << 63) - 4096
-
-
-def for_engine(limit: MemoryLimit) -> MemoryLimit:
-    """A limit as the engine takes it: an absent one is the largest that there is."""
-    memory, both = limit.memory_bytes, limit.memory_and_swap_bytes
-    return MemoryLimit(memory if memory >= 0 else NO_LIMIT_BYTES, both if both >= 0 else NO_LIMIT_BYTES)
-
-
 @dataclass(frozen=True, slots=True)
 class PidsUse:
     """A container's processes and threads now; `limit` is -1 where there is none. `refusals` is cumulative."""

@@ -44,6 +44,17 @@ class Seen:
     pieces: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The same exchange again and again, by turns through a proxy and past it, straight to the service behind.
+
+    What only those through it show is the link's; what both show is the service's, or the machine's.
+    """
+
+    through: Sequence[Seen]
+    past: Sequence[Seen]
+
+
 class Proxies(Protocol):
     """The Toxiproxy of one stack; proxies are named after the service behind them (`mcp`, `qdrant`).
 
@@ -67,6 +78,7 @@ class Proxies(Protocol):
     ) -> None: ...
     def remove_toxic(self, proxy: str, *, name: str) -> None: ...
     def exchange(self, proxy: str, what: Exchange, tries: int) -> Sequence[Seen]: ...
+    def compare(self, proxy: str, what: Exchange, tries: int) -> Compared: ...
     def keep_open(self, proxy: str) -> None: ...
     def kept_end(self, proxy: str) -> End | None: ...
     def reset_open(self, proxy: str) -> int: ...

@@ -1,56 +1,136 @@
-"""What every fault owes, whatever world it acts in: absent, inject, holds, heal, absent, heal again."""
+"""What every fault owes in any world: absent, inject, holds, heal, absent, heal again; and void where it misses."""
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 from lab.model.undo import UndoRecord, from_json, to_json
 from lab.ports import Fault, Observation, World
 
-SETTLE_S = 20.0
+# How long is looked for what must come. A target that starts anew takes 10 s on an idle machine and more on a busy one.
+PROVEN_S, GONE_S = 20.0, 60.0
+NAP_S = 0.5
+# So often a fault that missed is looked at: a run would void it after ten seconds of looks.
+LOOKS = 6
+
+# Carries out a fault so that it misses, given the one that was meant and its undo; undone when left.
+Miss = Callable[[Fault, World, Any], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """Seconds of a life: one look; from the calls of inject and heal until they returned, and until it showed."""
+
+    look: float
+    injected: float
+    proven: float
+    healed: float
+    gone: float
 
 
 def eventually(
-    fault: Fault, world: World, before: Observation, wanted: Callable[[Observation], bool]
+    fault: Fault,
+    world: World,
+    before: Observation | None,
+    wanted: Callable[[Observation], bool],
+    within_s: float = GONE_S,
 ) -> Observation:
-    """Observe until what is wanted is seen, for at most 20 s of real time; returns the last observation."""
-    end = time.monotonic() + SETTLE_S
+    """Observe until what is wanted is seen, for at most so long on the world's clock; returns the last observation."""
+    end_ms = world.clock.now_ms() + within_s * 1000
     seen = fault.observe(world, before)
-    while not wanted(seen) and time.monotonic() < end:
-        world.clock.sleep_s(0.5)
+    while not wanted(seen) and world.clock.now_ms() < end_ms:
+        world.clock.sleep_s(NAP_S)
         seen = fault.observe(world, before)
     return seen
 
 
-def check_life_cycle(fault: Fault, world: World) -> None:
-    """A fault's whole life; the undo travels as JSON, as it would to another process."""
+def absent(seen: Observation) -> bool:
+    """Nothing is to be seen of the fault."""
+    return seen.absent
+
+
+def holds(seen: Observation) -> bool:
+    """It is in force as promised."""
+    return seen.holds
+
+
+def check_life_cycle(fault: Fault, world: World, at: Callable[[str], None] = lambda moment: None) -> Life:
+    """A fault's whole life; the undo travels as JSON, as it would to another process.
+
+    `at` is told when the fault is `prepared`, `injected` and `healed`.
+    """
+    started_ms = world.clock.now_ms()
     before = fault.observe(world, None)
+    look_s = _since_s(world, started_ms)
+    if not before.absent:
+        before = eventually(fault, world, None, absent)
     assert before.absent and not before.holds, before
     undo = fault.prepare(world)
     record = UndoRecord("run", "f1", fault.kind, "project", 1, 1.0, undo)
     carried = from_json(to_json(record)).undo
+    at("prepared")
+    started_ms = world.clock.now_ms()
     try:
         fault.inject(world, undo)
-        during = eventually(fault, world, before, lambda seen: seen.holds)
+        injected_s = _since_s(world, started_ms)
+        at("injected")
+        during = eventually(fault, world, before, holds, PROVEN_S)
+        proven_s = _since_s(world, started_ms)
         assert during.holds and (fault.transient or not during.absent), during
     finally:
+        healing_ms = world.clock.now_ms()
         type(fault).heal(world, carried)
-    after = eventually(fault, world, before, lambda seen: seen.absent)
+    healed_s = _since_s(world, healing_ms)
+    at("healed")
+    after = eventually(fault, world, before, absent)
+    gone_s = _since_s(world, healing_ms)
     assert after.absent and (fault.transient or not after.holds), after
     type(fault).heal(world, carried)
-    assert eventually(fault, world, before, lambda seen: seen.absent).absent
+    assert eventually(fault, world, before, absent).absent
+    return Life(look_s, injected_s, proven_s, healed_s, gone_s)
+
+
+def _since_s(world: World, began_ms: float) -> float:
+    return (world.clock.now_ms() - began_ms) / 1000
+
+
+def check_void(meant: Fault, miss: Miss, world: World) -> None:
+    """A fault that misses is never in force; all else is as in a run: looked at before, prepared, looked at again."""
+    before = eventually(meant, world, None, absent)
+    assert before.absent, before
+    undo = meant.prepare(world)
+    try:
+        with miss(meant, world, undo):
+            for _ in range(LOOKS):
+                seen = meant.observe(world, before)
+                assert not seen.holds, seen
+                world.clock.sleep_s(NAP_S)
+    finally:
+        type(meant).heal(world, undo)
+    assert eventually(meant, world, before, absent).absent
+
+
+def elsewhere(done: Fault) -> Miss:
+    """The miss that consists in `done`, a fault that hits something else and is seen to."""
+
+    @contextmanager
+    def missing(meant: Fault, world: World, undo: Any) -> Iterator[None]:
+        before = eventually(done, world, None, absent)
+        assert before.absent, before
+        own = done.prepare(world)
+        try:
+            done.inject(world, own)
+            seen = eventually(done, world, before, holds, PROVEN_S)
+            assert seen.holds, f"the fault elsewhere did nothing: {seen}"
+            yield
+        finally:
+            type(done).heal(world, own)
+        assert eventually(done, world, before, absent).absent
+
+    return missing
 
 
 def check_missed(meant: Fault, done: Fault, world: World) -> None:
     """A fault that hits something else: each command succeeds, and the proof of the one that was meant must not."""
-    before, mended = meant.observe(world, None), done.observe(world, None)
-    undo = done.prepare(world)
-    try:
-        done.inject(world, undo)
-        assert eventually(done, world, mended, lambda seen: seen.holds).holds, (
-            "the fault elsewhere did nothing"
-        )
-        seen = meant.observe(world, before)
-        assert not seen.holds, seen
-    finally:
-        type(done).heal(world, undo)
-    assert eventually(done, world, mended, lambda seen: seen.absent).absent
+    check_void(meant, elsewhere(done), world)

@@ -66,6 +66,23 @@ def test_cpu_cap_needs_proof_that_more_was_to_be_had_before() -> None:
     assert not before.absent
 
 
+def test_a_busy_disk_is_not_a_slow_one() -> None:
+    """The limit is missed, and somebody else's work makes the device as slow as the limit would."""
+    fault, world = build("disk_slow"), fake_world(deaf={"qdrant"})
+    before = fault.observe(world, None)
+    fault.inject(world, fault.prepare(world))
+    world.storage.busy_s = 1.0  # type: ignore[attr-defined]
+    seen = fault.observe(world, before)
+    assert not seen.holds and not seen.absent
+
+
+def test_a_busy_machine_does_not_hide_that_no_cpu_is_capped() -> None:
+    """Where others leave the service less than the cap, it is still absent, for nothing is throttled."""
+    fault, world = build("cpu_cap"), fake_world()
+    world.cgroups.given = 0.2  # type: ignore[attr-defined]
+    assert fault.observe(world, None).absent
+
+
 def test_jitter_that_would_hide_the_delay_is_refused() -> None:
     params = {"target": "qdrant", "latency_ms": 100, "jitter_ms": 60}
     with pytest.raises(ScenarioError, match="jitter_ms"):

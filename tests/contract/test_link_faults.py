@@ -70,6 +70,37 @@ def test_open_connections_that_stay_open_are_no_proof(kind: str) -> None:
     assert not fault.observe(world, before).holds
 
 
+@pytest.mark.parametrize("slow_ms", [300.0, 700.0, 3000.0])
+@pytest.mark.parametrize("kind", TOXICS)
+def test_a_slow_service_is_not_taken_for_a_fault_on_the_link(kind: str, slow_ms: float) -> None:
+    """The toxic is missed, and the service slows down of itself by what the toxic would have done."""
+    fault, world = build(kind), fake_world()
+    before = fault.observe(world, None)
+    fault.prepare(world)
+    world.proxies.slow_ms = slow_ms  # type: ignore[attr-defined]
+    assert not fault.observe(world, before).holds
+
+
+@pytest.mark.parametrize("kind", TOXICS)
+def test_a_dead_service_is_not_taken_for_a_fault_on_the_link(kind: str) -> None:
+    fault, world = build(kind), fake_world()
+    before = fault.observe(world, None)
+    fault.prepare(world)
+    world.proxies.dead.add("qdrant")  # type: ignore[attr-defined]
+    world.proxies.reset_open("qdrant")
+    assert not fault.observe(world, before).holds
+
+
+@pytest.mark.parametrize("kind", TOXICS)
+def test_a_look_before_that_a_busy_machine_spoilt_does_not_void_the_fault(kind: str) -> None:
+    fault, world = build(kind), fake_world()
+    world.proxies.slow_ms = 100.0  # type: ignore[attr-defined]
+    before = fault.observe(world, None)
+    world.proxies.slow_ms = 0.0  # type: ignore[attr-defined]
+    fault.inject(world, fault.prepare(world))
+    assert fault.observe(world, before).holds
+
+
 def test_several_toxics_have_names_of_their_own_and_heal_one_by_one() -> None:
     world = fake_world()
     faults = [build(kind, direction=direction) for kind in TOXICS for direction in DIRECTIONS]

@@ -1,25 +1,28 @@
-"""The contract suite of every discovered fault on real containers, and each fault once aimed beside its target."""
+"""One fault of each family on real containers: its whole life, and the same made to miss. `make sweep` tries all."""
 
-import os
+import secrets
+from collections.abc import Iterator
 from dataclasses import replace
 
 import docker
-import httpx
 import pytest
+from docker.models.containers import Container
 
 from lab.adapters.clock import RunClock
+from lab.adapters.labels import SERVICE, owned
 from lab.adapters.provision import stack
 from lab.errors import FaultError
 from lab.faults import discover
-from lab.faults.latency import Latency
-from lab.model.undo import RestoreThrottle
-from lab.ports import Fault, World
-from lab.scenarios import build_fault
+from lab.ports import World
 from lab.wiring import world_of
-from tests.contract.examples import EXAMPLES, FAMILY, aimed_elsewhere
-from tests.contract.fault_suite import check_life_cycle, check_missed
+from tests.contract.examples import EXAMPLES, FAMILY
+from tests.contract.fault_suite import Miss, check_life_cycle, check_void
+from tests.e2e.misses import build, misses
 
 IN_TEST = [kind for kind in FAMILY if kind in discover()]
+MISSES = [
+    pytest.param(kind, miss, id=f"{kind}-{name}") for kind in IN_TEST for name, miss in misses(kind).items()
+]
 
 
 @pytest.fixture(scope="module")
@@ -27,38 +30,23 @@ def world(client: docker.DockerClient, real_stack: stack.StackSpec) -> World:
     return world_of(client, real_stack, RunClock())
 
 
-def build(kind: str, params: dict[str, object]) -> Fault:
-    return build_fault(kind, params, where="tests", faults=discover())
-
-
 @pytest.mark.parametrize("kind", IN_TEST)
 def test_life_cycle_on_real_containers(kind: str, world: World) -> None:
     check_life_cycle(build(kind, EXAMPLES[kind]), world)
 
 
-@pytest.mark.parametrize("kind", IN_TEST)
-def test_a_fault_that_hits_something_else_is_never_in_force(kind: str, world: World) -> None:
-    elsewhere = aimed_elsewhere(kind, discover()[kind].services)
-    if elsewhere is None:
-        pytest.skip(f"only one service can bear {kind}")
-    check_missed(build(kind, EXAMPLES[kind]), build(kind, elsewhere), world)
+@pytest.mark.parametrize(("kind", "miss"), MISSES)
+def test_a_fault_that_misses_is_never_in_force(kind: str, miss: Miss, world: World) -> None:
+    check_void(build(kind, EXAMPLES[kind]), miss, world)
 
 
-def test_a_toxic_on_a_disabled_proxy_is_never_in_force(world: World, real_stack: stack.StackSpec) -> None:
-    """Toxiproxy takes the toxic and says 200; only a measurement shows that nothing happens."""
-    fault = Latency("qdrant", latency_ms=200)
-    proxy = f"http://127.0.0.1:{real_stack.ports['toxiproxy']}/proxies/qdrant"
-    before = fault.observe(world, None)
-    undo = fault.prepare(world)
+def test_a_disabled_proxy_is_refused(world: World) -> None:
+    world.proxies.disable("qdrant")
     try:
-        httpx.post(proxy, json={"enabled": False}, timeout=5).raise_for_status()
-        fault.inject(world, undo)
-        assert not fault.observe(world, before).holds
         with pytest.raises(FaultError, match="disabled"):
-            fault.prepare(world)
+            build("latency", EXAMPLES["latency"]).prepare(world)
     finally:
-        httpx.post(proxy, json={"enabled": True}, timeout=5).raise_for_status()
-        Latency.heal(world, undo)
+        world.proxies.enable("qdrant")
 
 
 def test_what_is_not_ours_is_refused(world: World) -> None:
@@ -68,16 +56,51 @@ def test_what_is_not_ours_is_refused(world: World) -> None:
     assert world.containers.state("qdrant") == state
 
 
-def test_a_slow_disk_of_the_wrong_device_is_never_in_force(world: World) -> None:
-    """The kernel takes a limit for any device; only a write where the data lies shows that it misses."""
-    fault = build("disk_slow", EXAMPLES["disk_slow"])
-    before = fault.observe(world, None)
-    root = os.stat("/").st_dev
-    right = fault.prepare(world)
-    assert isinstance(right, RestoreThrottle)
-    undo = replace(right, device=f"{os.major(root)}:{os.minor(root)}")
+# Labels of a container that looks like the stack's: compose's alone, and the lab's with another stack's name.
+STRANGERS = {
+    "unlabelled": lambda project: {},
+    "of another stack": lambda project: owned("lab-test-somebody-elses"),
+}
+
+
+@pytest.fixture(params=sorted(STRANGERS))
+def strangers(
+    client: docker.DockerClient, real_stack: stack.StackSpec, request: pytest.FixtureRequest
+) -> Iterator[tuple[str, dict[str, Container]]]:
+    """A project, and for each service a running container of it that is not the lab's to touch."""
+    project, made = f"lab-test-{secrets.token_hex(3)}", {}
     try:
-        fault.inject(world, undo)
-        assert not fault.observe(world, before).holds
+        for service in ("qdrant", "mcp", "toxiproxy", "qdrant-net", "mcp-net"):
+            labels = {"com.docker.compose.project": project, SERVICE: service}
+            made[service] = client.containers.create(
+                real_stack.images["mcp"].ref,
+                entrypoint=["sleep", "600"],
+                name=f"{project}-{service}-1",
+                labels={**labels, **STRANGERS[request.param](project)},
+                network_mode="none",
+            )
+            made[service].start()
+        yield project, made
     finally:
-        type(fault).heal(world, undo)
+        for container in made.values():
+            container.remove(force=True)
+
+
+def test_a_container_without_the_labels_of_this_stack_is_refused_by_every_fault(
+    client: docker.DockerClient,
+    real_stack: stack.StackSpec,
+    strangers: tuple[str, dict[str, Container]],
+    world: World,
+) -> None:
+    """In a stack of the strangers' name nothing can be prepared; in ours no id of theirs is taken for ours."""
+    project, made = strangers
+    theirs = world_of(client, replace(real_stack, project=project), RunClock())
+    before = {name: client.api.inspect_container(one.id)["State"] for name, one in made.items()}
+    for kind, fault in discover().items():
+        for service in fault.services:
+            with pytest.raises(FaultError):
+                build(kind, {**EXAMPLES[kind], "target": service}).prepare(theirs)
+    for act in (world.containers.kill, world.containers.pause, world.containers.start):
+        with pytest.raises(FaultError, match="is not qdrant of the stack"):
+            act("qdrant", str(made["qdrant"].id))
+    assert {name: client.api.inspect_container(one.id)["State"] for name, one in made.items()} == before

@@ -267,6 +267,34 @@ def test_a_refused_connect_is_refused() -> None:
     assert converse(socket.socket(), ("127.0.0.1", port), "/", Exchange(patience_s=0.5)).end == "refused"
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_goes_past_the_proxy_is_asked_in_between(alone: bool) -> None:
+    """So a stand-still that delays two exchanges through the proxy delays the one between them as well."""
+    asked: list[str] = []
+
+    def telling(name: str) -> Callable[[socket.socket], None]:
+        def serve(sock: socket.socket) -> None:
+            with sock:
+                sock.recv(65536)
+                asked.append(name)
+                sock.sendall(ANSWER)
+
+        return serve
+
+    port = ControlPort()
+    with (
+        serving(port.serve) as control,
+        serving(telling("through")) as proxied,
+        serving(telling("past")) as direct,
+    ):
+        links, past = ({"qdrant": f"http://127.0.0.1:{number}/"} for number in (proxied, direct))
+        toxiproxy = Toxiproxy(f"http://127.0.0.1:{control}", links, past=past)
+        seen = toxiproxy.compare("qdrant", Exchange(alone=alone), 3)
+    assert [one.end for one in (*seen.through, *seen.past)] == ["answered"] * 5
+    assert (len(seen.through), len(seen.past)) == (3, 2)
+    assert asked == ["through", "past", "through", "past", "through"]
+
+
 @pytest.mark.parametrize(("toxicity", "of"), [(1.0, 3), (0.5, 10), (0.2, 31)])
 def test_so_many_connections_that_a_toxic_cannot_hide(toxicity: float, of: int) -> None:
     assert tries(toxicity) == of

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from lab.errors import FaultError
 from lab.ports import CpuQuota, CpuUsage, MemoryLimit
-from lab.ports.cgroups import NO_LIMIT_BYTES, MemoryUse, PidsUse
+from lab.ports.cgroups import MemoryUse, PidsUse
 from tests.contract.fakes.clock import FakeClock
 from tests.contract.fakes.containers import FakeContainers
 
@@ -22,6 +22,8 @@ class FakeCgroups:
     used_us: dict[str, int] = field(default_factory=dict)
     throttled: dict[str, int] = field(default_factory=dict)
     hogs: dict[str, tuple[str, int]] = field(default_factory=dict)
+    # What a busy machine gives to a process that demands a core.
+    given: float = 1.0
 
     def cpu_quota(self, service: str) -> CpuQuota:
         return self.containers.quotas[service]
@@ -32,18 +34,16 @@ class FakeCgroups:
 
     def burn(self, service: str, seconds: float) -> None:
         quota = self.cpu_quota(service)
-        share = 1.0 if quota.quota_us < 0 else min(1.0, quota.quota_us / quota.period_us)
+        share = self.given if quota.quota_us < 0 else min(self.given, quota.quota_us / quota.period_us)
         self.used_us[service] = self.used_us.get(service, 0) + round(seconds * 1e6 * share)
-        if share < 1.0:
+        if share < self.given:
             self.throttled[service] = self.throttled.get(service, 0) + 1
         self.clock.sleep_s(seconds)
 
     def memory(self, service: str) -> MemoryUse:
         self._require_running(service)
         given = self.containers.memory[service]
-        memory, both = (
-            -1 if one >= NO_LIMIT_BYTES else one for one in (given.memory_bytes, given.memory_and_swap_bytes)
-        )
+        memory, both = given.memory_bytes, given.memory_and_swap_bytes
         ceiling = min((one for one in (memory, both) if one >= 0), default=-1)
         wanted = USED_BYTES + sum(size for where, size in self.hogs.values() if where == service)
         # A hog's page cache fills what a limit leaves; without a limit it is not told from what the host caches.

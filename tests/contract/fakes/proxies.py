@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lab.errors import FaultError
-from lab.ports.proxies import End, Exchange, Seen
+from lab.ports.proxies import Compared, End, Exchange, Seen
 
 BASE_TRIP_MS = 2.0
 FREE_BYTES_PER_S = 500_000.0
@@ -27,13 +27,16 @@ class FakeProxies:
     """Proxies by name, each a dict of toxics; a disabled proxy takes toxics that change nothing.
 
     `disabled` are those that a test has taken out of the links' way: exchanges go on past them. `down` are those that
-    the lab disabled itself. Toxicity hits the first of the connections, as many as its share makes.
+    the lab disabled itself. Toxicity hits the first of the connections, as many as its share makes. `slow_ms` is what
+    the services behind take for an answer and for a close; `dead` ones refuse, so that Toxiproxy resets.
     """
 
     disabled: set[str] = field(default_factory=set)
     added: dict[str, dict[str, _Toxic]] = field(default_factory=lambda: {"mcp": {}, "qdrant": {}})
     down: set[str] = field(default_factory=set)
     kept: dict[str, End | None] = field(default_factory=dict)
+    slow_ms: float = 0.0
+    dead: set[str] = field(default_factory=set)
 
     def require_enabled(self, proxy: str) -> None:
         if not self.is_enabled(proxy):
@@ -87,11 +90,17 @@ class FakeProxies:
     def exchange(self, proxy: str, what: Exchange, tries: int) -> Sequence[Seen]:
         return [self._one(proxy, what, number, tries) for number in range(tries)]
 
+    def compare(self, proxy: str, what: Exchange, tries: int) -> Compared:
+        past = Seen("refused") if proxy in self.dead else _clean(what, self.slow_ms)
+        return Compared(self.exchange(proxy, what, tries), [past] * (tries - 1))
+
     def _one(self, proxy: str, what: Exchange, number: int, tries: int) -> Seen:
         if proxy in self.down:
             return Seen("refused")
+        if proxy in self.dead:
+            return Seen("reset", ended_ms=BASE_TRIP_MS)
         toxics = [] if proxy in self.disabled else list(self.added[proxy].values())
-        seen = _clean(what)
+        seen = _clean(what, self.slow_ms)
         for toxic in toxics:
             if number < math.ceil(toxic.toxicity * tries):
                 seen = _hit(seen, toxic, what)
@@ -100,13 +109,15 @@ class FakeProxies:
         return seen
 
 
-def _clean(what: Exchange) -> Seen:
+def _clean(what: Exchange, slow_ms: float) -> Seen:
     count = max(1, math.ceil(what.answer_bytes / 100))
     sent, received = max(REQUEST_BYTES * count, what.request_bytes), ANSWER_BYTES * count
-    last_ms = BASE_TRIP_MS + (sent + received) / FREE_BYTES_PER_S * 1000
-    return Seen(
-        "answered", sent, received, BASE_TRIP_MS, last_ms, 0.1, last_ms + 0.1, _cut(received, PIECE_BYTES)
-    )
+    first_ms = BASE_TRIP_MS + slow_ms
+    last_ms, closing_ms = first_ms + (sent + received) / FREE_BYTES_PER_S * 1000, 0.1 + slow_ms
+    if last_ms > what.patience_s * 1000:
+        return Seen("silent", sent)
+    pieces = _cut(received, PIECE_BYTES)
+    return Seen("answered", sent, received, first_ms, last_ms, closing_ms, last_ms + closing_ms, pieces)
 
 
 def _cut(size: int, piece: int) -> tuple[int, ...]:

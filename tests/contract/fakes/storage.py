@@ -17,6 +17,8 @@ class FakeStorage:
     free: dict[str, int] = field(default_factory=lambda: {"qdrant": 1 << 30})
     fillers: dict[tuple[str, str], int] = field(default_factory=dict)
     limits: dict[tuple[str, str], Throttle] = field(default_factory=dict)
+    # What somebody else's work on the device adds to everything.
+    busy_s: float = 0.0
 
     def free_bytes(self, service: str) -> int:
         return self.free[service] - sum(size for (where, _), size in self.fillers.items() if where == service)
@@ -32,12 +34,18 @@ class FakeStorage:
             self.limits[service, device] = replace(throttle)
 
     def seconds_for(
-        self, service: str, act: Literal["read", "write"], block_bytes: int, blocks: int
+        self,
+        service: str,
+        act: Literal["read", "write"],
+        block_bytes: int,
+        blocks: int,
+        *,
+        inside: bool = True,
     ) -> float:
-        limit = self.throttle(service, self.device(service))
+        limit = self.throttle(service, self.device(service)) if inside else Throttle()
         bps = getattr(limit, f"{act}_bps") or getattr(RATES, f"{act}_bps")
         iops = getattr(limit, f"{act}_iops") or getattr(RATES, f"{act}_iops")
-        return float(max(blocks * block_bytes / bps, blocks / iops))
+        return float(max(blocks * block_bytes / bps, blocks / iops)) + self.busy_s
 
     def room_for(self, service: str, size_bytes: int) -> bool:
         return self.free_bytes(service) >= size_bytes
