@@ -6,7 +6,7 @@ PY := .venv/bin/python
 AS_ROOT = $(shell sh requirements/as_root.sh)
 LAB = $(AS_ROOT) $(PY) -m lab
 PYTEST = $(AS_ROOT) $(PY) -m pytest
-DURATION ?= 10m
+DURATION ?= 12m
 export DURATION SEED CAMPAIGN TARGET PYTHON
 
 .DEFAULT_GOAL := help
@@ -14,7 +14,7 @@ export DURATION SEED CAMPAIGN TARGET PYTHON
 
 help: ## show this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
-	@echo "  Options of soak: DURATION=10m SEED=1 CAMPAIGN=chaos/soak.yaml TARGET=workspace-qdrant-mcp"
+	@echo "  Options of soak: DURATION=12m SEED=1 CAMPAIGN=chaos/soak.yaml TARGET=workspace-qdrant-mcp"
 
 setup: ## make .venv with everything, for development and tests
 	@sh requirements/venv.sh dev
