@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from lab.adapters import link_sockets
 from lab.adapters.link_probe import CONNECT_TIMEOUT_S, complete, converse, payload
+from lab.adapters.namespaces import enter
 from lab.errors import FaultError
 from lab.ports import Containers
 from lab.ports.proxies import Compared, End, Exchange, Seen
@@ -148,7 +149,7 @@ def _close_all(kept: dict[str, tuple[socket.socket, End | None]]) -> None:
 
 def _socket(namespace: int | None) -> socket.socket:
     if namespace is not None:
-        link_sockets.enter(namespace)
+        enter(namespace)
     return socket.socket(socket.AF_INET, socket.SOCK_STREAM)
 
 

@@ -11,16 +11,15 @@ import struct
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from lab.adapters.lives import hold
+from lab.adapters.namespaces import belongs, host_namespaces
 from lab.adapters.undo_store import started_ticks
 from lab.errors import FaultError
 from lab.ports import Containers
 
 SERVICE = "toxiproxy"
-# bits/sched.h; the C library has no name for it in Python 3.11, nor for pidfd_getfd (asm-generic/unistd.h).
-CLONE_NEWNET = 0x40000000
+# asm-generic/unistd.h; the C library has no name for it in Python 3.11.
 SYS_PIDFD_GETFD = 438
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -40,28 +39,20 @@ def proxying(containers: Containers, known: Proxying | None = None) -> Proxying:
 
     The very process that is `known` from before is still the right one while it is in its container.
     """
-    if known is not None and started_ticks(known.pid) == known.started and _contained(known):
+    if known is not None and started_ticks(known.pid) == known.started and belongs(known.pid, known.container_id):
         return known
     state = containers.state(SERVICE)
     started = started_ticks(state.pid) if state.running and state.pid > 0 else None
     if started is None:
         raise FaultError("Toxiproxy does not run", where=state.name, try_="`lab status`, then `lab up`")
     found = Proxying(state.pid, started, state.id)
-    if not _contained(found) or containers.state(SERVICE) != state:
+    if not belongs(found.pid, found.container_id) or containers.state(SERVICE) != state:
         raise FaultError(
             f"process {state.pid} is not in the container {state.id[:12]} any more",
             where=state.name,
             try_="run again with nothing else managing the stack",
         )
     return found
-
-
-def _contained(process: Proxying) -> bool:
-    try:
-        cgroup = Path(f"/proc/{process.pid}/cgroup").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return process.container_id in cgroup
 
 
 def namespace_of(process: Proxying) -> int:
@@ -72,20 +63,12 @@ def namespace_of(process: Proxying) -> int:
     except OSError as error:
         raise FaultError("Toxiproxy ended just now", where=path, last_state=str(error)) from error
     same = started_ticks(process.pid) == process.started
-    if not same or os.fstat(namespace).st_ino == os.stat("/proc/self/ns/net").st_ino:
+    if not same or os.fstat(namespace).st_ino in host_namespaces():
         os.close(namespace)
         raise FaultError(
             "that is not the network namespace of a container of ours, so it is left alone", where=path
         )
     return namespace
-
-
-def enter(namespace: int) -> None:
-    """Move the calling thread into a network namespace, for good: only in threads made for it."""
-    if _libc.setns(namespace, CLONE_NEWNET) != 0:
-        raise FaultError(
-            "Toxiproxy's network namespace cannot be entered", last_state=os.strerror(ctypes.get_errno())
-        )
 
 
 def reset_accepted(process: Proxying, port: int) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lab.adapters.cgroup_files import read_usage
 from lab.adapters.lives import hold
+from lab.adapters.namespaces import belongs, namespace_of
 from lab.adapters.undo_store import started_ticks
 from lab.errors import FaultError, GoneError
 from lab.ports.containers import Containers, ContainerState
@@ -130,19 +131,10 @@ class HostProcesses:
         self, containers: Containers, state: ContainerState, token: str, count: int, seconds: float
     ) -> None:
         """Hold idle connections to the server from inside its own network namespace; replace those that it closes."""
-        pid = _inside(containers, state)
-        port = min(_listeners(pid, state.id))
-        began = started_ticks(pid)
-        namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
-        try:
-            if os.fstat(namespace).st_ino in _host_namespaces():
-                raise FaultError(f"{state.service} is in the host's own network namespace", where=state.name)
-            if began is None or started_ticks(pid) != began or not _belongs(pid, state.id):
-                raise GoneError(f"{state.service} ended while the lab looked at it", where=state.name)
+        port = min(_listeners(_inside(containers, state), state.id))
+        with namespace_of(containers.state(state.service)) as namespace:
             arguments = (str(namespace), str(port), str(count), str(seconds))
             self.begin(token, state, "connect", *arguments, keep=(namespace,))
-        finally:
-            os.close(namespace)
 
     def connected(self, containers: Containers, state: ContainerState) -> int:
         """Established connections at the server's port, counted at the server's side in its namespace."""
@@ -167,7 +159,7 @@ class HostProcesses:
         if life is None:
             return False
         try:
-            if not _belongs(files.pid, container_id):
+            if not belongs(files.pid, container_id):
                 raise FaultError(f"process {files.pid} is not in container {container_id[:12]}")
             self._audit("limited", f"process {files.pid}", f"open files {files.soft} of {files.hard}")
             resource.prlimit(files.pid, resource.RLIMIT_NOFILE, (files.soft, files.hard))
@@ -210,25 +202,9 @@ def _inside(containers: Containers, state: ContainerState) -> int:
     now = containers.state(state.service)
     if now.id != state.id:
         raise GoneError(f"{state.service} is no longer the same container", where=now.name)
-    if not now.running or not _belongs(now.pid, state.id):
+    if not now.running or not belongs(now.pid, state.id):
         raise FaultError(f"{state.service} does not run", where=now.name, try_="`lab up`")
     return now.pid
-
-
-def _host_namespaces() -> set[int]:
-    """The network namespaces that are never entered: the lab's own, and the first process's where it may be seen."""
-    found = {os.stat("/proc/self/ns/net").st_ino}
-    # Inside a container without all capabilities, even root may not look at the first process.
-    with suppress(PermissionError):
-        found.add(os.stat("/proc/1/ns/net").st_ino)
-    return found
-
-
-def _belongs(pid: int, container_id: str) -> bool:
-    try:
-        return container_id in Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8")
-    except OSError:
-        return False
 
 
 def _cgroup(pid: int, container_id: str, controller: str) -> Path:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 import docker
 import pytest
 
-from lab.adapters import link_sockets
+from lab.adapters import link_sockets, namespaces
 from lab.adapters.clock import RunClock
 from lab.adapters.provision import stack
 from lab.adapters.toxiproxy import TIMEOUT_S
@@ -35,7 +35,7 @@ def pouring(world: World, port: int) -> Iterator[None]:
 
     def begin() -> None:
         namespace = link_sockets.namespace_of(link_sockets.proxying(world.containers))
-        link_sockets.enter(namespace)
+        namespaces.enter(namespace)
         os.close(namespace)
         opened.append(socket.create_connection(("127.0.0.1", port), BLOCKED_S))
 
