@@ -97,7 +97,7 @@ def _faults(rows: Sequence[Row]) -> Table:
 
 
 def _recovery(rows: Sequence[Row]) -> Table:
-    table = _table(*wording.RECOVERY)
+    table = _table(*wording.RECOVERY, apart=1)
     for row in rows:
         table.add_row(*(_line(cell(row)) for cell in wording.RECOVERY.values()))
     return table
@@ -112,10 +112,11 @@ def _held(findings: Sequence[Row]) -> Table:
     return table
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bright_black", padding=(0, 2, 0, 0))
+def _table(*columns: str, apart: int = 2) -> Table:
+    """A table whose cells lose nothing where they are too long: they go on in the next line."""
+    table = Table(box=None, pad_edge=False, header_style="bright_black", padding=(0, apart, 0, 0))
     for column in columns:
-        table.add_column(Text(column))
+        table.add_column(Text(column), overflow="fold")
     return table
 
 

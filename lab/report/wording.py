@@ -150,7 +150,7 @@ def clock(found: Row | None) -> str:
 def noticed(recovery: Row) -> str:
     """When harm first showed; a target that never gave a bad answer was not seen to be hurt."""
     found = recovery["detected"]
-    return "not at all" if found is not None and found["censored"] else clock(found)
+    return "no" if found is not None and found["censored"] else clock(found)
 
 
 def _seconds(value: float, rounded: Callable[[float], int]) -> str:
@@ -185,14 +185,14 @@ def _from_heal(which: str) -> Callable[[Row], str]:
     return lambda row: clock(row["recovery"]["from_heal"][which])
 
 
-# All in seconds: harm noticed and the total from the injection, the others from the confirmed heal.
+# Narrow, so that it stands on a terminal of 80 columns.
 RECOVERY_TITLE = "Recovery, in seconds after the heal (noticed and in all: after the injection)"
 RECOVERY: Columns = {
     "fault": lambda row: row["id"],
     "noticed": lambda row: noticed(row["recovery"]),
     "answers": _from_heal("answers"),
-    "within SLO": _from_heal("slo"),
+    "in SLO": _from_heal("slo"),
     "recall": _from_heal("recall"),
-    "store idle": _from_heal("idle"),
+    "idle": _from_heal("idle"),
     "in all": lambda row: clock(row["recovery"]["from_injection"]["slo"]),
 }

@@ -1,5 +1,6 @@
 """The instrument on outages whose truth is known: a handful of real ones, and what may never count as a certificate."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -145,12 +146,19 @@ def test_one_outage_in_a_hundred_may_be_mistaken_and_two_may_not(perfect: Record
     assert certify(mistaken([first, second])).flaws == ("98 of 100 true durations lie inside",)
 
 
-def test_an_outage_that_was_not_seen_to_end_fails(perfect: Record) -> None:
-    never = within(perfect, [7], after_ms=10_000)
-    certificate = certify(spoilt(perfect, lambda p: replace(p, outcome="transport") if never(p) else p))
+def test_an_outage_that_was_not_seen_to_end_is_mistaken_and_endlessly_wide(perfect: Record) -> None:
+    def endless(numbers: list[int]) -> Record:
+        never = within(perfect, numbers, after_ms=2500)
+        return spoilt(perfect, lambda p: replace(p, outcome="transport") if never(p) else p)
+
+    certificate = certify(endless([7]))
     assert certificate.outages[7].hi_ms is None
+    assert certificate.outages[7].width_ms == math.inf
     assert not certificate.outages[7].inside
-    assert any("the end was not seen" in flaw for flaw in certificate.flaws)
+    assert certificate.verdict == "pass"
+    assert "/ inf ms" in certificate.lines()[-3]
+    assert certify(endless([7, 9])).flaws == ("98 of 100 true durations lie inside",)
+    assert "P95 of the width is above 150 ms" in certify(endless(list(range(0, 100, 10)))).flaws
 
 
 def test_probes_at_half_the_rate_make_the_interval_too_wide() -> None:

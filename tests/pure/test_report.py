@@ -203,7 +203,7 @@ def test_the_terminal_names_the_targets_defects_and_what_is_new() -> None:
 def test_a_clock_is_rounded_outwards_and_a_censored_one_is_no_number(clock: Any, text: str) -> None:
     assert wording.clock(clock) == text
     recovery = {"detected": clock}
-    assert wording.noticed(recovery) == ("not at all" if clock and clock["censored"] else text)
+    assert wording.noticed(recovery) == ("no" if clock and clock["censored"] else text)
 
 
 def test_people_see_every_clock_of_each_fault() -> None:
@@ -215,7 +215,17 @@ def test_people_see_every_clock_of_each_fault() -> None:
         line = next(line for line in text.splitlines() if "f2-" in line and "12.3…12.5" in line)
         for cell in ("0.00…0.12", "12.3…12.5", "12.1…12.9", "19.7…20.3", "43.0…43.2"):
             assert cell in line
-    assert "store idle" in shown(report)
+
+
+def test_a_narrow_terminal_loses_no_name_and_no_number() -> None:
+    report = built(make(Recipe(recovers_s={"f2-kill": 12.34}, store_busy_s={"f2-kill": 20.0})))
+    for row in report["faults"]:
+        row["id"] = f"{row['id'][:2]}-connection_exhaustion"
+    text = shown(report, width=80)
+    table = text[text.index("Recovery, in") : text.index("\nHeld")]
+    assert "12.3…12.5 12.3…12.5 12.1…12.9 19.7…20.3 43.0…43.2" in table
+    names = "".join(line[2:].split(" ")[0] for line in table.splitlines()[2:])
+    assert names.count("-connection_exhaustion") == 3
 
 
 def evil_report() -> dict[str, Any]:

@@ -33,6 +33,7 @@ LIMIT_S = 2.0
 GUARDIAN_START_S = 5.0
 RUN_TIMEOUT_S = 120.0
 READY_TIMEOUT_S = 60.0
+GUARDIAN_START_S = 10.0
 KINDS = tuple(kind for kind in FAMILY if kind in discover() and kind in EXAMPLES)
 # Where faults that are in force together are aimed, so that none hides another from its proof.
 BESIDE: dict[str, dict[str, Any]] = {
