@@ -143,7 +143,11 @@ def _said(*command: str) -> str:
 
 
 def _bare(saved: str) -> list[str]:
-    without = (re.sub(r"\[\d+:\d+\]", "", line) for line in saved.splitlines())
+    # Nor the ports of the engine's own name server, which it draws anew with each start.
+    without = (
+        re.sub(r"\[\d+:\d+\]|(?<=127\.0\.0\.11:)\d+|(?<=--sport )\d+", "", line)
+        for line in saved.splitlines()
+    )
     return [line for line in without if not re.match(r"#|\*|COMMIT|:[A-Z]+ ACCEPT", line)]
 
 

@@ -74,7 +74,7 @@ def test_at_random_moments(killer: Killer) -> None:
 def test_guardian_and_run_killed_together_then_status(killer: Killer) -> None:
     left = 0
     for kind, seconds in moments(SEED + 1, BOTH_KILLS, 3.0):
-        order = killer.order(kind)
+        order = killer.order(kind, hold_s=3.0)
         life = killer.begin(order)
         guardian = killer.guarded(order).guardian_pid
         life.ended(seconds)
