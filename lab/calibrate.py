@@ -115,13 +115,14 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """All outages as measured, and how many probes were bad in quiet time."""
+    """All outages as measured, and how many probes were bad in quiet time; `quiet_void` slots are no evidence."""
 
     outages: tuple[Measured, ...]
     planned: int
     invented: int
     quiet_s: float
     quiet_probes: int
+    quiet_void: int = 0
 
     @property
     def flaws(self) -> tuple[str, ...]:
@@ -165,7 +166,7 @@ class Certificate:
         head = (
             f"{'kind':7} {'n':>4} {'inside':>6} {'begin':>6} {'missed':>6}  width - latency P50 / P95 / max"
         )
-        quiet = f"quiet {self.quiet_s:g} s: {self.quiet_probes} probes, {self.invented} bad"
+        quiet = f"quiet {self.quiet_s:g} s: {self.quiet_probes} probes, {self.invented} bad, {self.quiet_void} void"
         why = "; ".join(self.flaws)
         if not why and not self.enough:
             why = f"the bar is met, but a certificate takes {OUTAGES_MIN} outages and {QUIET_MIN_S:g} s of quiet"
@@ -255,8 +256,9 @@ def certify(record: Record, *, shift_ms: float = 0.0) -> Certificate:
         _measure(truth, [one for one in seen if one.sent_ms < until], shift_ms)
         for truth, until in zip(record.truths, ends, strict=True)
     )
-    bad, course = sum(not one.good for one in quiet), record.course
-    return Certificate(rows, course.outages, bad, course.quiet_s, len(quiet))
+    asked, course = [one for one in quiet if one.asked], record.course
+    bad, void = sum(not one.good for one in asked), len(quiet) - len(asked)
+    return Certificate(rows, course.outages, bad, course.quiet_s, len(asked), void)
 
 
 def _measure(truth: Outage, seen: Sequence[Seen], shift_ms: float) -> Measured:

@@ -1,7 +1,8 @@
 """Asks the target, on open schedules, while everything else goes on: canary, recall, memory and the store's work.
 
 One thread with one event loop. A probe that hangs delays no other: each slot is its own task, at most `outstanding_max`
-at a time, and a slot that could not be sent is recorded as `unsent`: never good, and no evidence against the target.
+at a time, and a slot that could not be sent is recorded as `unsent`: never good, and no evidence against the target. So
+is one that is late only because the loop itself stood still: `stalled`.
 """
 
 import asyncio
@@ -9,10 +10,12 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 
 import httpx
 
 from lab.adapters.mcp import McpSession
+from lab.judge.recovered import STALLED
 from lab.model.plan import ObserverPlan
 from lab.model.samples import Layer, Probe
 from lab.model.target import Target
@@ -24,6 +27,34 @@ RECENT_PROBES = 5000
 STOP_TIMEOUT_S = 15.0
 STOP_NOTICED_MS = 100.0
 DEADLINE_MARGIN_MS = 40.0
+
+
+class _Stalls:
+    """When the event loop itself stood still (a busy machine, another thread): what it timed meanwhile was late by that.
+
+    A beat every 20 ms; one that comes more than 10 ms late is a stall. Times in ms of the run's clock.
+    """
+
+    BEAT_MS, LATE_MS = 20.0, 10.0
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self._due_ms = clock, float("inf")
+        self._seen: deque[tuple[float, float]] = deque(maxlen=RECENT_PROBES)
+
+    async def watch(self, stopping: threading.Event) -> None:
+        """Beat until the observer stops."""
+        while not stopping.is_set():
+            self._due_ms = self._clock.now_ms() + self.BEAT_MS
+            await asyncio.sleep(self.BEAT_MS / 1000)
+            woke_ms = self._clock.now_ms()
+            if woke_ms - self._due_ms > self.LATE_MS:
+                self._seen.append((self._due_ms, woke_ms))
+        self._due_ms = float("inf")
+
+    def within_ms(self, from_ms: float, to_ms: float) -> float:
+        """How long it stood still in a span of time; a beat that is overdue right now counts as well."""
+        spans = [*self._seen, (self._due_ms, to_ms)]
+        return sum(max(0.0, min(b, to_ms) - max(a, from_ms)) for a, b in spans)
 
 
 class TargetObserver:
@@ -52,6 +83,7 @@ class TargetObserver:
         self._clock, self._sink, self._on_memory = clock, sink, on_memory
         self._fast = False
         self._outstanding = 0
+        self._stalls = _Stalls(clock)
         self._recent: deque[Probe] = deque(maxlen=RECENT_PROBES)
         self._deaths: list[tuple[str, str]] = []
         self._stopping = threading.Event()
@@ -96,6 +128,7 @@ class TargetObserver:
             self._recall_loop(recall_session, pending),
             self._memory_loop(),
             self._store_loop(),
+            self._stalls.watch(self._stopping),
         )
         try:
             await asyncio.gather(*loops)
@@ -126,8 +159,24 @@ class TargetObserver:
                 probe = await canary.measure(session, self._clock, self._target, query, self._deadline_s())
             finally:
                 self._outstanding -= 1
+        probe = self._unless_stalled(probe, self._deadline_s())
         self._recent.append(probe)
         self._sink.add([probe])
+
+    def _unless_stalled(self, probe: Probe, deadline_s: float) -> Probe:
+        """The probe, or no evidence where only a stall of the lab itself made it late; a hard failure stays one."""
+        if probe.done_ms is None:
+            return probe
+        took_ms, slo_ms = probe.done_ms - probe.sent_ms, self._plan.canary_slo_ms
+        given_up = probe.outcome == Layer.TRANSPORT.value and took_ms >= deadline_s * 1000
+        late = probe.outcome == Layer.OK.value and took_ms > slo_ms
+        stalled_ms = self._stalls.within_ms(probe.sent_ms, probe.done_ms)
+        if not (given_up or late) or took_ms - stalled_ms > slo_ms:
+            return probe
+        detail = (
+            f"the lab stood still for {stalled_ms:.0f} of {took_ms:.0f} ms; {probe.outcome} {probe.detail}"
+        )
+        return replace(probe, outcome=STALLED, detail=detail)
 
     def _deadline_s(self) -> float:
         """At most what leaves a free place for the next slot at the fast rate, however long the target hangs."""
@@ -146,7 +195,7 @@ class TargetObserver:
                 if self._fast or not idle or tick % store_idle.SLOW_EVERY == 0:
                     probe = await store_idle.measure(http, self._clock, self._store_url)
                     idle = probe.outcome == Layer.OK.value
-                    self._sink.add([probe])
+                    self._sink.add([self._unless_stalled(probe, store_idle.DEADLINE_S)])
                 next_ms = await self._sleep_until(next_ms + 1000 / store_idle.HZ)
 
     async def _recall_loop(self, session: McpSession, pending: set[asyncio.Task[None]]) -> None:

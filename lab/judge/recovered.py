@@ -16,6 +16,9 @@ from lab.model.samples import WRONG, Layer, Probe, Recall
 
 # The name under which looks at the store stand among the probes; every other name is a canary's.
 STORE_PROBE = "store_idle"
+# The outcome of a probe that was late because the lab itself stood still.
+STALLED = "stalled"
+_NO_EVIDENCE = (Layer.UNSENT.value, STALLED)
 _ANSWERED = (Layer.OK.value, WRONG)
 
 
@@ -37,7 +40,8 @@ FIVE_IN_A_ROW = Rule(window=5, enough=5, hold_ms=0.0)
 class Seen:
     """One observation of the target, good or bad; `done_ms` equals `sent_ms` where nothing came back.
 
-    One that was not `asked` (its slot found no room) is never good, and no evidence that the target was bad.
+    One that was not `asked` (its slot found no room, or the lab stood still) is never good, and no evidence that the
+    target was bad.
     """
 
     sent_ms: float
@@ -89,7 +93,7 @@ def _rated(probes: Iterable[Probe], good: Callable[[Probe], bool]) -> list[Seen]
             p.sent_ms,
             p.sent_ms if p.done_ms is None else p.done_ms,
             good(p),
-            asked=p.outcome != Layer.UNSENT.value,
+            asked=p.outcome not in _NO_EVIDENCE,
         )
         for p in probes
     ]

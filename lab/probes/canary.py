@@ -34,7 +34,8 @@ async def measure(mcp: Mcp, clock: Clock, target: Target, query: Query, deadline
     done_ms = clock.now_ms()
     if outcome.layer is Layer.TRANSPORT and done_ms - sent_ms > deadline_s * 1000 + STALL_MS:
         # The time-out fired late, so it was the lab that did not get to run: what came meanwhile, nobody knows.
-        why = f"the lab itself was stalled: a time-out of {deadline_s:g} s fired after {(done_ms - sent_ms) / 1000:.2f} s"
+        took_s = (done_ms - sent_ms) / 1000
+        why = f"the lab itself was stalled: a time-out of {deadline_s:g} s fired after {took_s:.2f} s"
         return Probe(sent_ms, None, target.canary, Layer.UNSENT.value, why)
     if not operation.document_ids or not claims_success(outcome, operation):
         return Probe(sent_ms, done_ms, target.canary, outcome.layer.value, outcome.message)
