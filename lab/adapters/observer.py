@@ -29,8 +29,24 @@ STOP_NOTICED_MS = 100.0
 DEADLINE_MARGIN_MS = 40.0
 
 
-class _Stalls:
-    """When the event loop itself stood still (a busy machine, another thread): what it timed meanwhile was late by that.
+def unless_stalled(probe: Probe, stalled_ms: float, *, deadline_s: float, slo_ms: float) -> Probe:
+    """The probe, or no evidence where it is late only because the lab itself stood still for `stalled_ms` of it.
+
+    Refused and wrong it is all the same, and where it waited longer than the SLO besides, it is late.
+    """
+    if probe.done_ms is None:
+        return probe
+    took_ms = probe.done_ms - probe.sent_ms
+    given_up = probe.outcome == Layer.TRANSPORT.value and took_ms >= deadline_s * 1000
+    late = probe.outcome == Layer.OK.value and took_ms > slo_ms
+    if not (given_up or late) or took_ms - stalled_ms > slo_ms:
+        return probe
+    detail = f"the lab stood still for {stalled_ms:.0f} of {took_ms:.0f} ms; {probe.outcome} {probe.detail}"
+    return replace(probe, outcome=STALLED, detail=detail)
+
+
+class Stalls:
+    """When the event loop itself stood still (a busy machine, another thread); what it timed was late by as much.
 
     A beat every 20 ms; one that comes more than 10 ms late is a stall. Times in ms of the run's clock.
     """
@@ -55,6 +71,11 @@ class _Stalls:
         """How long it stood still in a span of time; a beat that is overdue right now counts as well."""
         spans = [*self._seen, (self._due_ms, to_ms)]
         return sum(max(0.0, min(b, to_ms) - max(a, from_ms)) for a, b in spans)
+
+    def excuse(self, probe: Probe, deadline_s: float, slo_ms: float) -> Probe:
+        """A probe that has just ended, see `unless_stalled`."""
+        stalled_ms = 0.0 if probe.done_ms is None else self.within_ms(probe.sent_ms, probe.done_ms)
+        return unless_stalled(probe, stalled_ms, deadline_s=deadline_s, slo_ms=slo_ms)
 
 
 class TargetObserver:
@@ -83,7 +104,7 @@ class TargetObserver:
         self._clock, self._sink, self._on_memory = clock, sink, on_memory
         self._fast = False
         self._outstanding = 0
-        self._stalls = _Stalls(clock)
+        self._stalls = Stalls(clock)
         self._recent: deque[Probe] = deque(maxlen=RECENT_PROBES)
         self._deaths: list[tuple[str, str]] = []
         self._stopping = threading.Event()
@@ -159,24 +180,9 @@ class TargetObserver:
                 probe = await canary.measure(session, self._clock, self._target, query, self._deadline_s())
             finally:
                 self._outstanding -= 1
-        probe = self._unless_stalled(probe, self._deadline_s())
+        probe = self._stalls.excuse(probe, self._deadline_s(), self._plan.canary_slo_ms)
         self._recent.append(probe)
         self._sink.add([probe])
-
-    def _unless_stalled(self, probe: Probe, deadline_s: float) -> Probe:
-        """The probe, or no evidence where only a stall of the lab itself made it late; a hard failure stays one."""
-        if probe.done_ms is None:
-            return probe
-        took_ms, slo_ms = probe.done_ms - probe.sent_ms, self._plan.canary_slo_ms
-        given_up = probe.outcome == Layer.TRANSPORT.value and took_ms >= deadline_s * 1000
-        late = probe.outcome == Layer.OK.value and took_ms > slo_ms
-        stalled_ms = self._stalls.within_ms(probe.sent_ms, probe.done_ms)
-        if not (given_up or late) or took_ms - stalled_ms > slo_ms:
-            return probe
-        detail = (
-            f"the lab stood still for {stalled_ms:.0f} of {took_ms:.0f} ms; {probe.outcome} {probe.detail}"
-        )
-        return replace(probe, outcome=STALLED, detail=detail)
 
     def _deadline_s(self) -> float:
         """At most what leaves a free place for the next slot at the fast rate, however long the target hangs."""
@@ -195,7 +201,8 @@ class TargetObserver:
                 if self._fast or not idle or tick % store_idle.SLOW_EVERY == 0:
                     probe = await store_idle.measure(http, self._clock, self._store_url)
                     idle = probe.outcome == Layer.OK.value
-                    self._sink.add([self._unless_stalled(probe, store_idle.DEADLINE_S)])
+                    limit_s = store_idle.DEADLINE_S
+                    self._sink.add([self._stalls.excuse(probe, limit_s, 1000 * limit_s)])
                 next_ms = await self._sleep_until(next_ms + 1000 / store_idle.HZ)
 
     async def _recall_loop(self, session: McpSession, pending: set[asyncio.Task[None]]) -> None:

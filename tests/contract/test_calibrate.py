@@ -121,9 +121,21 @@ def long_ones(record: Record) -> list[int]:
 def test_one_bad_probe_in_quiet_time_is_an_invention(perfect: Record) -> None:
     bad = spoilt(perfect, lambda p: replace(p, outcome="transport") if p.sent_ms == 300_000 else p)
     late = spoilt(perfect, lambda p: replace(p, done_ms=p.sent_ms + 201) if p.sent_ms == 300_000 else p)
-    unsent = spoilt(perfect, lambda p: replace(p, outcome="unsent") if p.sent_ms == 300_000 else p)
-    for record in (bad, late, unsent):
+    for record in (bad, late):
         assert certify(record).flaws == ("1 probes were bad while nothing happened",)
+
+
+@pytest.mark.parametrize("outcome", ["unsent", "stalled"])
+def test_what_is_no_evidence_is_counted_apart_and_too_much_of_it_leaves_too_few_probes(
+    perfect: Record, outcome: str
+) -> None:
+    def void(until_ms: float) -> Record:
+        span = (300_000, until_ms)
+        return spoilt(perfect, lambda p: replace(p, outcome=outcome) if span[0] <= p.sent_ms < span[1] else p)
+
+    one = certify(void(300_100))
+    assert (one.verdict, one.invented, one.quiet_void) == ("pass", 0, 1)
+    assert certify(void(365_000)).flaws == ("only 5350 probes in 600 s of quiet",)
 
 
 def test_one_missed_outage_fails(perfect: Record) -> None:

@@ -1,5 +1,6 @@
-"""The observer's looks at the store: quicker while a fault is watched or the store is busy, and never a canary."""
+"""The observer's looks at the store are quicker while it matters and never a canary; its own stalls blame nobody."""
 
+import asyncio
 import json
 import threading
 import time
@@ -11,8 +12,9 @@ import pytest
 
 from lab.adapters.calibration_server import running
 from lab.adapters.clock import RunClock
-from lab.adapters.observer import TargetObserver
+from lab.adapters.observer import Stalls, TargetObserver, unless_stalled
 from lab.calibrate import PLAN, TARGET
+from lab.judge.recovered import within_slo
 from lab.model.samples import Probe
 from lab.probes.recall import TruthQuery
 from lab.targets import load_target
@@ -23,6 +25,8 @@ class Store(ThreadingHTTPServer):
 
     daemon_threads = True
     status = "green"
+    takes_s = 0.0
+    answering = False
 
     @property
     def url(self) -> str:
@@ -34,6 +38,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         assert isinstance(self.server, Store)
+        self.server.answering = True
+        time.sleep(self.server.takes_s)
+        self.server.answering = False
         state = {"status": self.server.status, "optimizer_status": "ok"}
         result = {"collections": [{"name": "c"}]} if self.path == "/collections" else state
         body = json.dumps({"result": result}).encode()
@@ -126,3 +133,88 @@ def test_a_dead_store_is_told_and_kills_nothing() -> None:
     with observed("http://127.0.0.1:9", clock, sink):
         time.sleep(0.3)
     assert sink.looks() and {probe.outcome for probe in sink.looks()} == {"transport"}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "took_ms", "stalled_ms", "expected"),
+    [
+        ("ok", 150, 0, "ok"),
+        ("ok", 150, 149, "ok"),
+        ("ok", 250, 0, "ok"),
+        ("ok", 250, 49, "ok"),
+        ("ok", 250, 50, "stalled"),
+        ("transport", 460, 0, "transport"),
+        ("transport", 600, 140, "transport"),
+        ("transport", 677, 576, "stalled"),
+        ("transport", 3, 3, "transport"),
+        ("transport", 459, 400, "transport"),
+        ("wrong", 677, 600, "wrong"),
+        ("is_error", 677, 600, "is_error"),
+    ],
+)
+def test_only_what_is_late_by_the_labs_own_stall_is_no_evidence(
+    outcome: str, took_ms: float, stalled_ms: float, expected: str
+) -> None:
+    probe = Probe(1000.0, 1000.0 + took_ms, "search", outcome, "why")
+    found = unless_stalled(probe, stalled_ms, deadline_s=0.46, slo_ms=200.0)
+    assert found.outcome == expected
+    assert (found == probe) == (expected != "stalled")
+    (seen,) = within_slo([found], 1e9)
+    assert seen.asked == (expected != "stalled")
+    assert seen.good == (expected == "ok")
+
+
+def test_a_slot_that_was_not_sent_stays_unsent() -> None:
+    probe = Probe(1000.0, None, "search", "unsent", "5 probes were outstanding")
+    assert unless_stalled(probe, 0.0, deadline_s=0.46, slo_ms=200.0) is probe
+
+
+def test_a_loop_that_stands_still_is_seen_and_one_that_waits_is_not() -> None:
+    clock, stopping = RunClock(), threading.Event()
+    stalls = Stalls(clock)
+
+    async def scene() -> tuple[float, float, float, float]:
+        watching = asyncio.create_task(stalls.watch(stopping))
+        await asyncio.sleep(0.3)
+        waited_to_ms = clock.now_ms()
+        time.sleep(0.4)
+        blocked_to_ms = clock.now_ms()
+        # Before the loop turns again, as a probe that ends first thing after the stall would ask.
+        at_once = stalls.within_ms(waited_to_ms, blocked_to_ms)
+        await asyncio.sleep(0.1)
+        stopping.set()
+        await watching
+        later = stalls.within_ms(waited_to_ms, blocked_to_ms)
+        return waited_to_ms, blocked_to_ms, at_once, later
+
+    waited_to_ms, blocked_to_ms, at_once, later = asyncio.run(scene())
+    assert blocked_to_ms - waited_to_ms - 25 < at_once <= blocked_to_ms - waited_to_ms
+    assert later == pytest.approx(at_once)
+    assert stalls.within_ms(blocked_to_ms + 1000, blocked_to_ms + 2000) == 0.0
+
+
+class Blocking(Kept):
+    """A sink that once stops the observer's loop for longer than any deadline, in the middle of a look."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self.store, self.blocked = store, False
+
+    def add(self, rows: Iterable[object]) -> None:
+        super().add(rows)
+        if self.store.answering and not self.blocked:
+            self.blocked = True
+            time.sleep(0.8)
+
+
+def test_a_stall_of_the_lab_is_told_as_one_and_blames_neither_store_nor_target(store: Store) -> None:
+    store.takes_s = 0.15
+    clock, sink = RunClock(), Blocking(store)
+    with observed(store.url, clock, sink) as observer:
+        observer.watch_closely(True)
+        time.sleep(2.0)
+        canary = observer.recent_probes(0.0)
+    assert sink.blocked
+    outcomes = {probe.outcome for probe in [*canary, *sink.looks()]}
+    assert outcomes <= {"ok", "stalled"}
+    assert "stalled" in {probe.outcome for probe in sink.looks()}

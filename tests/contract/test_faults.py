@@ -1,10 +1,13 @@
 """Every discovered fault against a world in memory, with a negative control for each: the same fault, missed."""
 
+from dataclasses import replace
+
 import pytest
 
 from lab.errors import FaultError, ScenarioError
 from lab.faults import discover
 from lab.model.undo import RestoreCpuQuota, StartContainer
+from lab.ports import ContainerState
 from lab.scenarios import build_fault
 from tests.contract.examples import EXAMPLES
 from tests.contract.fakes import fake_world
@@ -81,6 +84,24 @@ def test_a_busy_machine_does_not_hide_that_no_cpu_is_capped() -> None:
     fault, world = build("cpu_cap"), fake_world()
     world.cgroups.given = 0.2  # type: ignore[attr-defined]
     assert fault.observe(world, None).absent
+
+
+@pytest.mark.parametrize(("starts_s", "holds"), [((0.5, 4.0), True), ((0.5, 60.0), False)])
+def test_a_crash_loop_is_two_restarts_however_slow_they_are(
+    starts_s: tuple[float, ...], holds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One restart alone is another fault; a second that a busy machine delays is waited for."""
+    fault, world = build("crash_loop"), fake_world()
+    before = fault.observe(world, None)
+    at_s = world.clock.now_ms() / 1000
+    state = world.containers.state("qdrant")
+
+    def seen(service: str) -> ContainerState:
+        count = sum(world.clock.now_ms() / 1000 >= at_s + one for one in starts_s)
+        return replace(state, started_at=f"2026-01-01T00:00:0{count}Z")
+
+    monkeypatch.setattr(world.containers, "state", seen)
+    assert fault.observe(world, before).holds is holds
 
 
 def test_jitter_that_would_hide_the_delay_is_refused() -> None:

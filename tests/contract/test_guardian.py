@@ -21,16 +21,19 @@ from lab.adapters.fence import Guarded, GuardFiles
 from lab.adapters.guardian_journal import GuardianJournal, SharedClock, origin_ns
 from lab.adapters.guardian_post import News, boot_s
 from lab.adapters.lives import commands_of, hold
+from lab.adapters.provision import bring_up, stack
 from lab.adapters.undo_store import UndoFiles, own_process, started_ticks
+from lab.cli import stack as stacks
 from lab.errors import FaultError, GoneError, WorldError
 from lab.faults import discover
 from lab.guardian import Guardian
-from lab.heal import Healer
+from lab.heal import Healed, Healer
 from lab.model.undo import EndRun, RemoveFiller, RemoveToxic, StartContainer, UndoRecord, to_json
 from lab.model.verdict import Verdict
 from lab.ports import World
 from tests.contract.fakes import fake_world
 from tests.contract.run_fakes import plan
+from tests.contract.test_cli import run as lab
 
 RUN = "run-1"
 DEAD = News((), dead=True)
@@ -310,7 +313,16 @@ def test_on_a_full_disk_the_run_is_fenced_and_healed_all_the_same(
     monkeypatch.setattr(fence, "write_json", _full)
     assert made.serve() == 0
     assert not scene.world.proxies.toxics("qdrant") and not scene.undos.pending()
-    assert scene.files.generation(RUN) is None, "without its file the run may not act"
+    assert "failed" not in next(event for event in scene.told() if event["kind"] == "fenced")
+
+
+def test_on_a_full_disk_a_fence_is_a_file_that_is_gone(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = scene.files
+    files.open(Guarded(RUN, "project", *own_process(), 2, 2.0))
+    monkeypatch.setattr(fence, "write_json", _full)
+    assert files.advance(RUN) == 2 and files.generation(RUN) is None, "without its file the run may not act"
+    with pytest.raises(WorldError, match="cannot be written"):
+        files.open(Guarded("run-2", "project", *own_process(), 2, 2.0))
 
 
 def test_a_fence_that_cannot_be_raised_at_all_hinders_no_heal(
@@ -519,10 +531,18 @@ def test_a_guardian_that_hangs_is_ended_and_its_undos_are_carried_out(machine: S
 
 
 def test_what_a_guardian_heals_meanwhile_is_told(machine: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what a live run heals by itself."""
     machine.inject("qdrant")
-    monkeypatch.setattr(wiring, "_let_guardians_finish", lambda guards: machine.undos.done(RUN, "f-qdrant"))
+    undo = RemoveToxic("mcp", "toxic")
+    machine.undos.record(UndoRecord("run-2", "f-live", "latency", "p", *own_process(), undo))
+
+    def finish(guards: GuardFiles) -> None:
+        machine.undos.done(RUN, "f-qdrant")
+        machine.undos.done("run-2", "f-live")
+
+    monkeypatch.setattr(wiring, "_let_guardians_finish", finish)
     (told,) = wiring.heal_leftovers(RunClock())
-    assert told.outcome == "healed" and "guardian" in told.detail
+    assert told.outcome == "healed" and told.fault_id == "f-qdrant" and "guardian" in told.detail
 
 
 def test_garbage_in_the_state_directory_is_named_and_hinders_nothing(machine: Scene) -> None:
@@ -532,6 +552,38 @@ def test_garbage_in_the_state_directory_is_named_and_hinders_nothing(machine: Sc
     (machine.folder / "guards" / "torn.json").write_text('{"pid": "x"}')
     assert sorted(_outcomes()) == [("f-qdrant", "healed"), ("torn", "unreadable")]
     assert (machine.folder / "undo" / f"{RUN}.torn.json").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["up"], ["down"], ["status"], ["heal"], ["soak"], ["fault", "run", "kill", "target=qdrant"]],
+)
+def test_every_command_that_touches_a_stack_heals_first(
+    machine: Scene, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """And says what stays; those that may bring back, or take away, what a heal needs go on and heal again."""
+    acts: list[str] = []
+    left = [Healed(RUN, "f", "failed", "no Docker engine answers")]
+
+    def heal_leftovers(clock: object) -> list[Healed]:
+        acts.append("heal")
+        return left
+
+    for module, name in ((bring_up, "bring_up"), (stack, "stop"), (stack, "status"), (stack, "addresses")):
+        monkeypatch.setattr(module, name, lambda *given, _name=name, **named: acts.append(_name) or {})
+    monkeypatch.setattr(stacks, "_show_addresses", lambda spec: None)
+    monkeypatch.setattr(wiring, "heal_leftovers", heal_leftovers)
+    code, said = lab(*command)
+    assert code == 12 and "no Docker engine answers" in said
+    assert acts == {
+        "up": ["heal", "bring_up", "heal"],
+        "down": ["heal", "stop", "heal"],
+        "status": ["heal", "status", "addresses"],
+    }.get(command[0], ["heal"])
+    acts.clear()
+    left.clear()
+    if command[0] in ("up", "down", "status", "heal"):
+        assert lab(*command)[0] == 0 and acts.count("heal") == 1 and acts[0] == "heal"
 
 
 def test_a_run_directory_from_elsewhere_causes_no_effect(

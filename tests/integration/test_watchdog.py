@@ -60,6 +60,18 @@ def test_a_disk_that_fills_ends_the_run_within_a_second(
     assert dog.tripped() is not None and "free disk" in str(dog.tripped())
 
 
+def test_the_real_disk_and_the_real_memory_are_read(tmp_path: Path) -> None:
+    """No machine has as much as these ask for."""
+    for abort, said in (
+        (Abort(free_disk_bytes=1 << 62), "free disk"),
+        (Abort(host_memory_bytes=1 << 62), "memory available"),
+    ):
+        dog = watch(abort, Canary(), tmp_path)
+        ended_s = seconds_until_ended(dog, 5)
+        assert ended_s is not None and ended_s < 1
+        assert said in str(dog.tripped())
+
+
 def test_a_starved_host_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=GB - 1))
     dog = watch(Abort(host_memory_bytes=GB), Canary(), tmp_path)

@@ -58,13 +58,12 @@ def test_ties_with_the_last_neighbour_count() -> None:
 
 @dataclass
 class Ticking:
-    """A clock that moves by 5 ms, or another step, each time it is asked."""
+    """A clock that moves by 5 ms each time it is asked."""
 
-    step_ms: float = 5.0
     at_ms: float = 0.0
 
     def now_ms(self) -> float:
-        self.at_ms += self.step_ms
+        self.at_ms += 5.0
         return self.at_ms
 
 
@@ -80,11 +79,11 @@ class Answering:
         return self.outcome
 
 
-def probed(outcome: CallOutcome, *, counts_hits: bool = True, took_ms: float = 5.0) -> Probe:
+def probed(outcome: CallOutcome, *, counts_hits: bool = True) -> Probe:
     target = factory_target(counts_hits=counts_hits)
     query = canary.Query(TruthQuery("q", "text", frozenset(f"d{n}" for n in range(10))), 10, 0.9)
     server = Answering(outcome)
-    found = asyncio.run(canary.measure(server, Ticking(took_ms), target, query, 0.5))  # type: ignore[arg-type]
+    found = asyncio.run(canary.measure(server, Ticking(), target, query, 0.5))  # type: ignore[arg-type]
     assert server.asked == [({**server.asked[0][0], "query": "text", "k": 10}, 0.5)]
     return found
 
@@ -103,19 +102,6 @@ def test_a_canary_that_got_an_error_is_not_wrong_but_failed() -> None:
     assert probed(answer(None, Layer.TRANSPORT)).outcome == "transport"
     assert probed(answer({"error": "no store"}, Layer.PAYLOAD)).outcome == "payload"
     assert probed(answer({"results": []}, Layer.PAYLOAD)).outcome == "wrong"
-
-
-@pytest.mark.parametrize(("took_ms", "outcome"), [(500.0, "transport"), (600.0, "transport"), (601.0, "unsent")])
-def test_a_time_out_that_fires_late_says_that_the_lab_was_stalled(took_ms: float, outcome: str) -> None:
-    """And nothing of the target: it is no bad answer, though never a good one."""
-    found = probed(answer(None, Layer.TRANSPORT), took_ms=took_ms)
-    assert found.outcome == outcome
-    assert (found.done_ms is None) == (outcome == "unsent")
-
-
-def test_a_late_answer_is_an_answer_however_stalled_the_lab_was() -> None:
-    found = probed(answer({"results": [{"id": f"d{n}"} for n in range(10)]}), took_ms=900.0)
-    assert (found.outcome, found.done_ms) == ("ok", 1800.0)
 
 
 GREEN = {"status": "green", "optimizer_status": "ok"}

@@ -17,7 +17,15 @@ from lab.ports import World
 from lab.run_crew import State
 from lab.wiring import world_of
 from tests.contract.examples import EXAMPLES
-from tests.contract.fault_suite import Life, Miss, check_life_cycle, check_void
+from tests.contract.fault_suite import (
+    LOOKS,
+    Life,
+    Miss,
+    absent,
+    check_life_cycle,
+    check_void,
+    eventually,
+)
 from tests.contract.run_fakes import FakeRecorder, FakeUndos, crew, plan_of
 from tests.e2e import stacks
 from tests.e2e.misses import build, misses
@@ -40,6 +48,8 @@ DISK: dict[str, dict[str, int]] = {
     "read-operations": {"write_bps": 0, "read_iops": 20},
     "all-four": {"write_bps": 4_000_000, "read_bps": 4_000_000, "write_iops": 200, "read_iops": 200},
 }
+# What a service that gets a tenth of a core, and shares it, does by itself.
+STARVED = [("latency", {"latency_ms": 50}), ("bandwidth", {"rate_kb_per_s": 10}), ("slicer", {})]
 # At least one of each family, none of which spoils the proof of another.
 TOGETHER = [
     kind for kind in ("slow_close", "packet_loss", "freeze", "memory_cap", "disk_full") if kind in FAULTS
@@ -125,6 +135,34 @@ def test_on_links(kind: str, direction: str, toxicity: float, world: World, live
 def test_slow_disks(limits: str, world: World, lives: dict[str, Life]) -> None:
     fault = build("disk_slow", {"target": "qdrant", **DISK[limits]})
     lives[f"disk_slow {limits}"] = check_life_cycle(fault, world)
+
+
+@pytest.mark.parametrize(("kind", "params"), STARVED)
+def test_a_starved_service_is_not_taken_for_a_fault_on_its_link(
+    kind: str, params: dict[str, int], world: World
+) -> None:
+    """A toxic that was missed, and a service so short of CPU that it is as slow by itself as the toxic would be."""
+    meant = build(kind, {"target": "mcp", **params})
+    cap, burners = (
+        build("cpu_cap", {"target": "mcp", "cores": 0.1}),
+        build("cpu_saturation", {"target": "mcp"}),
+    )
+    before = eventually(meant, world, None, absent)
+    undo = meant.prepare(world)
+    starving = [(one, one.prepare(world)) for one in (burners, cap)]
+    try:
+        for one, own in starving:
+            one.inject(world, own)
+        looks, end_ms = [], world.clock.now_ms() + 5000
+        while len(looks) < LOOKS or world.clock.now_ms() < end_ms:
+            looks.append(meant.observe(world, before))
+    finally:
+        for one, own in reversed(starving):
+            type(one).heal(world, own)
+        type(meant).heal(world, undo)
+    assert not any(seen.holds for seen in looks), looks
+    assert not all(seen.absent for seen in looks), "the service was not starved, so this shows nothing"
+    assert eventually(meant, world, before, absent).absent
 
 
 def test_several_at_once_are_all_in_force_and_heal_in_reverse(world: World) -> None:

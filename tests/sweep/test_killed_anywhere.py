@@ -4,9 +4,13 @@
 """
 
 import os
+import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import docker
 import pytest
@@ -88,6 +92,32 @@ def test_guardian_and_run_killed_together_then_status(killer: Killer) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         killer.same_within()
     assert left, "nothing was ever left, so these kills show nothing"
+
+
+def test_whatever_heals_is_killed_in_the_middle_of_it(killer: Killer) -> None:
+    """The run, then its guardian at work, then a `lab heal` at work: the next command still makes all as before."""
+    draw = random.Random(SEED)
+    for number in range(BOTH_KILLS):
+        order = killer.order(*KINDS, together=True, hold_s=30.0)
+        life = killer.begin(order)
+        killer.wait_for(order, "fault_in_force", len(KINDS))
+        guardian = killer.guarded(order).guardian_pid
+        with_group(life.pid, signal.SIGKILL)
+        assert life.ended(5)
+        time.sleep(draw.uniform(0.0, 0.3))
+        os.kill(guardian, signal.SIGKILL)
+        killer.driver.end()
+        healing = subprocess.Popen([sys.executable, "-m", "lab", "heal"], stdout=subprocess.DEVNULL)
+        with suppress(subprocess.TimeoutExpired):
+            healing.wait(draw.uniform(0.3, 1.2))
+        healing.kill()
+        healing.wait()
+        left = sorted(killer.differs())
+        done = lab("status", "--project", killer.spec.project)
+        assert done.returncode == 0, done.stdout + done.stderr
+        killer.same_within()
+        killer.settle()
+        print(f"\n{number}: left by both {left}")
 
 
 @pytest.mark.parametrize("kind", KINDS)
