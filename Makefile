@@ -40,7 +40,7 @@ prepare: setup
 test: setup prepare ## all tests but the long sweeps, with everything they need, from cold
 	@$(PYTEST) $(wildcard tests/tidy tests/pure tests/contract tests/integration tests/e2e)
 
-test-fast: setup ## the tests that need no Docker, in under a minute
+test-fast: setup ## the tests that need no Docker, in a minute or two
 	@$(PY) -m pytest -m "not docker and not k6 and not sweep" $(wildcard tests/tidy tests/pure tests/contract)
 
 sweep: setup prepare ## the long sweeps: every fault and every kill point
