@@ -32,19 +32,11 @@ class DockerContainers:
 
     def state(self, service: str) -> ContainerState:
         """What the engine says now; raises GoneError where the stack has no such container."""
-        attrs: dict[str, Any] = self._find(service).attrs
-        state = attrs["State"]
-        return ContainerState(
-            service=service,
-            id=attrs["Id"],
-            name=attrs["Name"].lstrip("/"),
-            running=bool(state["Running"]),
-            paused=bool(state["Paused"]),
-            pid=int(state["Pid"]),
-            started_at=str(state["StartedAt"]),
-            exit_code=int(state["ExitCode"]),
-            oom_killed=bool(state["OOMKilled"]),
-        )
+        return _state(service, self._find(service).attrs)
+
+    def same(self, service: str, container_id: str) -> ContainerState:
+        """What the engine says of this very container, in one question; raises GoneError where it was replaced."""
+        return _state(service, self._inspect(service, container_id))
 
     def kill(self, service: str, container_id: str) -> None:
         """SIGKILL to the container's first process."""
@@ -182,3 +174,18 @@ class DockerContainers:
                 last_state=str(error),
                 try_="`lab status`",
             ) from error
+
+
+def _state(service: str, attrs: dict[str, Any]) -> ContainerState:
+    state = attrs["State"]
+    return ContainerState(
+        service=service,
+        id=attrs["Id"],
+        name=attrs["Name"].lstrip("/"),
+        running=bool(state["Running"]),
+        paused=bool(state["Paused"]),
+        pid=int(state["Pid"]),
+        started_at=str(state["StartedAt"]),
+        exit_code=int(state["ExitCode"]),
+        oom_killed=bool(state["OOMKilled"]),
+    )

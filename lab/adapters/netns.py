@@ -120,9 +120,9 @@ class HostNetns:
     @contextmanager
     def _namespace(self, service: str, container_id: str | None = None) -> Iterator[int]:
         """The network of a service; with an id, only while that very container holds it."""
-        state = self._containers.state(HOLDERS[service])
-        if container_id is not None:
-            _require_same(state, service, container_id)
+        holder = HOLDERS[service]
+        containers = self._containers
+        state = containers.state(holder) if container_id is None else containers.same(holder, container_id)
         with namespaces.namespace_of(state) as namespace:
             yield namespace
 

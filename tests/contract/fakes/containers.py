@@ -41,6 +41,10 @@ class FakeContainers:
             self._begin(service)
         return self.states[service]
 
+    def same(self, service: str, container_id: str) -> ContainerState:
+        self._check(service, container_id)
+        return self.state(service)
+
     def kill(self, service: str, container_id: str) -> None:
         self._check(service, container_id)
         if service not in self.deaf:
