@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -32,6 +33,10 @@ def sleeper(ended: ExitStack, *arguments: str) -> subprocess.Popen[bytes]:
     process = subprocess.Popen([sys.executable, "-c", SLEEPER, *arguments])
     ended.callback(process.wait)
     ended.callback(process.kill)
+    # The kernel says that it has begun a little before it shows the arguments.
+    end = time.monotonic() + 10
+    while not Path(f"/proc/{process.pid}/cmdline").read_bytes() and time.monotonic() < end:
+        time.sleep(0.005)
     return process
 
 

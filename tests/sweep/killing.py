@@ -129,7 +129,7 @@ class Killer:
             time.sleep(0.01)
 
     def same_within(self, limit_s: float = LIMIT_S) -> float:
-        """Seconds until the machine is as before; the end of the look that shows it."""
+        """Seconds until the machine is as before: the end of the look that shows it, which begins within the limit."""
         began = time.monotonic()
         while True:
             left = self.differs()
