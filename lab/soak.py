@@ -35,7 +35,7 @@ from lab.ports import Fault, Guard, World
 from lab.report import report_json, summary
 from lab.run import Crew, execute
 from lab.scenarios import build_fault
-from lab.wiring import address, guard, undo_files, world_of
+from lab.wiring import address, fenced, guard, undo_files, world_of
 
 SERVICES = ("mcp", "qdrant", "toxiproxy")
 
@@ -127,9 +127,7 @@ def _set(prepared: Prepared, plan: Plan, directory: Path, progress: Progress) ->
     spec, clock = prepared.spec, RunClock()
     journal = JournalFile(directory / "journal.jsonl", clock, progress.event)
 
-    def audit(act: str, on: str, detail: str) -> None:
-        journal.record("effect", act=act, on=on, detail=detail)
-
+    guarded = guard(directory.name, spec.project, directory, clock)
     return _Stage(
         prepared=prepared,
         plan=plan,
@@ -137,9 +135,9 @@ def _set(prepared: Prepared, plan: Plan, directory: Path, progress: Progress) ->
         clock=clock,
         journal=journal,
         store=SampleStore(directory / "samples.sqlite"),
-        world=world_of(prepared.client, spec, clock, run_id=directory.name, audit=audit),
+        world=world_of(prepared.client, spec, clock, run_id=directory.name, audit=fenced(guarded, journal)),
         log=EngineLog(prepared.client, spec.project, journal, directory / "logs"),
-        guard=guard(directory.name, spec.project, directory, clock),
+        guard=guarded,
     )
 
 
