@@ -15,7 +15,8 @@ settled           fault, recovered                         the runner's own view
 sampler_died      sampler, why                             clock_stepped     by_ms
 observer_cost     canary_ms, recall_ms, capacity_cpu_ms_per_s, share
 container_event   service, action, exit_code               interrupted       why
-guardian_started  pid           guardian_lost   why        aborted           why (abort_if, or a fault not healed or taken away)
+guardian_started  pid                                      guardian_lost   why
+aborted           why (abort_if, or a fault not healed or taken away)
 lab_failed        why                                      run_ended         rows {table: n}, last_seq
 
 `guardian.jsonl` has the same form, written by the guardian: guardian_started, lease_taken, fenced (why, generation),
