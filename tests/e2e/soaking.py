@@ -43,8 +43,12 @@ def soak_on(client: docker.DockerClient, spec: stack.StackSpec, plan: Plan, runs
 
 
 def start_soak(spec: stack.StackSpec, campaign: str, runs: Path) -> "subprocess.Popen[str]":
-    """`lab soak` in a process group of its own, on a stack that runs already."""
-    command = [sys.executable, "-m", "lab", "soak", str(CAMPAIGNS / campaign), "--project", spec.project]
+    """`lab soak` in a process group of its own, on a stack that runs already.
+
+    It heeds Ctrl-C even where these tests were started as a job in the background, which ignores it and hands that on.
+    """
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "lab", "soak", str(CAMPAIGNS / campaign)]
+    command += ["--project", spec.project]
     return subprocess.Popen(
         [*command, "--runs", str(runs)],
         cwd=HOME,
