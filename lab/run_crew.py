@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
 from lab.errors import WorldError
 from lab.model.plan import PlannedFault
@@ -10,13 +9,6 @@ from lab.model.undo import UndoRecord
 from lab.ports import Fault, Guard, LoadGenerator, Observation, Observer, Recorder, UndoStore, Watchdog, World
 
 TICK_S = 0.25
-
-
-@runtime_checkable
-class Mortal(Protocol):
-    """A guard whose process may die under the run that it guards; `lost` says how it ended, None while it lives."""
-
-    def lost(self) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +68,7 @@ def pass_time(seconds: float, crew: Crew, state: State, until: Callable[[], bool
 
 def note_deaths(crew: Crew, state: State) -> None:
     """Record each sampler that died since the last look, and once that the guardian did."""
-    if not state.unguarded and isinstance(crew.guard, Mortal) and (how := crew.guard.lost()) is not None:
+    if not state.unguarded and (how := crew.guard.lost()) is not None:
         state.unguarded = True
         crew.recorder.record("guardian_lost", durable=True, why=how)
     for sampler, why in crew.deaths():

@@ -71,6 +71,7 @@ class Absent:
         return 0.0
 
     def check(self) -> None: ...
+    def lost(self) -> str | None: ...
     def release(self, fault_id: str) -> None: ...
     def close(self) -> None: ...
 
@@ -111,7 +112,8 @@ class Belongings:
     def watch_closely(self, closely: bool) -> None: ...
 
     def recent_probes(self, since_ms: float) -> Sequence[Probe]:
-        return []
+        """Of a canary that is dark throughout."""
+        return [Probe(since_ms, since_ms + 10, "search", "transport", "")]
 
 
 @dataclass
