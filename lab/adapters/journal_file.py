@@ -1,5 +1,6 @@
 """`journal.jsonl`: one event a line, flushed per event, forced to disk where the caller says so."""
 
+import io
 import json
 import os
 import threading
@@ -64,7 +65,8 @@ def read_journal(path: Path) -> Journal:
         text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         return Journal((), f"journal unreadable: {error}")
-    for number, line in enumerate(text.splitlines(), 1):
+    # Not splitlines(): JSON may hold U+2028 and others at which that splits too, and only "\n" ends an event.
+    for number, line in enumerate(io.StringIO(text, newline="\n"), 1):
         try:
             events.append(event_from_json(json.loads(line)))
         except ValueError as error:

@@ -74,6 +74,7 @@ def echo(
     Source: RFC 792. The answers are waited for until all came or `patience_s` after the last request.
     """
     mark, padding = next(_marks) & 0xFFFF, b"\xa5" * (size_bytes - HEADERS_BYTES)
+    sent: dict[int, float] = {}
     arrivals: dict[int, float] = {}
     with namespaces.sockets(namespace, 1, socket.SOCK_RAW, socket.IPPROTO_ICMP)[0] as asker:
         for option in (socket.SO_RCVBUF, 33):  # SO_RCVBUFFORCE, which no limit of the machine holds back
@@ -84,13 +85,16 @@ def echo(
         for number in range(count):
             while (early_s := began + number / per_s - time.monotonic()) > 0:
                 _hear(asker, mark, arrivals, began, early_s)
+            sent[number] = (time.monotonic() - began) * 1000
             with suppress(OSError):
                 asker.sendto(_packet(mark, number, padding), (address, 0))
             _hear(asker, mark, arrivals, began, 0.0)
         give_up = time.monotonic() + patience_s
         while len(arrivals) < count and (left_s := give_up - time.monotonic()) > 0:
             _hear(asker, mark, arrivals, began, left_s)
-    return Echoes(count, size_bytes, tuple(sorted(arrivals.values())))
+    came = sorted(arrivals.items(), key=lambda one: one[1])
+    trips = tuple(at_ms - sent[number] for number, at_ms in came)
+    return Echoes(count, size_bytes, tuple(at_ms for _, at_ms in came), trips)
 
 
 def _hear(asker: socket.socket, mark: int, arrivals: dict[int, float], began: float, wait_s: float) -> None:

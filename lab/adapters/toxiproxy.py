@@ -4,12 +4,13 @@ import json
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 from lab.adapters.containers import Audit, unheard
 from lab.adapters.link_clients import LinkClients
-from lab.errors import FaultError
+from lab.errors import FaultError, GoneError
 from lab.ports import Containers
 from lab.ports.proxies import Compared, End, Exchange, Seen
 
@@ -24,12 +25,16 @@ class HungError(FaultError):
     """The control port took the call and did not answer in time, or does not take calls at all."""
 
 
+class MissingError(FaultError):
+    """Toxiproxy knows no proxy, or no toxic, of that name."""
+
+
 class Toxiproxy:
     """Implements `lab.ports.Proxies`; `links` maps a proxy to the address behind which it answers on this host.
 
     `past` maps it to the address of the service behind it, with which a link is compared. With `containers` a control
-    port that hangs is healed by recreating the proxy, then by restarting the container, and links are measured from
-    inside the container's namespace where that is allowed.
+    port that hangs, or a proxy that is not there, is healed by recreating the proxy, then by restarting the container,
+    and links are measured from inside the container's namespace where that is allowed.
     """
 
     def __init__(
@@ -76,7 +81,7 @@ class Toxiproxy:
         self._ask("POST", f"/proxies/{proxy}", {"enabled": False})
 
     def enable(self, proxy: str) -> None:
-        """Listen again; one that listens is fine."""
+        """Listen again; one that listens is fine. Raises GoneError where the proxy is gone and cannot be made anew."""
         self._audit("enabled", f"proxy {proxy}", "")
         self._or_anew(proxy, lambda: self._ask("POST", f"/proxies/{proxy}", {"enabled": True}))
 
@@ -100,11 +105,12 @@ class Toxiproxy:
         self._ask("POST", f"/proxies/{proxy}/toxics", body)
 
     def remove_toxic(self, proxy: str, *, name: str) -> None:
-        """Remove a toxic; one that is gone already is fine."""
+        """Remove a toxic; one that is gone already is fine, and its proxy is made anew where that is gone.
+
+        Raises GoneError where that cannot be: the toxic ended with its proxy, but the link is broken.
+        """
         self._audit("removed toxic", f"proxy {proxy}", name)
-        self._or_anew(
-            proxy, lambda: self._ask("DELETE", f"/proxies/{proxy}/toxics/{name}", gone_is_fine=True)
-        )
+        self._or_anew(proxy, lambda: self._ask("DELETE", f"/proxies/{proxy}/toxics/{name}"))
 
     def exchange(self, proxy: str, what: Exchange, tries: int) -> Sequence[Seen]:
         """So many exchanges through the proxy, each on a new connection, several at a time."""
@@ -137,34 +143,45 @@ class Toxiproxy:
         return found
 
     def _or_anew(self, proxy: str, call: Callable[[], Any]) -> None:
-        """What heals: where the control port hangs the proxy is made anew, then its container."""
+        """What heals: where the control port hangs, or the proxy is gone, that is made anew, then its container."""
+        was = self._known.get(proxy)
         try:
             # First, for a port that hangs does not say any more how the proxy is to be made anew.
-            was = self._known.get(proxy) or self._proxy(proxy)
-        except HungError as hung:
-            self._restart(hung)
-            self._see_clean(proxy)
-            return
-        try:
-            call()
-        except HungError as hung:
-            try:
-                self._recreate(proxy, was)
-            except FaultError:
-                self._restart(hung)
+            was = was or self._proxy(proxy)
+            self._where_there(proxy, call)
+        except (HungError, MissingError) as broken:
+            self._anew(proxy, was, broken)
             self._see_clean(proxy)
 
-    def _recreate(self, proxy: str, was: dict[str, Any]) -> None:
-        self._audit("recreated", f"proxy {proxy}", "the control port hung; all toxics of this proxy go")
-        self._ask("DELETE", f"/proxies/{proxy}", gone_is_fine=True)
+    def _where_there(self, proxy: str, call: Callable[[], Any]) -> None:
+        """What is not there on a proxy that is there is fine; raises MissingError where the proxy is not."""
+        try:
+            call()
+        except MissingError:
+            self._proxy(proxy)
+
+    def _anew(self, proxy: str, was: dict[str, Any] | None, broken: HungError | MissingError) -> None:
+        why = "the control port hung" if isinstance(broken, HungError) else f"there was no proxy {proxy}"
+        if was is not None:
+            with suppress(FaultError):
+                self._recreate(proxy, was, why)
+                return
+        if self._containers is None and isinstance(broken, MissingError):
+            raise _lost(proxy, broken) from broken
+        self._restart(broken, why)
+
+    def _recreate(self, proxy: str, was: dict[str, Any], why: str) -> None:
+        self._audit("recreated", f"proxy {proxy}", f"{why}; all toxics of this proxy go")
+        with suppress(MissingError):
+            self._ask("DELETE", f"/proxies/{proxy}")
         body = {"name": proxy, "listen": was["listen"], "upstream": was["upstream"], "enabled": True}
         self._ask("POST", "/proxies", body)
 
-    def _restart(self, hung: FaultError) -> None:
+    def _restart(self, broken: FaultError, why: str) -> None:
         """Restart the container, whose config file brings the proxies back, enabled and without toxics."""
         if self._containers is None:
-            raise hung
-        self._audit("restarting", SERVICE, "the control port hung; all toxics of all proxies go")
+            raise broken
+        self._audit("restarting", SERVICE, f"{why}; all toxics of all proxies go")
         self._containers.restart(SERVICE, self._containers.state(SERVICE).id, 1)
         end = time.monotonic() + RESTARTED_WITHIN_S
         while time.monotonic() < end:
@@ -174,14 +191,17 @@ class Toxiproxy:
             except HungError:
                 time.sleep(0.1)
         raise FaultError(
-            f"Toxiproxy's control port hung, and did not come back within {RESTARTED_WITHIN_S:g} s of a restart",
+            f"{why}, and Toxiproxy did not come back within {RESTARTED_WITHIN_S:g} s of a restart",
             where=self._api,
-            last_state=hung.last_state,
+            last_state=broken.last_state,
             try_="`lab down && lab up`",
-        ) from hung
+        ) from broken
 
     def _see_clean(self, proxy: str) -> None:
-        found = self._proxy(proxy)
+        try:
+            found = self._proxy(proxy)
+        except MissingError as missing:
+            raise _lost(proxy, missing) from missing
         left = [toxic["name"] for toxic in found["toxics"] if str(toxic["name"]).startswith("lab-")]
         if left or not found["enabled"]:
             raise FaultError(
@@ -191,8 +211,11 @@ class Toxiproxy:
                 try_="`lab down && lab up`",
             )
 
-    def _ask(self, method: str, path: str, body: Any = None, *, gone_is_fine: bool = False) -> Any:
-        """The JSON answer; HungError where none comes within the time-box, which holds for the whole call."""
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        """The JSON answer; HungError where none comes within the time-box, which holds for the whole call.
+
+        MissingError for an HTTP 404.
+        """
         where = f"{method} {self._api}{path}"
         try:
             status, text = self._call(method, path, b"" if body is None else json.dumps(body).encode())
@@ -203,10 +226,11 @@ class Toxiproxy:
                 last_state=f"{type(error).__name__}: {error}",
                 try_="`lab status`; restarting the toxiproxy container clears all toxics",
             ) from error
-        if 200 <= status < 300 or (gone_is_fine and status == NOT_FOUND):
-            return json.loads(text) if text and status != NOT_FOUND else None
+        if 200 <= status < 300:
+            return json.loads(text) if text else None
         last_state = f"HTTP {status} {text[:200].decode('utf-8', 'replace')}"
-        raise FaultError("Toxiproxy refused", where=where, last_state=last_state)
+        refused = MissingError if status == NOT_FOUND else FaultError
+        raise refused("Toxiproxy refused", where=where, last_state=last_state)
 
     def _call(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         # By hand, because a library's time-out starts anew with each byte and its set-up costs more than the call.
@@ -228,3 +252,13 @@ class Toxiproxy:
         if not separator or len(words) < 2 or not words[1].isdigit():
             raise ConnectionError(f"closed after {len(answer)} bytes")
         return int(words[1]), text
+
+
+def _lost(proxy: str, missing: MissingError) -> GoneError:
+    return GoneError(
+        f"Toxiproxy has no proxy {proxy!r}, so its toxics are gone too; the link stays broken until "
+        "`lab down && lab up`",
+        where=missing.where,
+        last_state=missing.last_state,
+        try_="`lab down && lab up` sets the proxies up anew",
+    )

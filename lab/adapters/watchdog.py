@@ -9,11 +9,17 @@ from pathlib import Path
 
 import psutil
 
+from lab.judge.recovered import STALLED
 from lab.model.quantities import MB
+from lab.model.samples import Layer
 from lab.model.scenario import Abort
 from lab.ports import Clock, Observer
 
 EVERY_S = 0.2
+# Only a target of less than two requests a minute has a rarer canary; an observer without a slot for this long hangs.
+HUNG_S = 600.0
+# Slots of the canary that tell nothing of the target: the lab could not ask, or stood still itself.
+NOT_ASKED = (Layer.UNSENT.value, STALLED)
 
 
 class AbortWatch:
@@ -72,10 +78,22 @@ class AbortWatch:
         now_ms = self._clock.now_ms()
         if now_ms - self._began_ms < limit_s * 1000:
             return None
-        probes = self._observer.recent_probes(now_ms - limit_s * 1000)
-        if any(probe.outcome == "ok" for probe in probes):
+        slots = self._observer.recent_probes(now_ms - limit_s * 1000)
+        asked = [probe for probe in slots if probe.outcome not in NOT_ASKED]
+        if any(probe.outcome == Layer.OK.value for probe in asked):
             return None
-        return f"canary dark for {limit_s:g} s: none of {len(probes)} probes was answered rightly"
+        if asked:
+            return f"canary dark for {limit_s:g} s: none of {len(asked)} probes was answered rightly"
+        return self._blind(limit_s, now_ms)
+
+    def _blind(self, limit_s: float, now_ms: float) -> str | None:
+        """Nothing asked is no darkness, for the canary of a slow target comes rarely; unless nobody will ask again."""
+        if not (deaths := self._observer.died()):
+            since_ms = now_ms - 1000 * max(limit_s, HUNG_S)
+            hangs = since_ms > self._began_ms and not self._observer.recent_probes(since_ms)
+            return f"canary unknown: its observer had no slot for {HUNG_S:g} s or more" if hangs else None
+        why = "; ".join(f"{sampler}: {how}" for sampler, how in deaths)
+        return f"canary unknown for {limit_s:g} s: no probe was asked, and of the observer died {why}"
 
 
 def _below(what: str, where: object, found: int, limit: int) -> str:

@@ -55,7 +55,9 @@ _HEAD = ("seq", "writer", "at_ms", "wall", "kind")
 
 
 def event_from_json(line: Mapping[str, Any]) -> Event:
-    """The event in one journal line; raises ValueError where a field is missing."""
+    """The event in one journal line; raises ValueError where it is no object or a field is missing."""
+    if not isinstance(line, Mapping):
+        raise ValueError(f"a journal line is an object, not {type(line).__name__}")
     try:
         head = {name: line[name] for name in _HEAD}
     except KeyError as error:

@@ -25,11 +25,15 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Echoes:
-    """Echo requests of `size_bytes` (IP packet) sent to a service by a peer, and when each answer came, in ms."""
+    """Echo requests of `size_bytes` (IP packet) sent to a service by a peer, and when each answer came, in ms.
+
+    `trips_ms` is how long each of these answers was under way, from the sending of its own request.
+    """
 
     sent: int
     size_bytes: int
     arrivals_ms: tuple[float, ...]
+    trips_ms: tuple[float, ...] = ()
 
     @property
     def lost_share(self) -> float:

@@ -8,6 +8,7 @@ from lab.errors import FaultError, GoneError
 from lab.faults import discover
 from lab.model.undo import RemoveChain, RemoveQdisc
 from lab.ports import Fault
+from lab.ports.netns import Echoes
 from lab.scenarios import build_fault
 from tests.contract.fakes import fake_world
 from tests.contract.fault_suite import check_life_cycle, check_missed
@@ -57,6 +58,31 @@ def test_another_rate_than_the_promised_one_is_no_proof() -> None:
     before = promised.observe(world, None)
     done.inject(world, done.prepare(world))
     assert not promised.observe(world, before).holds
+
+
+@pytest.mark.parametrize("rate_kbit_per_s", [64, 1000, 10_000])
+@pytest.mark.parametrize(("asked", "stall_ms"), [(0.4, 450), (0.6, 600), (0.8, 500), (0.2, 850)])
+def test_an_asker_that_stands_still_is_no_limit(rate_kbit_per_s: int, asked: float, stall_ms: float) -> None:
+    """It catches up on its schedule then, so that all are answered, over as long a time as a limit would take."""
+    fault, world = build("rate_limit", rate_kbit_per_s=rate_kbit_per_s), fake_world()
+    before = fault.observe(world, None)
+
+    def stalled(service: str, count: int, size_bytes: int, per_s: float, patience_s: float) -> Echoes:
+        due_ms, first = [1000 * number / per_s for number in range(count)], int(asked * count)
+        sent_ms = due_ms[:first] + [max(at_ms, due_ms[first] + stall_ms) for at_ms in due_ms[first:]]
+        # The last before the stall is heard after it.
+        trips_ms = [stall_ms if number == first - 1 else 0.2 for number in range(count)]
+        arrivals_ms = [sent + trip for sent, trip in zip(sent_ms, trips_ms, strict=True)]
+        return Echoes(count, size_bytes, tuple(arrivals_ms), tuple(trips_ms))
+
+    world.netns.echo = stalled  # type: ignore[method-assign]
+    seen = fault.observe(world, before)
+    assert not seen.holds, seen
+
+
+@pytest.mark.parametrize("rate_kbit_per_s", [64, 300, 1000, 10_000])
+def test_a_limit_holds_at_every_rate_that_is_accepted(rate_kbit_per_s: int) -> None:
+    check_life_cycle(build("rate_limit", rate_kbit_per_s=rate_kbit_per_s), fake_world())
 
 
 @pytest.mark.parametrize("kind", ["partition", "reject"])

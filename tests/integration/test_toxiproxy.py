@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -15,9 +15,13 @@ import pytest
 from lab.adapters.link_probe import converse
 from lab.adapters.toxiproxy import Toxiproxy
 from lab.effects.links import plausible, tries
-from lab.errors import FaultError
+from lab.errors import FaultError, GoneError
+from lab.faults import discover
+from lab.heal import heal_pending
+from lab.model.undo import EnableProxy, RemoveToxic, UndoRecord
 from lab.ports.proxies import Exchange
-from tests.contract.fakes import FakeContainers
+from tests.contract.fakes import FakeContainers, fake_world
+from tests.contract.run_fakes import FakeUndos
 
 TIMEOUT_S = 0.3
 TOXIC = {"name": "lab-latency-downstream", "type": "latency"}
@@ -207,6 +211,52 @@ def test_without_containers_a_hang_is_said() -> None:
         with pytest.raises(FaultError, match="does not answer"):
             alone.remove_toxic("qdrant", name="lab-x")
         port.released.set()
+
+
+def test_a_proxy_that_went_while_the_fault_was_in_force_is_made_anew_as_it_was(rig: Rig) -> None:
+    rig.toxiproxy.require_enabled("qdrant")
+    del rig.port.proxies["qdrant"]
+    remove(rig)
+    assert rig.port.proxies["qdrant"]["listen"] == "[::]:1" and rig.toxiproxy.toxics("qdrant") == []
+    assert rig.acts == ["removed toxic", "recreated"]
+    assert rig.heard[1][2] == "there was no proxy qdrant; all toxics of this proxy go"
+
+
+@pytest.mark.parametrize("heal", [remove, lambda rig: rig.toxiproxy.enable("qdrant")])
+def test_a_proxy_of_which_nothing_is_known_comes_back_with_the_container(
+    rig: Rig, heal: Callable[[Rig], None]
+) -> None:
+    """As for the guardian of a run that was killed between the two halves of making it anew."""
+    del rig.port.proxies["qdrant"]
+    heal(rig)
+    assert rig.toxiproxy.is_enabled("qdrant") and rig.toxiproxy.toxics("qdrant") == []
+    assert rig.acts[1:] == ["restarting"] and "there was no proxy qdrant" in rig.heard[1][2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "undo"),
+    [("latency", RemoveToxic("qdrant", "lab-latency-downstream")), ("link_down", EnableProxy("qdrant"))],
+)
+def test_a_heal_without_the_proxy_comes_to_an_end_and_says_that_the_link_is_broken(
+    rig: Rig, kind: str, undo: RemoveToxic | EnableProxy
+) -> None:
+    rig.port.proxies.clear()
+    rig.port.configure = lambda: None  # type: ignore[method-assign]
+    world, undos = replace(fake_world(), proxies=rig.toxiproxy), FakeUndos()
+    undos.record(UndoRecord("run", "f1", kind, "project", 1, 1.0, undo))
+    (healed,) = heal_pending(undos, discover(), lambda project: world, lambda record: False)
+    assert healed.outcome == "gone"
+    assert "no proxy 'qdrant'" in healed.detail and "the link stays broken" in healed.detail
+    assert not undos.records
+
+
+def test_without_containers_a_missing_proxy_is_said() -> None:
+    port = ControlPort()
+    port.proxies.clear()
+    with serving(port.serve) as number:
+        alone = Toxiproxy(f"http://127.0.0.1:{number}", {}, timeout_s=TIMEOUT_S)
+        with pytest.raises(GoneError, match="no proxy 'qdrant'"):
+            alone.remove_toxic("qdrant", name="lab-x")
 
 
 def test_the_time_box_holds_for_the_whole_call() -> None:

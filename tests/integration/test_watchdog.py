@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+from lab.adapters import watchdog
 from lab.adapters.clock import RunClock
 from lab.adapters.watchdog import AbortWatch
 from lab.model.quantities import GB
@@ -18,13 +19,16 @@ from lab.model.scenario import Abort
 
 
 class Canary:
-    """An observer whose probes are given."""
+    """An observer whose probes are given, and how it died."""
 
-    def __init__(self, probes: Sequence[Probe] = ()) -> None:
-        self.probes = probes
+    def __init__(self, probes: Sequence[Probe] = (), deaths: Sequence[tuple[str, str]] = ()) -> None:
+        self.probes, self.deaths = probes, deaths
 
     def recent_probes(self, since_ms: float) -> Sequence[Probe]:
         return [probe for probe in self.probes if probe.sent_ms >= since_ms]
+
+    def died(self) -> list[tuple[str, str]]:
+        return list(self.deaths)
 
 
 def seconds_until_ended(watch: AbortWatch, patience_s: float) -> float | None:
@@ -88,6 +92,36 @@ def test_a_target_that_stays_dark_ends_the_run_and_one_good_probe_prevents_it(tm
     good = [Probe(at, at + 10, "search", "ok", "") for at in range(0, 3000, 400)]
     calm = watch(Abort(canary_dark_s=0.8), Canary([*bad, *good]), tmp_path)
     assert seconds_until_ended(calm, 1.5) is None and calm.tripped() is None
+
+
+@pytest.mark.parametrize("outcome", [None, "unsent", "stalled"])
+def test_a_canary_that_was_not_asked_is_not_dark(outcome: str | None, tmp_path: Path) -> None:
+    """One of a slow target comes more rarely than `canary_dark` is long; the lab itself may have stood still."""
+    probes = [Probe(at, None, "search", outcome, "") for at in range(0, 3000, 100)] if outcome else []
+    dog = watch(Abort(canary_dark_s=0.3), Canary([Probe(0, 10, "search", "ok", ""), *probes]), tmp_path)
+    assert seconds_until_ended(dog, 1.0) is None and dog.tripped() is None
+
+
+def test_one_bad_probe_is_enough_where_no_good_one_was_asked(tmp_path: Path) -> None:
+    dog = watch(Abort(canary_dark_s=0.8), Canary([Probe(500, 510, "search", "transport", "")]), tmp_path)
+    assert seconds_until_ended(dog, 5) is not None
+    assert "none of 1 probes" in str(dog.tripped())
+
+
+def test_an_observer_that_died_is_not_waited_for(tmp_path: Path) -> None:
+    """It asks nothing more, so nobody would ever see a target go dark."""
+    dog = watch(Abort(canary_dark_s=0.3), Canary(deaths=[("observer", "OSError: gone")]), tmp_path)
+    ended_s = seconds_until_ended(dog, 5)
+    assert ended_s is not None and 0.3 <= ended_s < 1.3
+    assert "canary unknown for 0.3 s" in str(dog.tripped()) and "OSError: gone" in str(dog.tripped())
+
+
+def test_an_observer_that_hangs_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "HUNG_S", 1.0)
+    dog = watch(Abort(canary_dark_s=0.3), Canary([Probe(200, None, "search", "unsent", "")]), tmp_path)
+    ended_s = seconds_until_ended(dog, 5)
+    assert ended_s is not None and ended_s >= 1.0
+    assert "had no slot" in str(dog.tripped())
 
 
 def test_what_cannot_be_read_ends_the_run_too(tmp_path: Path) -> None:

@@ -13,14 +13,24 @@ LOOP_CTL_GET_FREE = 0x4C82
 LOOP_MAJOR = 7
 TRIES_MAX = 5
 TIMEOUT_S = 20.0
+SYS_BLOCK = Path("/sys/block")
+# What the kernel adds to the path of a file that was deleted while it was shown.
+DELETED = " (deleted)"
 
 
-def attached(image: Path, sys_block: Path = Path("/sys/block")) -> str | None:
-    """The loop device behind which `image` lies, or None."""
-    for backing in sys_block.glob("loop*/loop/backing_file"):
-        if backing.read_text(encoding="utf-8").rstrip("\n") == str(image):
-            return f"/dev/{backing.parent.parent.name}"
-    return None
+def attached(image: Path, sys_block: Path = SYS_BLOCK) -> str | None:
+    """The loop device behind which `image` lies, or None.
+
+    One that shows a deleted file of that name does not count: its content is not the image's.
+    """
+    return next(iter(_showing(str(image.resolve()), sys_block)), None)
+
+
+def _showing(shown: str, sys_block: Path) -> list[str]:
+    """The loop devices whose file the kernel names so; it names files without symlinks in their paths."""
+    backings = sorted(sys_block.glob("loop*/loop/backing_file"))
+    found = [one for one in backings if one.read_text(encoding="utf-8").rstrip("\n") == shown]
+    return [f"/dev/{one.parent.parent.name}" for one in found]
 
 
 def attach(image: Path, runner: Runner) -> str:
@@ -49,10 +59,10 @@ def attach(image: Path, runner: Runner) -> str:
     )
 
 
-def detach(image: Path, runner: Runner) -> None:
-    """Free the loop device behind `image`; none is fine."""
-    device = attached(image)
-    if device:
+def detach(image: Path, runner: Runner, sys_block: Path = SYS_BLOCK) -> None:
+    """Free the loop devices behind `image`, also where somebody deleted it; none is fine."""
+    path = str(image.resolve())
+    for device in [*_showing(path, sys_block), *_showing(path + DELETED, sys_block)]:
         runner.run(["losetup", "--detach", device], timeout_s=TIMEOUT_S).require(
             "a loop device could not be freed",
             where=f"{device} for {image}",

@@ -17,12 +17,15 @@ OWNER_ONLY = 0o700
 def state_dir() -> Path:
     """`LAB_STATE_DIR`, else the system's place as root, else the user's; made if absent, open to its owner
     only.
+
+    Without symlinks in it, for the kernel names files by such paths (loop devices, mounts).
     """
     path = _chosen()
     try:
         path.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
         if path.stat().st_uid == os.geteuid():
             path.chmod(OWNER_ONLY)
+        return path.resolve()
     except OSError as error:
         raise WorldError(
             "the state directory cannot be made",
@@ -30,7 +33,6 @@ def state_dir() -> Path:
             last_state=str(error),
             try_="set LAB_STATE_DIR to a directory that you may write",
         ) from error
-    return path
 
 
 def _chosen() -> Path:

@@ -104,7 +104,8 @@ def _corpus(
             project=project,
         )
         _keep(path, output)
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    # Not splitlines(): it also ends lines within a text, at U+2028 and the like.
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 def _embeddings(

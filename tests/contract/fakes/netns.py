@@ -64,7 +64,9 @@ class FakeNetns:
 
     def echo(self, service: str, count: int, size_bytes: int, per_s: float, patience_s: float) -> Echoes:
         answered = count - round(count * self._loss(service))
-        return Echoes(count, size_bytes, tuple(self._arrivals_ms(service, answered, per_s)))
+        arrivals_ms = self._arrivals_ms(service, answered, per_s)
+        trips_ms = [at_ms - number / per_s * 1000 for number, at_ms in enumerate(arrivals_ms)]
+        return Echoes(count, size_bytes, tuple(arrivals_ms), tuple(trips_ms))
 
     def resolve(self, service: str, name: str, patience_s: float) -> Told:
         if self._hit(service, "dns-failure"):
