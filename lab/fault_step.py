@@ -7,15 +7,15 @@ from contextlib import ExitStack
 from lab.errors import FaultError, FencedError, GoneError, WorldError
 from lab.heal import require_own
 from lab.judge.recovered import CANARY, held_since
+from lab.model.lease import HEAL_TIMEOUT_S, PROOF_TIMEOUT_S, RETRY_S
 from lab.model.plan import Plan, PlannedFault
 from lab.model.undo import UndoRecord, to_json
 from lab.ports import Fault, Observation
 from lab.run_crew import Crew, InForce, State, note, note_deaths, pass_time
 
-PROOF_TIMEOUT_S = 10.0
-HEAL_TIMEOUT_S = 15.0
 GONE_TIMEOUT_S = 45.0
-RETRY_S = 0.5
+# A relapse must show within the hold: a target that is usually asked less often is asked closely until its end.
+HOLD_WATCHED_HZ = 1.0
 
 
 def carry_out(faults: Sequence[PlannedFault], plan: Plan, crew: Crew, state: State) -> None:
@@ -207,7 +207,7 @@ def _settle(injected: Sequence[InForce], plan: Plan, crew: Crew, state: State) -
 
     def held() -> bool:
         since_ms = held_since(crew.observer.recent_probes(healed_ms), plan.observer, healed_ms)
-        crew.observer.watch_closely(since_ms is None)
+        crew.observer.watch_closely(since_ms is None or plan.observer.canary_slow_hz < HOLD_WATCHED_HZ)
         return since_ms is not None and clock.now_ms() - since_ms >= CANARY.hold_ms
 
     recovered = pass_time((give_up_ms - clock.now_ms()) / 1000, crew, state, held)

@@ -34,7 +34,7 @@ class _Load(_Strict):
 
 
 class _Bounds(_Strict):
-    latency_p95_ms: Annotated[float, Gt(0)] = 200.0
+    latency_p95_ms: Annotated[float, Gt(0), Le(5000)] = 200.0
     error_rate: Annotated[float, Ge(1e-6), Lt(1)] = 0.01
     recovery_s: Annotated[float, Gt(0), Le(3600)] = 30.0
     accuracy: Annotated[float, Gt(0), Lt(1)] = 0.90
@@ -208,7 +208,7 @@ def _one(
         raise ScenarioError(what, where=where, try_=accepted(kind, faults, "accepted kinds"))
     params = {name: value for name, value in entry.items() if name not in ("kind", *beside)}
     fault = _built(faults[kind], params, document, place, beside)
-    return FaultSpec(kind, fault.target, fault)
+    return FaultSpec(kind, fault.target, fault, where=document.where(place))
 
 
 def _built(

@@ -17,12 +17,14 @@ from lab.effects.links import (
     transfer,
     tries,
 )
+from lab.effects.looks import compared_max_s
+from lab.effects.occupied import BYTES, PACE
 from lab.model.undo import RemoveToxic
 from lab.ports import Observation, World
 from lab.ports.proxies import Seen
 
 # A transfer takes half a second at the cap, so that the proof is short and no single pause decides it.
-TRANSFER_S = 0.5
+TRANSFER_S, PATIENCE_S = 0.5, 10.0
 OVER_CAP = 1.1
 # A link that is not at least twice as fast without the cap cannot show the cap.
 FREE_SHARE = 2.0
@@ -41,11 +43,17 @@ class Bandwidth:
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp")
     needs: ClassVar[tuple[str, ...]] = ()
     transient: ClassVar[bool] = False
+    occupies: ClassVar[tuple[str, ...]] = (PACE, BYTES)
 
     target: Link
     rate_kb_per_s: Annotated[int, Ge(2), Le(100)] = 20
     direction: Direction = "downstream"
     toxicity: Toxicity = 1.0
+
+    @property
+    def look_max_s(self) -> float:
+        """Seconds that one look may take."""
+        return compared_max_s(PATIENCE_S, self.toxicity, alone=True)
 
     def prepare(self, world: World) -> RemoveToxic:
         """The proxy must exist and be enabled, else a toxic would change nothing."""
@@ -60,7 +68,7 @@ class Bandwidth:
         """In force when a transfer of half a second's worth at the cap arrives whole, and no faster than the cap."""
         cap = self.rate_kb_per_s * 1000.0
         size = round(cap * TRANSFER_S)
-        what = transfer(self.direction, size, alone=True, patience_s=10.0)
+        what = transfer(self.direction, size, alone=True, patience_s=PATIENCE_S)
         seen = world.proxies.compare(self.target, what, tries(self.toxicity))
 
         def rate(one: Seen) -> float:

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
+from lab.effects.occupied import CLIENTS
 from lab.faults.kill import living
 from lab.model.undo import EndProcesses
 from lab.ports import Observation, World
@@ -26,6 +27,8 @@ class ConnectionExhaustion:
     services: ClassVar[tuple[str, ...]] = ("mcp", "qdrant")
     needs: ClassVar[tuple[str, ...]] = ("root",)
     transient: ClassVar[bool] = False
+    occupies: ClassVar[tuple[str, ...]] = (CLIENTS,)
+    lifetime_s: ClassVar[float] = LIFETIME_S
 
     target: Literal["mcp", "qdrant"]
     connections: Annotated[int, Ge(100), Le(16_000)] = 1000

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
+from lab.effects.occupied import CPU_QUOTA
 from lab.errors import FaultError
 from lab.model.undo import RestoreCpuQuota
 from lab.ports import CpuQuota, Observation, World
@@ -29,6 +30,7 @@ class CpuCap:
     services: ClassVar[tuple[str, ...]] = ("mcp", "qdrant")
     needs: ClassVar[tuple[str, ...]] = ("cgroup_cpu", "root")
     transient: ClassVar[bool] = False
+    occupies: ClassVar[tuple[str, ...]] = (CPU_QUOTA,)
 
     target: Literal["mcp", "qdrant"]
     cores: Annotated[float, Ge(0.05), Le(0.75)] = 0.5

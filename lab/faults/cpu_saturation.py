@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
+from lab.effects.occupied import BURNERS, PACE, carried
 from lab.faults.kill import living
 from lab.model.undo import EndProcesses
 from lab.ports import Observation, World
@@ -28,9 +29,15 @@ class CpuSaturation:
     services: ClassVar[tuple[str, ...]] = ("mcp", "qdrant", "toxiproxy")
     needs: ClassVar[tuple[str, ...]] = ("cgroup_cpu", "root")
     transient: ClassVar[bool] = False
+    lifetime_s: ClassVar[float] = LIFETIME_S
 
     target: Literal["mcp", "qdrant", "toxiproxy"]
     burners: Annotated[int, Ge(1), Le(16)] = 2
+
+    @property
+    def occupies(self) -> tuple[str, ...]:
+        """What it writes; and a Toxiproxy that is short of CPU is slow on every link."""
+        return (BURNERS, *carried(self.target, (PACE,)))
 
     def prepare(self, world: World) -> EndProcesses:
         """There must be something to compete with."""

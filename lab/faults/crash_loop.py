@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Le
 
+from lab.effects.occupied import death
 from lab.faults.kill import Service, living
 from lab.model.undo import StartContainer
 from lab.ports import Observation, World
@@ -16,7 +17,7 @@ STEP_S = 0.05
 # the second is waited for, because a busy machine takes its time to start what was killed.
 RESTARTS = 2
 SLOW_START_S = 5.0
-LATE_S = 0.3
+LATE_S, ANSWER_S = 0.3, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +29,20 @@ class CrashLoop:
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp", "toxiproxy")
     needs: ClassVar[tuple[str, ...]] = ()
     transient: ClassVar[bool] = False
+    lifetime_s: ClassVar[float] = LIFETIME_S
 
     target: Service
     every_s: Annotated[float, Ge(1), Le(30)] = 3.0
+
+    @property
+    def occupies(self) -> tuple[str, ...]:
+        """Its life, and all that ends with it."""
+        return death(self.target)
+
+    @property
+    def look_max_s(self) -> float:
+        """Seconds that one look may take: the longest window, and one request."""
+        return WINDOW * self.every_s + SLOW_START_S + STEP_S + ANSWER_S
 
     def prepare(self, world: World) -> StartContainer:
         """There must be something alive to kill."""
@@ -53,7 +65,7 @@ class CrashLoop:
             if len(starts) == RESTARTS:
                 window_s = WINDOW * self.every_s + SLOW_START_S
         seen = len(starts) - 1
-        answers = world.reach.answers(self.target, timeout_s=1.0)
+        answers = world.reach.answers(self.target, timeout_s=ANSWER_S)
         holds = before is not None and seen >= RESTARTS
         return Observation(seen, "restarts seen", holds, absent=seen == 0 and answers)
 

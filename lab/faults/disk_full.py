@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
+from lab.effects.occupied import DISK
 from lab.errors import FaultError
 from lab.model.undo import RemoveFiller
 from lab.ports import Observation, World
@@ -23,6 +24,9 @@ class DiskFull:
     services: ClassVar[tuple[str, ...]] = ("qdrant",)
     needs: ClassVar[tuple[str, ...]] = ("store_ext4", "root")
     transient: ClassVar[bool] = False
+    occupies: ClassVar[tuple[str, ...]] = (DISK,)
+    # The filler of a dead service is removed through a mount of its own.
+    act_max_s: ClassVar[float] = 60.0
 
     target: Literal["qdrant"]
     free_kib: Annotated[int, Ge(0), Le(131_072)] = 0

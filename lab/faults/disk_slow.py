@@ -1,17 +1,17 @@
 """Slow the disk that holds a service's data, as a worn or shared one would be."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
+from lab.effects.occupied import DISK, DISK_LIMITS
 from lab.errors import FaultError
 from lab.model.undo import RestoreThrottle
 from lab.ports import Observation, World
 from lab.ports.storage import Throttle
 
-DEMAND_S = 0.5
-BLOCK_BYTES, PAGE_BYTES = 65_536, 4096
+DEMAND_S, BLOCK_BYTES, PAGE_BYTES = 0.5, 65_536, 4096
 # Allowance comes in slices of 100 ms, a fifth of the demand; measured is 1.00 to 1.02.
 TOLERANCE, FREE_SHARE = 1.1, 1.5
 
@@ -28,6 +28,8 @@ class DiskSlow:
     services: ClassVar[tuple[str, ...]] = ("qdrant",)
     needs: ClassVar[tuple[str, ...]] = ("cgroup_blkio", "store_ext4", "root")
     transient: ClassVar[bool] = False
+    occupies: ClassVar[tuple[str, ...]] = (DISK, DISK_LIMITS)
+    look_max_s: ClassVar[float] = 12 * 20.0  # four limits, each probed inside, outside and inside again
 
     target: Literal["qdrant"]
     write_bps: Annotated[int, Ge(0), Le(50_000_000)] = 2_000_000
@@ -49,9 +51,7 @@ class DiskSlow:
             raise FaultError(f"{self.target} does not run, so its disk cannot be slowed", where=state.name)
         device = world.storage.device(self.target)
         old = world.storage.throttle(self.target, device)
-        return RestoreThrottle(
-            self.target, state.id, device, old.read_bps, old.write_bps, old.read_iops, old.write_iops
-        )
+        return RestoreThrottle(self.target, state.id, device, *astuple(old))
 
     def inject(self, world: World, undo: RestoreThrottle) -> None:
         """Limit the running container; the engine cannot, its update takes this and does nothing."""
@@ -73,8 +73,7 @@ class DiskSlow:
             free = min(self._rates(world, inside=False).values())
             holds = free >= FREE_SHARE and max(self._rates(world).values()) <= TOLERANCE
             detail += f"; outside of the cgroup at least {free:.2f}"
-        measured = fastest if below else slowest
-        return Observation(measured, "times the cap", holds, absent=slowest > TOLERANCE, detail=detail)
+        return Observation(fastest if below else slowest, "times the cap", holds, slowest > TOLERANCE, detail)
 
     def _rates(self, world: World, *, inside: bool = True) -> dict[str, float]:
         rates = {}

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from lab.effects import packets
 from lab.effects.names import names
+from lab.effects.occupied import NAMES
 from lab.model.undo import RemoveChain
 from lab.ports import Observation, World
 
@@ -22,6 +23,7 @@ class DnsFailure:
     services: ClassVar[tuple[str, ...]] = ("mcp", "toxiproxy", "qdrant")
     needs: ClassVar[tuple[str, ...]] = ("root", "iptables", "nsenter")
     transient: ClassVar[bool] = False
+    occupies: ClassVar[tuple[str, ...]] = (NAMES,)
 
     target: Literal["mcp", "toxiproxy", "qdrant"]
 

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from lab.effects import packets
 from lab.effects.names import names
+from lab.effects.occupied import NAMES
 from lab.model.undo import RemoveChain
 from lab.ports import Observation, World
 
@@ -24,6 +25,10 @@ class DnsNxdomain:
     services: ClassVar[tuple[str, ...]] = ("mcp", "toxiproxy", "qdrant")
     needs: ClassVar[tuple[str, ...]] = ("root", "iptables", "nsenter")
     transient: ClassVar[bool] = False
+    occupies: ClassVar[tuple[str, ...]] = (NAMES,)
+    lifetime_s: ClassVar[float] = LIFETIME_S
+    # The name server's start and end, and the rules': up to 15, 5 and twice 10 s.
+    act_max_s: ClassVar[float] = 45.0
 
     target: Literal["mcp", "toxiproxy", "qdrant"]
 

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
+from lab.effects.occupied import CLIENTS
 from lab.faults.kill import living
 from lab.model.undo import RestoreOpenFiles
 from lab.ports import Observation, World
@@ -27,6 +28,8 @@ class FdExhaustion:
     services: ClassVar[tuple[str, ...]] = ("mcp", "qdrant")
     needs: ClassVar[tuple[str, ...]] = ("root",)
     transient: ClassVar[bool] = False
+    occupies: ClassVar[tuple[str, ...]] = (CLIENTS,)
+    lifetime_s: ClassVar[float] = LIFETIME_S
 
     target: Literal["mcp", "qdrant"]
     spare: Annotated[int, Ge(1), Le(256)] = 8

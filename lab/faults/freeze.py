@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from lab.effects.occupied import LIFE, carried
 from lab.faults.kill import Service, living
 from lab.model.undo import Unpause
 from lab.ports import Observation, World
@@ -26,6 +27,11 @@ class Freeze:
     transient: ClassVar[bool] = False
 
     target: Service
+
+    @property
+    def occupies(self) -> tuple[str, ...]:
+        """Its life; and while Toxiproxy is frozen no toxic comes or goes."""
+        return (LIFE, *carried(self.target))
 
     def prepare(self, world: World) -> Unpause:
         """It must run, and not be frozen already by somebody else, whom the heal would undo."""

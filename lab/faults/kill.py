@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from lab.effects.occupied import death
 from lab.errors import FaultError
 from lab.model.undo import StartContainer
 from lab.ports import ContainerState, Observation, World
@@ -50,6 +51,11 @@ class Kill:
     transient: ClassVar[bool] = False
 
     target: Service
+
+    @property
+    def occupies(self) -> tuple[str, ...]:
+        """Its life, and all that ends with it."""
+        return death(self.target)
 
     def prepare(self, world: World) -> StartContainer:
         """There must be something alive to kill."""

@@ -5,19 +5,10 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Le
 
-from lab.effects.links import (
-    Direction,
-    Link,
-    Signs,
-    Toxicity,
-    add,
-    floor_of,
-    judged,
-    least,
-    remove,
-    toxic_undo,
-    tries,
-)
+from lab.effects import links
+from lab.effects.links import Direction, Link, Signs, Toxicity
+from lab.effects.looks import compared_max_s
+from lab.effects.occupied import PACE
 from lab.model.undo import RemoveToxic
 from lab.ports import Observation, World
 from lab.ports.proxies import Exchange, Seen
@@ -42,6 +33,7 @@ class Latency:
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp")
     needs: ClassVar[tuple[str, ...]] = ()
     transient: ClassVar[bool] = False
+    occupies: ClassVar[tuple[str, ...]] = (PACE,)
 
     target: Link
     latency_ms: Annotated[int, Ge(50), Le(60_000)] = 300
@@ -54,21 +46,30 @@ class Latency:
         if self.jitter_ms > self.latency_ms / 2:
             raise ValueError(f"jitter_ms {self.jitter_ms} is more than half of latency_ms {self.latency_ms}")
 
+    @property
+    def look_max_s(self) -> float:
+        """Seconds that one look may take."""
+        return compared_max_s(self._patience_s, self.toxicity)
+
     def prepare(self, world: World) -> RemoveToxic:
         """The proxy must exist and be enabled, else a toxic would change nothing."""
-        return toxic_undo(world, self.target, self.kind, self.direction)
+        return links.toxic_undo(world, self.target, self.kind, self.direction)
 
     def inject(self, world: World, undo: RemoveToxic) -> None:
         """Add the toxic under the name that the undo removes."""
         delays = {"latency": self.latency_ms, "jitter": self.jitter_ms}
-        add(world, undo, kind="latency", direction=self.direction, toxicity=self.toxicity, **delays)
+        links.add(world, undo, kind="latency", direction=self.direction, toxicity=self.toxicity, **delays)
+
+    @property
+    def _patience_s(self) -> float:
+        return 10.0 + 2 * (self.latency_ms + self.jitter_ms) / 1000
 
     def observe(self, world: World, before: Observation | None) -> Observation:
         """In force when each trip that is hit is slower by the smallest promised delay, and none past the proxy is."""
-        patience_s = 10.0 + 2 * (self.latency_ms + self.jitter_ms) / 1000
-        seen = world.proxies.compare(self.target, Exchange(patience_s=patience_s), tries(self.toxicity))
-        trip = least(one.first_ms for one in seen.through)
-        floor = floor_of(before, (one.first_ms for one in seen.past), trip)
+        what = Exchange(patience_s=self._patience_s)
+        seen = world.proxies.compare(self.target, what, links.tries(self.toxicity))
+        trip = links.least(one.first_ms for one in seen.through)
+        floor = links.floor_of(before, (one.first_ms for one in seen.past), trip)
         # Toxiproxy draws each delay from [latency - jitter, latency + jitter].
         delay_ms = self.latency_ms - self.jitter_ms
         hit_from = floor + delay_ms - CLOCK_MS
@@ -86,12 +87,12 @@ class Latency:
             return one.end == "answered" and one.first_ms - floor <= delay_ms / 2
 
         said = f"the fastest round trip grew by {trip - floor:.1f} ms"
-        return judged(seen, Signs(hit, clean, past=past), self.toxicity, trip, "ms", said)
+        return links.judged(seen, Signs(hit, clean, past=past), self.toxicity, trip, "ms", said)
 
     @staticmethod
     def heal(world: World, undo: RemoveToxic) -> None:
         """Remove the toxic and read the proxy back; one that is gone already is fine."""
-        remove(world, undo)
+        links.remove(world, undo)
 
 
 FAULT = Latency

@@ -18,9 +18,13 @@ from lab.effects.links import (
     transfer,
     tries,
 )
+from lab.effects.looks import compared_max_s, exchanged_max_s
+from lab.effects.occupied import BYTES, ENDS
 from lab.model.undo import RemoveToxic
 from lab.ports import Observation, World
 from lab.ports.proxies import Exchange, Seen
+
+PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +40,17 @@ class LimitData:
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp")
     needs: ClassVar[tuple[str, ...]] = ()
     transient: ClassVar[bool] = False
+    occupies: ClassVar[tuple[str, ...]] = (BYTES, ENDS)
 
     target: Link
     limit_bytes: Annotated[int, Ge(256), Le(100_000)] = 1000
     direction: Direction = "downstream"
     toxicity: Toxicity = 1.0
+
+    @property
+    def look_max_s(self) -> float:
+        """Seconds that one look may take."""
+        return compared_max_s(PATIENCE_S, self.toxicity) + exchanged_max_s(PATIENCE_S, TRIES)
 
     def prepare(self, world: World) -> RemoveToxic:
         """The proxy must exist and be enabled, else a toxic would change nothing."""
@@ -57,9 +67,9 @@ class LimitData:
         Downstream it is cut after exactly the limit; how much of a request went through cannot be seen by its sender.
         """
         down, twice = self.direction == "downstream", 2 * self.limit_bytes
-        what = transfer(self.direction, twice, alone=False, patience_s=10.0)
+        what = transfer(self.direction, twice, alone=False, patience_s=PATIENCE_S)
         seen = world.proxies.compare(self.target, what, tries(self.toxicity))
-        below = world.proxies.exchange(self.target, Exchange(patience_s=10.0), TRIES)
+        below = world.proxies.exchange(self.target, Exchange(patience_s=PATIENCE_S), TRIES)
         passes = all(one.end == "answered" for one in below)
 
         def hit(one: Seen) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lab.effects.links import TRIES, Link
+from lab.effects.occupied import LINK
 from lab.errors import FaultError
 from lab.model.undo import EnableProxy
 from lab.ports import Observation, World
@@ -22,6 +23,7 @@ class LinkDown:
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp")
     needs: ClassVar[tuple[str, ...]] = ("root",)
     transient: ClassVar[bool] = False
+    occupies: ClassVar[tuple[str, ...]] = LINK
 
     target: Link
 

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
+from lab.effects.occupied import MEMORY, PACE, carried
 from lab.errors import FaultError
 from lab.model.undo import RestoreMemory
 from lab.ports import MemoryLimit, Observation, World
@@ -30,6 +31,11 @@ class MemoryCap:
 
     target: Literal["mcp", "qdrant", "toxiproxy"]
     headroom_mib: Annotated[int, Ge(8), Le(256)] = 16
+
+    @property
+    def occupies(self) -> tuple[str, ...]:
+        """What it writes; and a Toxiproxy that is short of memory is slow on every link."""
+        return (MEMORY, *carried(self.target, (PACE,)))
 
     def prepare(self, world: World) -> RestoreMemory:
         """Remember the limits in force now, read from the cgroup itself."""

@@ -5,11 +5,14 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
+from lab.effects.occupied import HOG, MEMORY, PACE, carried
 from lab.errors import FaultError
 from lab.model.undo import RestoreMemory
 from lab.ports import MemoryLimit, Observation, World
 
 MIB = 1 << 20
+# As long as the hog lives.
+LIFETIME_S = 1800.0
 WATCH_S = 0.5
 # Reclaim works in batches, so usage swings a little below the limit.
 NEAR = 0.9
@@ -28,10 +31,16 @@ class MemoryPressure:
     services: ClassVar[tuple[str, ...]] = ("mcp", "qdrant", "toxiproxy")
     needs: ClassVar[tuple[str, ...]] = ("cgroup_memory", "root")
     transient: ClassVar[bool] = False
+    lifetime_s: ClassVar[float] = LIFETIME_S
 
     target: Literal["mcp", "qdrant", "toxiproxy"]
     hog_mib: Annotated[int, Ge(8), Le(512)] = 64
     left_mib: Annotated[int, Ge(2), Le(64)] = 8
+
+    @property
+    def occupies(self) -> tuple[str, ...]:
+        """What it writes; and a Toxiproxy that is short of memory is slow on every link."""
+        return (MEMORY, HOG, *carried(self.target, (PACE,)))
 
     def prepare(self, world: World) -> RestoreMemory:
         """Remember the limits in force now; a container that is pressed already is refused."""

@@ -6,15 +6,15 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
+from lab.effects.occupied import MEMORY, death
 from lab.errors import FaultError
 from lab.model.undo import ReviveContainer
 from lab.ports import MemoryLimit, Observation, World
 
 MIB = 1 << 20
-PROBES = 3
-KILLED = 137
-# A container of which only a child was killed lives on: then the heal goes on after 5 s.
-DEATH_TRIES, DEATH_NAP_S, STARTS = 100, 0.05, 2
+PROBES, KILLED = 3, 137
+# A container of which only a child was killed lives on: then the heal goes on after 5 s. Memory is taken for up to 20.
+DEATH_TRIES, DEATH_NAP_S, STARTS, ACT_MAX_S = 100, 0.05, 2, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +29,22 @@ class OomKill:
     services: ClassVar[tuple[str, ...]] = ("mcp", "qdrant")
     needs: ClassVar[tuple[str, ...]] = ("cgroup_memory", "root")
     transient: ClassVar[bool] = False
+    act_max_s: ClassVar[float] = ACT_MAX_S
 
     target: Literal["mcp", "qdrant"]
     headroom_mib: Annotated[int, Ge(2), Le(256)] = 8
+
+    @property
+    def occupies(self) -> tuple[str, ...]:
+        """Its life, and all that ends with it."""
+        return (MEMORY, *death(self.target))
 
     def prepare(self, world: World) -> ReviveContainer:
         """There must be something alive to kill."""
         state = world.containers.state(self.target)
         if not state.running:
-            raise FaultError(
-                f"{self.target} does not run, so the kernel has nothing to kill", where=state.name
-            )
+            what = f"{self.target} does not run, so the kernel has nothing to kill"
+            raise FaultError(what, where=state.name)
         old = world.cgroups.memory(self.target).limit
         token = world.processes.new_token(self.kind)
         return ReviveContainer(self.target, state.id, old.memory_bytes, old.memory_and_swap_bytes, token)
@@ -58,9 +63,7 @@ class OomKill:
         holds = before is not None and before.absent and killed and answered == 0
         absent = state.running and answered == PROBES
         detail = "container runs" if state.running else f"container is dead (exit code {state.exit_code})"
-        detail += (
-            ", killed for want of memory" if state.oom_killed else ", no kill for want of memory was seen"
-        )
+        detail += f", {'killed' if state.oom_killed else 'not seen killed'} for want of memory"
         return Observation(answered / PROBES, "share of health requests answered", holds, absent, detail)
 
     @staticmethod
@@ -76,8 +79,7 @@ class OomKill:
                 break
         if not world.containers.state(undo.service).running:
             return
-        now = world.cgroups.memory(undo.service).limit
-        if now != limit:
+        if (now := world.cgroups.memory(undo.service).limit) != limit:
             raise FaultError(f"{undo.service} still has {now} after its limits were restored")
 
 

@@ -7,6 +7,7 @@ from annotated_types import Ge, Le
 
 from lab.effects import packets
 from lab.effects.links import plausible
+from lab.effects.occupied import PACKETS, network
 from lab.model.undo import RemoveChain, RemoveQdisc
 from lab.ports import Observation, World
 
@@ -33,6 +34,11 @@ class PacketLoss:
     target: Literal["qdrant", "mcp", "toxiproxy"]
     loss: Annotated[float, Ge(0.05), Le(0.9)] = 0.2
     direction: Literal["inbound", "outbound"] = "inbound"
+
+    @property
+    def occupies(self) -> tuple[str, ...]:
+        """All packets, for loss is seen in echoes that any other fault of the network could lose."""
+        return network(self.target, PACKETS)
 
     def prepare(self, world: World) -> RemoveChain | RemoveQdisc:
         """Choose the mechanism; a device that has a queueing discipline already is refused."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from lab.effects import packets
+from lab.effects.occupied import CONNECTS, PACKETS, network
 from lab.model.undo import RemoveChain
 from lab.ports import Observation, World
 
@@ -23,6 +24,11 @@ class Partition:
     transient: ClassVar[bool] = False
 
     target: Literal["qdrant", "mcp", "toxiproxy"]
+
+    @property
+    def occupies(self) -> tuple[str, ...]:
+        """All packets."""
+        return network(self.target, PACKETS, CONNECTS)
 
     def prepare(self, world: World) -> RemoveChain:
         """The network must be there."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from lab.effects import packets
+from lab.effects.occupied import CONNECTS
 from lab.model.undo import RemoveChain
 from lab.ports import Observation, World
 
@@ -20,6 +21,7 @@ class Reject:
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp", "toxiproxy")
     needs: ClassVar[tuple[str, ...]] = ("root", "iptables", "nsenter")
     transient: ClassVar[bool] = False
+    occupies: ClassVar[tuple[str, ...]] = (CONNECTS,)
 
     target: Literal["qdrant", "mcp", "toxiproxy"]
 

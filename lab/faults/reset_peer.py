@@ -6,6 +6,8 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge, Le
 
 from lab.effects.links import Direction, Link, Signs, Toxicity, add, judged, remove, toxic_undo, tries
+from lab.effects.looks import compared_max_s
+from lab.effects.occupied import LINK
 from lab.model.undo import RemoveToxic
 from lab.ports import Observation, World
 from lab.ports.proxies import Exchange, Seen
@@ -27,11 +29,17 @@ class ResetPeer:
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp")
     needs: ClassVar[tuple[str, ...]] = ("root",)
     transient: ClassVar[bool] = False
+    occupies: ClassVar[tuple[str, ...]] = LINK
 
     target: Link
     delay_ms: Annotated[int, Ge(0), Le(60_000)] = 0
     direction: Direction = "downstream"
     toxicity: Toxicity = 1.0
+
+    @property
+    def look_max_s(self) -> float:
+        """Seconds that one look may take."""
+        return compared_max_s(self._patience_s, self.toxicity)
 
     def prepare(self, world: World) -> RemoveToxic:
         """The proxy must exist and be enabled; opens the connection on which the reset of open ones is seen."""
@@ -45,9 +53,13 @@ class ResetPeer:
         add(world, undo, kind="reset_peer", direction=self.direction, toxicity=self.toxicity, timeout=delay)
         world.proxies.reset_open(undo.proxy)
 
+    @property
+    def _patience_s(self) -> float:
+        return 10.0 + self.delay_ms / 1000
+
     def observe(self, world: World, before: Observation | None) -> Observation:
         """In force when new connections are reset before any answer, and the one that was open before was reset."""
-        what = Exchange(patience_s=10.0 + self.delay_ms / 1000)
+        what = Exchange(patience_s=self._patience_s)
         seen = world.proxies.compare(self.target, what, tries(self.toxicity))
         kept = world.proxies.kept_end(self.target)
 

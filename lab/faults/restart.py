@@ -6,10 +6,13 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Le
 
+from lab.effects.occupied import death
 from lab.faults.kill import Service, living
 from lab.model.undo import StartContainer
 from lab.ports import Observation, World
 
+# What the engine's calls may take beside the grace.
+CALLS_S = 30.0
 # The engine writes nanoseconds; a date holds microseconds.
 STARTED = "s (Unix time of its start)"
 DIGITS = len("2026-01-01T00:00:00.000000")
@@ -39,6 +42,16 @@ class Restart:
 
     target: Service
     grace_s: Annotated[int, Ge(0), Le(30)] = 5
+
+    @property
+    def occupies(self) -> tuple[str, ...]:
+        """Its life, and all that ends with it."""
+        return death(self.target)
+
+    @property
+    def act_max_s(self) -> float:
+        """Seconds that its injection and heal may take: the grace, and the calls around it."""
+        return CALLS_S + self.grace_s
 
     def prepare(self, world: World) -> StartContainer:
         """There must be something alive to restart."""

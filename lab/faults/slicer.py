@@ -8,12 +8,14 @@ from annotated_types import Ge, Le
 
 from lab.effects import links
 from lab.effects.links import Direction, Link, Signs, Toxicity
+from lab.effects.looks import compared_max_s
+from lab.effects.occupied import BYTES, PACE
 from lab.model.undo import RemoveToxic
 from lab.ports import Observation, World
 from lab.ports.proxies import Seen
 
 # So many pieces must be seen; with the least delay they take 80 ms together.
-PIECES = 40
+PIECES, PATIENCE_S = 40, 30.0
 HIT_SHARE, CLEAN_SHARE = 0.8, 0.25
 
 
@@ -30,6 +32,7 @@ class Slicer:
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp")
     needs: ClassVar[tuple[str, ...]] = ()
     transient: ClassVar[bool] = False
+    occupies: ClassVar[tuple[str, ...]] = (PACE, BYTES)
 
     target: Link
     average_size_bytes: Annotated[int, Ge(8), Le(256)] = 64
@@ -45,6 +48,11 @@ class Slicer:
                 f" {self.average_size_bytes}"
             )
 
+    @property
+    def look_max_s(self) -> float:
+        """Seconds that one look may take."""
+        return compared_max_s(PATIENCE_S, self.toxicity, alone=True)
+
     def prepare(self, world: World) -> RemoveToxic:
         """The proxy must exist and be enabled, else a toxic would change nothing."""
         return links.toxic_undo(world, self.target, self.kind, self.direction)
@@ -52,21 +60,14 @@ class Slicer:
     def inject(self, world: World, undo: RemoveToxic) -> None:
         """Add the toxic under the name that the undo removes."""
         sizes = {"average_size": self.average_size_bytes, "size_variation": self.size_variation_bytes}
-        links.add(
-            world,
-            undo,
-            kind="slicer",
-            direction=self.direction,
-            toxicity=self.toxicity,
-            delay=self.delay_us,
-            **sizes,
-        )
+        hits, delay = self.toxicity, self.delay_us
+        links.add(world, undo, kind="slicer", direction=self.direction, toxicity=hits, delay=delay, **sizes)
 
     def observe(self, world: World, before: Observation | None) -> Observation:
         """In force when a transfer takes the pauses of all its pieces longer, and arrives in as small pieces."""
         largest = self.average_size_bytes + self.size_variation_bytes
         down = self.direction == "downstream"
-        what = links.transfer(self.direction, PIECES * largest, alone=True, patience_s=30.0)
+        what = links.transfer(self.direction, PIECES * largest, alone=True, patience_s=PATIENCE_S)
         seen = world.proxies.compare(self.target, what, links.tries(self.toxicity))
         took = links.least(one.last_ms for one in seen.through)
         floor = links.floor_of(before, (one.last_ms for one in seen.past), took)

@@ -18,6 +18,8 @@ from lab.effects.links import (
     toxic_undo,
     tries,
 )
+from lab.effects.looks import compared_max_s
+from lab.effects.occupied import ENDS
 from lab.model.undo import RemoveToxic
 from lab.ports import Observation, World
 from lab.ports.proxies import Exchange, Seen
@@ -40,11 +42,17 @@ class SlowClose:
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp")
     needs: ClassVar[tuple[str, ...]] = ()
     transient: ClassVar[bool] = False
+    occupies: ClassVar[tuple[str, ...]] = (ENDS,)
 
     target: Link
     delay_ms: Annotated[int, Ge(100), Le(60_000)] = 1000
     direction: Direction = "downstream"
     toxicity: Toxicity = 1.0
+
+    @property
+    def look_max_s(self) -> float:
+        """Seconds that one look may take."""
+        return compared_max_s(self._patience_s, self.toxicity)
 
     def prepare(self, world: World) -> RemoveToxic:
         """The proxy must exist and be enabled, else a toxic would change nothing."""
@@ -55,9 +63,13 @@ class SlowClose:
         delay = self.delay_ms
         add(world, undo, kind="slow_close", direction=self.direction, toxicity=self.toxicity, delay=delay)
 
+    @property
+    def _patience_s(self) -> float:
+        return 10.0 + self.delay_ms / 1000
+
     def observe(self, world: World, before: Observation | None) -> Observation:
         """In force when a connection is answered at once and its end comes late by the delay."""
-        what = Exchange(half_close=self.direction == "upstream", patience_s=10.0 + self.delay_ms / 1000)
+        what = Exchange(half_close=self.direction == "upstream", patience_s=self._patience_s)
         seen = world.proxies.compare(self.target, what, tries(self.toxicity))
         closing = least(one.closing_ms for one in seen.through)
         floor = floor_of(before, (one.closing_ms for one in seen.past), closing)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from lab.effects.occupied import death
 from lab.faults.kill import Service, lifeless, living
 from lab.model.undo import StartContainer
 from lab.ports import Observation, World
@@ -23,6 +24,11 @@ class Terminate:
     transient: ClassVar[bool] = False
 
     target: Service
+
+    @property
+    def occupies(self) -> tuple[str, ...]:
+        """Its life, and all that ends with it."""
+        return death(self.target)
 
     def prepare(self, world: World) -> StartContainer:
         """There must be something alive to end."""

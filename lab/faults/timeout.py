@@ -6,6 +6,8 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge, Le
 
 from lab.effects.links import Direction, Link, Signs, Toxicity, add, judged, least, remove, toxic_undo, tries
+from lab.effects.looks import compared_max_s
+from lab.effects.occupied import LINK
 from lab.model.undo import RemoveToxic
 from lab.ports import Observation, World
 from lab.ports.proxies import Exchange, Seen
@@ -28,11 +30,17 @@ class Timeout:
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp")
     needs: ClassVar[tuple[str, ...]] = ()
     transient: ClassVar[bool] = False
+    occupies: ClassVar[tuple[str, ...]] = LINK
 
     target: Link
     timeout_ms: Annotated[int, Ge(0), Le(60_000)] = 0
     direction: Direction = "downstream"
     toxicity: Toxicity = 1.0
+
+    @property
+    def look_max_s(self) -> float:
+        """Seconds that one look may take."""
+        return compared_max_s(self._patience_s, self.toxicity)
 
     def prepare(self, world: World) -> RemoveToxic:
         """The proxy must exist and be enabled, else a toxic would change nothing."""
@@ -43,11 +51,14 @@ class Timeout:
         timeout = self.timeout_ms
         add(world, undo, kind="timeout", direction=self.direction, toxicity=self.toxicity, timeout=timeout)
 
+    @property
+    def _patience_s(self) -> float:
+        return (self.timeout_ms + WINDOW_MS) / 1000
+
     def observe(self, world: World, before: Observation | None) -> Observation:
         """In force when the connect succeeds and not one byte comes, until the window or the time-out is over."""
-        patience_s = (self.timeout_ms + WINDOW_MS) / 1000
         # Half closed by the asker, for the toxic does pass on the server's own close.
-        what = Exchange(half_close=True, patience_s=patience_s)
+        what = Exchange(half_close=True, patience_s=self._patience_s)
         seen = world.proxies.compare(self.target, what, tries(self.toxicity))
 
         def hit(one: Seen) -> bool:

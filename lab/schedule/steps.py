@@ -7,13 +7,13 @@ from string import ascii_lowercase
 
 from lab.errors import ScenarioError
 from lab.judge.recovered import CANARY
+from lab.model.lease import lease_s
 from lab.model.plan import FAULT, STEADY, WARM_UP, PlannedFault, Step
 from lab.model.quantities import format_duration
 from lab.model.scenario import FaultSpec, Scenario
 from lab.scenarios import DURATION_MAX_S
+from lab.schedule.companions import require_apart, require_lasting
 
-# What a lease allows beyond the hold: the proofs of one fault on a busy machine, each look with all its time-outs.
-LEASE_SPARE_S = 60.0
 # A fault step takes its hold, the proofs around it, and the hold after recovery that makes a relapse visible.
 PROOFS_S = 5.0
 SETTLE_S = CANARY.hold_ms / 1000 + 2.0
@@ -29,8 +29,10 @@ BASELINE_SHARE = 0.4
 def steps_of(scenario: Scenario, order: Sequence[FaultSpec]) -> tuple[Step, ...]:
     """The steps of a scenario whose faults are injected in this order; their durations sum up to its own.
 
-    Raises ScenarioError where the duration is too short for them, or longer than a run can be.
+    Raises ScenarioError where the duration is too short for them, or longer than a run can be; and for any fault of
+    the scenario's, injected here or not, that cannot be in force with its companions, or for as long as it is to be.
     """
+    _require_possible(scenario)
     least_s = duration_min_s(order)
     if not least_s <= scenario.duration_s <= DURATION_MAX_S:
         raise _impossible(scenario, len(order), least_s)
@@ -44,6 +46,13 @@ def steps_of(scenario: Scenario, order: Sequence[FaultSpec]) -> tuple[Step, ...]
     planned = [_together(number, spec, scenario, hold_s) for number, spec in enumerate(order, 1)]
     steady_s = scenario.duration_s - warm_up_s - math.fsum(_step_s(faults) for faults in planned)
     return (Step("warm-up", WARM_UP, warm_up_s), *_measured(planned, steady_s))
+
+
+def _require_possible(scenario: Scenario) -> None:
+    where = scenario.source or scenario.name
+    for spec in scenario.faults:
+        require_apart(spec, where)
+        require_lasting(spec, HOLD_MAX_S if spec.hold_s is None else spec.hold_s, where)
 
 
 def duration_min_s(order: Sequence[FaultSpec]) -> float:
@@ -85,7 +94,7 @@ def _impossible(scenario: Scenario, faults: int, least_s: float) -> ScenarioErro
 def _together(number: int, spec: FaultSpec, scenario: Scenario, hold_s: float) -> tuple[PlannedFault, ...]:
     """The faults of one step, all with the hold of the first; companions are told apart by a letter."""
     lasting_s = round(hold_s if spec.hold_s is None else spec.hold_s, 3)
-    lease_s = lasting_s + LEASE_SPARE_S * len(spec.together)
+    leased_s = round(lease_s(spec, lasting_s), 3)
     return tuple(
         PlannedFault(
             id=f"f{number}{letter}-{one.kind}",
@@ -94,7 +103,7 @@ def _together(number: int, spec: FaultSpec, scenario: Scenario, hold_s: float) -
             params={name: value for name, value in asdict(one.params).items() if name != "target"},
             hold_s=lasting_s,
             recovery_max_s=scenario.bounds.recovery_s + CANARY.hold_ms / 1000 + LATE_S,
-            lease_s=lease_s,
+            lease_s=leased_s,
         )
         for letter, one in zip(("", *ascii_lowercase[1:]), spec.together, strict=False)
     )
