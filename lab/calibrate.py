@@ -26,7 +26,7 @@ from lab.model.samples import Probe
 from lab.probes.recall import TruthQuery
 from lab.targets import load_target
 
-RULE = Rule(window=20, enough=19, hold_ms=1000.0)
+RULE = Rule(window=20, enough=19, hold_ms=1000.0, gap_ms=1500.0)
 # The bar, and how much makes a certificate.
 INSIDE, WIDTH_MS, MISSABLE_MS, OUTAGES_MIN, QUIET_MIN_S = 0.99, 150.0, 200.0, 100, 600.0
 SHORTEST_S, LEAD_S = 0.1, 1.5
@@ -36,7 +36,7 @@ TARGET = Path(__file__).parents[1] / "compose" / "targets" / "workspace-qdrant-m
 PLAN = ObserverPlan(
     canary_slow_hz=2.0,
     canary_fast_hz=10.0,
-    canary_deadline_ms=500,
+    canary_deadline_ms=460,
     canary_slo_ms=200.0,
     outstanding_max=5,
     recall_hz=0.1,

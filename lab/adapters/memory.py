@@ -51,10 +51,10 @@ class MemorySampler:
     def _lab_itself(self) -> list[HostReading]:
         at_ms = self._clock.now_ms()
         times = self._lab.cpu_times()
-        machine = psutil.virtual_memory()
+        machine, cpu = psutil.virtual_memory(), psutil.cpu_times()
         return [
             HostReading(at_ms, "lab_cpu_s", times.user + times.system),
             HostReading(at_ms, "lab_rss_bytes", float(self._lab.memory_info().rss)),
             HostReading(at_ms, "host_available_bytes", float(machine.available)),
-            HostReading(at_ms, "host_cpu_idle_s", psutil.cpu_times().idle),
+            HostReading(at_ms, "host_cpu_idle_s", cpu.idle + cpu.iowait),
         ]

@@ -7,6 +7,7 @@ is one that is late only because the loop itself stood still: `stalled`.
 
 import asyncio
 import itertools
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
@@ -26,20 +27,23 @@ from lab.probes.recall import TruthQuery
 RECENT_PROBES = 5000
 STOP_TIMEOUT_S = 15.0
 STOP_NOTICED_MS = 100.0
-DEADLINE_MARGIN_MS = 40.0
+# Of a whole deadline waited in vain, a stall of the lab must account for at least the rest of this.
+WAITED_SHARE = 0.8
 
 
 def unless_stalled(probe: Probe, stalled_ms: float, *, deadline_s: float, slo_ms: float) -> Probe:
     """The probe, or no evidence where it is late only because the lab itself stood still for `stalled_ms` of it.
 
-    Refused and wrong it is all the same, and where it waited longer than the SLO besides, it is late.
+    Refused and wrong it is all the same. Where it waited longer than the SLO besides, or in vain for most of its
+    deadline, it is late.
     """
     if probe.done_ms is None:
         return probe
     took_ms = probe.done_ms - probe.sent_ms
     given_up = probe.outcome == Layer.TRANSPORT.value and took_ms >= deadline_s * 1000
     late = probe.outcome == Layer.OK.value and took_ms > slo_ms
-    if not (given_up or late) or took_ms - stalled_ms > slo_ms:
+    allowed_ms = min(slo_ms, WAITED_SHARE * 1000 * deadline_s) if given_up else slo_ms
+    if not (given_up or late) or took_ms - stalled_ms > allowed_ms:
         return probe
     detail = f"the lab stood still for {stalled_ms:.0f} of {took_ms:.0f} ms; {probe.outcome} {probe.detail}"
     return replace(probe, outcome=STALLED, detail=detail)
@@ -161,7 +165,7 @@ class TargetObserver:
 
     async def _canary_loop(self, session: McpSession, pending: set[asyncio.Task[None]]) -> None:
         """Tick at the fast rate always and skip ticks while slow, so that a change of rate takes effect at once."""
-        slow_every = max(1, round(self._plan.canary_fast_hz / self._plan.canary_slow_hz))
+        slow_every = max(1, math.ceil(self._plan.canary_fast_hz / self._plan.canary_slow_hz - 1e-9))
         next_ms = self._clock.now_ms()
         for tick in itertools.count():
             if self._stopping.is_set():
@@ -185,9 +189,7 @@ class TargetObserver:
         self._sink.add([probe])
 
     def _deadline_s(self) -> float:
-        """At most what leaves a free place for the next slot at the fast rate, however long the target hangs."""
-        room_ms = self._plan.outstanding_max * 1000 / self._plan.canary_fast_hz - DEADLINE_MARGIN_MS
-        return min(float(self._plan.canary_deadline_ms), room_ms) / 1000
+        return self._plan.canary_deadline_ms / 1000
 
     async def _store_loop(self) -> None:
         """Tick at the fast rate always, and skip ticks while nobody watches closely and the store was seen idle."""

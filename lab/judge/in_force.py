@@ -17,7 +17,7 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
 def _finding(fault: FaultWindow) -> Finding:
     subject, where = fault.planned.id, references.events(fault.story)
     proofs = [event for event in fault.story if event.kind == "proof"]
-    if doubts := fault.doubts + fault.heal_doubts:
+    if doubts := fault.doubts + fault.heal_doubts + fault.shared_doubts:
         return undecided(CHECK, subject, "; ".join(doubts), evidence=where, n=len(proofs))
     during = fault.proof("during")
     moments = " → ".join(_said(fault.proof(moment)) for moment in ("before", "during", "after"))

@@ -24,16 +24,20 @@ _ANSWERED = (Layer.OK.value, WRONG)
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What counts as recovered: `enough` good of `window` in a row, kept up for `hold_ms`."""
+    """What counts as recovered: `enough` good of `window` in a row, kept up for `hold_ms`.
+
+    Where nothing was asked for more than `gap_ms`, nobody looked: what happened in between is not known.
+    """
 
     window: int
     enough: int
     hold_ms: float
+    gap_ms: float
 
 
-CANARY = Rule(window=20, enough=19, hold_ms=30_000.0)
+CANARY = Rule(window=20, enough=19, hold_ms=30_000.0, gap_ms=1500.0)
 # For what is asked rarely: truth queries where the canary counts no hits, and looks at the store.
-FIVE_IN_A_ROW = Rule(window=5, enough=5, hold_ms=0.0)
+FIVE_IN_A_ROW = Rule(window=5, enough=5, hold_ms=0.0, gap_ms=5000.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +135,19 @@ def held_since(probes: Iterable[Probe], observer: ObserverPlan, cleared_ms: floa
 
 
 def clocks(
-    seen: Sequence[Seen], injected_ms: float, cleared_ms: float, rule: Rule
+    seen: Sequence[Seen],
+    injected_ms: float,
+    cleared_ms: float,
+    rule: Rule,
+    *,
+    cleared_from_ms: float | None = None,
 ) -> tuple[Clock, Clock] | None:
     """Recovery from the clearing and from the injection; None where too few observations followed.
 
     Both end at the same observation. One that never turned bad since the injection has no outage: 0 from the
-    injection. A censored clock reaches as far as the last bad observation, for that is how long it was surely
-    not well.
+    injection, if it was asked all the while. A censored clock reaches as far as the last bad observation, for that
+    is how long it was surely not well. Where the clearing is only known to lie between `cleared_from_ms` and
+    `cleared_ms`, the interval from it is wider by as much.
     """
     after = [one for one in seen if one.sent_ms >= cleared_ms]
     if len(after) < rule.window:
@@ -150,8 +160,8 @@ def clocks(
         if one.asked and not one.good and (end is None or one.sent_ms < end.sent_ms)
     ]
     last_bad_ms = max(bad, default=injected_ms)
-    from_heal = _clock(max(last_bad_ms, cleared_ms), end, cleared_ms)
-    if end is not None and not bad:
+    from_heal = _clock(max(last_bad_ms, cleared_ms), end, cleared_ms, cleared_from_ms)
+    if end is not None and not bad and _watched_until_ms(seen, injected_ms, rule) >= end.sent_ms:
         return from_heal, Clock(0.0, 0.0, censored=False)
     return from_heal, _clock(last_bad_ms, end, injected_ms)
 
@@ -160,21 +170,36 @@ def noticed(seen: Sequence[Seen], issued_ms: float, well_ms: float = float("inf"
     """When harm first showed, from the issue of the injection: the mirror of a recovery.
 
     The first bad answer's end is the high end, for before that nobody could know; the sending of the last good
-    observation before any bad one is the low end. Only what was sent before `well_ms` counts (a bad probe long after
-    the recovery is another story). Censored where nothing bad was seen; None where nothing was asked.
+    observation before any bad one is the low end, or the last before nobody looked. Only what was sent before
+    `well_ms` counts (a bad probe long after the recovery is another story). Censored where nothing bad was seen; None
+    where nothing was asked.
     """
     asked = [one for one in seen if one.asked and issued_ms <= one.sent_ms < well_ms]
     bad = [one for one in asked if not one.good]
     first_ms = min((one.sent_ms for one in bad), default=float("inf"))
-    lo_ms = max((one.sent_ms for one in asked if one.sent_ms < first_ms), default=issued_ms)
+    watched_ms = _watched_until_ms(asked, issued_ms, CANARY)
+    good = (one.sent_ms for one in asked if one.sent_ms < first_ms and one.sent_ms <= watched_ms)
+    lo_ms = max(good, default=issued_ms)
     lo_s = (lo_ms - issued_ms) / 1000
     if not bad:
         return Clock(lo_s, None, censored=True) if asked else None
     return Clock(lo_s, (min(one.done_ms for one in bad) - issued_ms) / 1000, censored=False)
 
 
-def _clock(lo_ms: float, end: Seen | None, origin_ms: float) -> Clock:
+def _watched_until_ms(seen: Sequence[Seen], from_ms: float, rule: Rule) -> float:
+    """The last sending before the first gap in what was asked since `from_ms`."""
+    last_ms = from_ms
+    for one in seen:
+        if one.asked and one.sent_ms >= from_ms:
+            if one.sent_ms - last_ms > rule.gap_ms:
+                break
+            last_ms = one.sent_ms
+    return last_ms
+
+
+def _clock(lo_ms: float, end: Seen | None, origin_ms: float, from_ms: float | None = None) -> Clock:
+    """The time since an origin that lies between `from_ms` (the origin itself where None) and `origin_ms`."""
     lo_s = max(0.0, lo_ms - origin_ms) / 1000
     if end is None:
         return Clock(lo_s, None, censored=True)
-    return Clock(lo_s, (end.done_ms - origin_ms) / 1000, censored=False)
+    return Clock(lo_s, (end.done_ms - (origin_ms if from_ms is None else from_ms)) / 1000, censored=False)

@@ -5,7 +5,7 @@ never good, and no evidence that the target was bad. The definition stands in `r
 starts when the start was issued.
 """
 
-from lab.judge import references
+from lab.judge import elsewhere, references
 from lab.judge.recovered import CANARY, Seen, held_since
 from lab.judge.watch import doubts_of, hole, not_held
 from lab.judge.windows import FaultWindow, Windows
@@ -44,7 +44,9 @@ def _finding(evidence: Evidence, fault: FaultWindow) -> Finding:
         subject,
         verdict,
         verdict,
-        _said(fault, after) + (f"; {flaw}" if flaw else ""),
+        _said(fault, after)
+        + (f"; {flaw}" if flaw else "")
+        + ("" if verdict is Verdict.PASS else elsewhere.said(evidence, fault.cleared_ms, span.to_ms)),
         observed=clock.hi_s,
         unit="s from the heal",
         ci=interval,

@@ -7,13 +7,14 @@ Handbook 91, 2-13. Pessimistic throughout: the upper end of each trial's interva
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 from scipy import stats
 
 from lab.judge import references
+from lab.judge.recovered import Clock
+from lab.judge.trials import trials_of
 from lab.judge.watch import doubts_of, hole, not_held
 from lab.judge.windows import FaultWindow, Windows
 from lab.model.evidence import Evidence
@@ -27,14 +28,12 @@ FLOOR_S = 0.1
 
 
 def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
-    """One finding per kind and service that was hurt at least three times."""
-    trials: dict[str, list[FaultWindow]] = defaultdict(list)
-    for fault in windows.faults:
-        trials[f"{fault.planned.kind} on {fault.planned.target}"].append(fault)
+    """One finding per fault, or faults together, that was tried at least three times."""
+    by_id = {fault.planned.id: fault for fault in windows.faults}
     return [
-        _finding(evidence, subject, faults)
-        for subject, faults in sorted(trials.items())
-        if len(faults) >= TRIALS_MIN
+        _finding(evidence, subject, [[by_id[fault.id] for fault in trial] for trial in trials])
+        for subject, trials in sorted(trials_of(evidence.plan).items())
+        if len(trials) >= TRIALS_MIN
     ]
 
 
@@ -48,17 +47,21 @@ def tolerance_bound_s(times_s: Sequence[float]) -> float:
     return float(np.exp(logs.mean() + k * logs.std(ddof=1)))
 
 
-def _sound(evidence: Evidence, fault: FaultWindow) -> bool:
-    """Whether a trial counts: by what would leave its own recovery undecided."""
-    return not doubts_of(fault) and not hole(evidence, fault) and not not_held(evidence, fault)
+def _clock(evidence: Evidence, trial: Sequence[FaultWindow]) -> Clock | None:
+    """The recovery of a trial that counts: one where none of its faults is left undecided."""
+    first = trial[0]
+    if first.recovery is None or any(doubts_of(fault) for fault in trial):
+        return None
+    return None if hole(evidence, first) or not_held(evidence, first) else first.recovery[0]
 
 
-def _finding(evidence: Evidence, subject: str, faults: Sequence[FaultWindow]) -> Finding:
-    where = tuple(reference for fault in faults for reference in references.events(fault.story))
-    clocks = [fault.recovery[0] for fault in faults if fault.recovery is not None and _sound(evidence, fault)]
-    if len(clocks) < len(faults):
-        unsound = len(faults) - len(clocks)
-        reason = f"{unsound} of {len(faults)} trials were void, not surely healed, or not watched to the end"
+def _finding(evidence: Evidence, subject: str, trials: Sequence[Sequence[FaultWindow]]) -> Finding:
+    stories = (fault.story for trial in trials for fault in trial)
+    where = tuple(reference for story in stories for reference in references.events(story))
+    clocks = [clock for trial in trials if (clock := _clock(evidence, trial)) is not None]
+    if len(clocks) < len(trials):
+        unsound = len(trials) - len(clocks)
+        reason = f"{unsound} of {len(trials)} trials were void, not surely healed, or not watched to the end"
         return undecided(CHECK, subject, reason, evidence=where, n=len(clocks))
     times = [math.inf if clock.hi_s is None else clock.hi_s for clock in clocks]
     most_s = tolerance_bound_s(times)

@@ -44,7 +44,8 @@ def share_interval(surely: Flags, possibly: Flags, missing: int = 0) -> Interval
     """
     lo, _ = _bounds(_by_batch(surely[:, None]), surely.size)
     _, hi = _bounds(_by_batch(possibly[:, None]), possibly.size)
-    return Interval(float(lo[0]), _with_missing(float(hi[0]), possibly.size, missing))
+    n = surely.size
+    return Interval(float(lo[0]) * n / (n + missing), (float(hi[0]) * n + missing) / (n + missing))
 
 
 def percentile(values: Floats, share: float) -> float:
@@ -59,10 +60,10 @@ def percentile_interval(at_best: Floats, at_worst: Floats, share: float, missing
 
     `hi` is the smallest value from which on surely less than 1 - share lie above; `lo` the largest up to
     which surely more than 1 - share do not lie below. `at_best` and `at_worst` differ where nobody knows;
-    infinite means never answered.
+    infinite means never answered. `missing` ones were at once answered at best, and never at worst.
     """
     bad = 1 - share
-    lo = _largest_surely_reached(at_best, bad)
+    lo = _largest_surely_reached(at_best, bad * (at_best.size + missing) / at_best.size)
     grid = _grid(at_worst)
     _, over = _bounds(_counts_above(at_worst, grid), at_worst.size)
     n = at_worst.size
@@ -90,10 +91,6 @@ def mean_interval(values: Floats, seed: int) -> Interval:
     if not (math.isfinite(lo) and math.isfinite(hi)):
         return exact
     return Interval(max(0.0, lo), min(1.0, hi))
-
-
-def _with_missing(hi: float, n: int, missing: int) -> float:
-    return (hi * n + missing) / (n + missing)
 
 
 def _largest_surely_reached(values: Floats, bad: float) -> float:

@@ -6,16 +6,16 @@ from lab.judge.recovered import CANARY
 from lab.judge.windows import FaultWindow
 from lab.model.evidence import Evidence
 
-GAP_MS = 1500.0
-# After the recovery the canary is slow on purpose: then this many of its periods may pass without a probe.
-GAP_PERIODS = 3.0
+# After the recovery the canary is slow on purpose: then this many of its periods may pass without a probe, but never
+# so many that the hold is not watched.
+GAP_PERIODS, SLOW_GAP_MAX_MS = 3.0, 3000.0
 
 
 def doubts_of(fault: FaultWindow) -> tuple[str, ...]:
     """Why nothing can be said of a recovery from this fault at all."""
     # A service that never comes back is a result; a fault of ours that is still there is not the target's.
     started = fault.starts and fault.cleared_ms is not None
-    return fault.doubts if started else fault.doubts + fault.heal_doubts
+    return fault.doubts + (() if started else fault.heal_doubts) + fault.shared_doubts
 
 
 def hole(evidence: Evidence, fault: FaultWindow) -> str:
@@ -27,7 +27,7 @@ def hole(evidence: Evidence, fault: FaultWindow) -> str:
     end_ms = to_ms if recovering is None else min(to_ms, recovering.sent_ms + CANARY.hold_ms)
     sent = [one.sent_ms for one in fault.canary if one.asked and fault.cleared_ms <= one.sent_ms <= end_ms]
     for before, then in pairwise([fault.cleared_ms, *sent, end_ms]):
-        if then - before > (GAP_MS if before < calm_ms else _slow_gap_ms(evidence)):
+        if then - before > (CANARY.gap_ms if before < calm_ms else _slow_gap_ms(evidence)):
             return f"no canary probe was sent for {(then - before) / 1000:.3g} s"
     return ""
 
@@ -43,4 +43,5 @@ def not_held(evidence: Evidence, fault: FaultWindow) -> str:
 
 
 def _slow_gap_ms(evidence: Evidence) -> float:
-    return max(GAP_MS, GAP_PERIODS * 1000 / evidence.plan.observer.canary_slow_hz)
+    periods_ms = GAP_PERIODS * 1000 / evidence.plan.observer.canary_slow_hz
+    return min(SLOW_GAP_MAX_MS, max(CANARY.gap_ms, periods_ms))

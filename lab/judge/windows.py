@@ -8,7 +8,8 @@ millisecond, not their last.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lab.judge.recovered import CANARY, Clock, Seen, clocks, recovery_point, within_slo
+from lab.judge.recovered import CANARY, Clock, Rule, Seen, clocks, recovery_point, within_slo
+from lab.judge.story import doubts, first, heal_doubts, last
 from lab.model.evidence import Evidence
 from lab.model.journal import Event, Journal
 from lab.model.plan import STEADY, PlannedFault
@@ -47,21 +48,34 @@ class FaultWindow:
     `span` reaches from the issue of its injection to the end of its step (None when it was never injected). Times from
     the injection count from its begin: an injection may take seconds, and harm comes before it has ended.
     `injected_ms` is when it was completed. `doubts` say why it does not count as proven in force, `heal_doubts` why
-    its heal does not count as confirmed; both empty is what a pass needs. `cleared_ms` starts the clock of recovery;
-    `canary` are the probes within the span, rated by the SLO.
+    its heal does not count as confirmed, `shared_doubts` the same of the faults that were in force with it; all empty
+    is what a pass needs. The clock of recovery starts between `cleared_from_ms` and `cleared_ms`, which are one unless
+    the fault passes by itself. `canary` are the probes within the span, rated by the SLO.
     """
 
     planned: PlannedFault
     story: tuple[Event, ...]
     span: Window | None
     injected_ms: float
+    cleared_from_ms: float | None
     cleared_ms: float | None
     starts: bool
     doubts: tuple[str, ...]
     heal_doubts: tuple[str, ...]
+    shared_doubts: tuple[str, ...]
     canary: tuple[Seen, ...]
-    recovery: tuple[Clock, Clock] | None
     recovering: Seen | None
+
+    def clocks(self, seen: Sequence[Seen], rule: Rule) -> tuple[Clock, Clock] | None:
+        """When what was seen was well again, from the heal and from the injection; None where that cannot be said."""
+        if self.span is None or self.cleared_ms is None:
+            return None
+        return clocks(seen, self.span.from_ms, self.cleared_ms, rule, cleared_from_ms=self.cleared_from_ms)
+
+    @property
+    def recovery(self) -> tuple[Clock, Clock] | None:
+        """When the canary was within the SLO again."""
+        return self.clocks(self.canary, CANARY)
 
     def proof(self, moment: str) -> Event | None:
         """The proof that counts for a moment: for `during` the first that holds, else the last look."""
@@ -156,16 +170,16 @@ def _without(window: Window, holes: Sequence[tuple[float, float]]) -> list[Windo
 
 def _fault(planned: PlannedFault, evidence: Evidence, phases: Sequence[Window], to_ms: float) -> FaultWindow:
     story = _story(evidence, planned)
-    injecting = _first(story, "fault_injecting")
+    injecting = first(story, "fault_injecting")
     starts = injecting is not None and _heals_by_starting(injecting, planned)
     span = None
     if injecting is not None:
         names = {step.name for step in evidence.plan.steps if planned in step.faults}
         end_ms = max((phase.to_ms for phase in phases if phase.name in names), default=to_ms)
         span = Window(planned.id, "fault", injecting.at_ms, max(end_ms, injecting.at_ms), planned.id)
-    injected_ms = (_first(story, "fault_injected") or injecting or _NOWHERE).at_ms
+    injected_ms = (first(story, "fault_injected") or injecting or _NOWHERE).at_ms
     canary = _canary(evidence, span)
-    cleared_ms = _all_cleared_ms(planned, evidence)
+    cleared_from_ms, cleared_ms = _all_cleared_ms(planned, evidence) or (None, None)
     after = [] if cleared_ms is None else [one for one in canary if one.sent_ms >= cleared_ms]
     at = recovery_point(after)
     return FaultWindow(
@@ -173,20 +187,15 @@ def _fault(planned: PlannedFault, evidence: Evidence, phases: Sequence[Window], 
         story=story,
         span=span,
         injected_ms=injected_ms,
+        cleared_from_ms=cleared_from_ms,
         cleared_ms=cleared_ms,
         starts=starts,
-        doubts=tuple(_doubts(story)),
-        heal_doubts=tuple(_step_heal_doubts(planned, evidence)),
+        doubts=tuple(doubts(story)),
+        heal_doubts=tuple(heal_doubts(story)),
+        shared_doubts=tuple(_shared_doubts(planned, evidence)),
         canary=canary,
-        recovery=_recovery(canary, span, cleared_ms),
         recovering=None if at is None else after[at],
     )
-
-
-def _recovery(
-    canary: Sequence[Seen], span: Window | None, cleared_ms: float | None
-) -> tuple[Clock, Clock] | None:
-    return None if span is None or cleared_ms is None else clocks(canary, span.from_ms, cleared_ms, CANARY)
 
 
 def _story(evidence: Evidence, planned: PlannedFault) -> tuple[Event, ...]:
@@ -198,34 +207,43 @@ def _together(planned: PlannedFault, evidence: Evidence) -> tuple[PlannedFault, 
     return next((step.faults for step in evidence.plan.steps if planned in step.faults), (planned,))
 
 
-def _all_cleared_ms(planned: PlannedFault, evidence: Evidence) -> float | None:
-    """The first moment when nothing of its step is in force any more; None where a heal is not confirmed."""
-    if _first(_story(evidence, planned), "fault_injecting") is None:
+def _all_cleared_ms(planned: PlannedFault, evidence: Evidence) -> tuple[float, float] | None:
+    """Between which moments the last fault of its step was cleared; None where a heal is not confirmed."""
+    if first(_story(evidence, planned), "fault_injecting") is None:
         return None
     times = [_cleared_ms(one, evidence) for one in _together(planned, evidence)]
     known = [time for time in times if time is not None]
-    return max(known) if len(known) == len(times) else None
+    if len(known) < len(times):
+        return None
+    return max(first for first, _ in known), max(last for _, last in known)
 
 
-def _cleared_ms(planned: PlannedFault, evidence: Evidence) -> float | None:
-    """When one fault was cleared; minus infinity for one that never was in the world."""
+def _cleared_ms(planned: PlannedFault, evidence: Evidence) -> tuple[float, float] | None:
+    """Between which moments one fault was cleared; minus infinity for one that never was in the world."""
     story = _story(evidence, planned)
-    injecting, healed = _first(story, "fault_injecting"), _last(story, "fault_healed")
+    injecting, healed = first(story, "fault_injecting"), last(story, "fault_healed")
     if injecting is None:
-        return float("-inf")
-    # What passes by itself (a restart) was over when it was issued: a hold that outlasts it must not hide an outage.
+        return float("-inf"), float("-inf")
     if injecting.data.get("transient") is True:
-        return None if healed is None else injecting.at_ms
+        return None if healed is None else _passed_ms(injecting, first(story, "fault_injected") or healed)
     starts = _heals_by_starting(injecting, planned)
-    cleared = _last(story, "fault_healing", before=healed) if starts else healed
-    return None if healed is None or cleared is None else cleared.at_ms
+    cleared = last(story, "fault_healing", before=healed) if starts else healed
+    return None if healed is None or cleared is None else (cleared.at_ms, cleared.at_ms)
 
 
-def _step_heal_doubts(planned: PlannedFault, evidence: Evidence) -> Iterable[str]:
-    yield from _heal_doubts(_story(evidence, planned))
+def _passed_ms(issued: Event, returned: Event) -> tuple[float, float]:
+    """What passes by itself (a restart) is over by the end of its call, for its hold must not hide an outage.
+
+    Within the call the service may still answer for its whole grace, so that no answer shows it well again before the
+    end; and the grace is not the target's time to recover.
+    """
+    return issued.at_ms, returned.at_ms
+
+
+def _shared_doubts(planned: PlannedFault, evidence: Evidence) -> Iterable[str]:
     for other in _together(planned, evidence):
         if other is not planned:
-            for doubt in _heal_doubts(_story(evidence, other)):
+            for doubt in heal_doubts(_story(evidence, other)):
                 yield f"{other.id}, in force with it: {doubt}"
 
 
@@ -243,53 +261,3 @@ def _canary(evidence: Evidence, span: Window | None) -> tuple[Seen, ...]:
     name, slo_ms = evidence.plan.target.canary, evidence.plan.observer.canary_slo_ms
     mine = [probe for probe in evidence.samples.probes if probe.probe == name and span.holds(probe.sent_ms)]
     return tuple(within_slo(mine, slo_ms))
-
-
-def _first(story: Sequence[Event], kind: str) -> Event | None:
-    return next((event for event in story if event.kind == kind), None)
-
-
-def _last(story: Sequence[Event], kind: str, *, before: Event | None = None) -> Event | None:
-    limit = float("inf") if before is None else before.seq
-    return next((event for event in reversed(story) if event.kind == kind and event.seq < limit), None)
-
-
-def _looks(
-    story: Sequence[Event], moment: str, after: Event | None = None, before: Event | None = None
-) -> list[Event]:
-    low, high = -1 if after is None else after.seq, float("inf") if before is None else before.seq
-    return [e for e in story if e.kind == "proof" and e.data.get("moment") == moment and low < e.seq < high]
-
-
-def _doubts(story: Sequence[Event]) -> Iterable[str]:
-    """Why a fault is not proven in force; the order of events matters, for a look before the injection proves
-    nothing.
-    """
-    injecting, injected = _first(story, "fault_injecting"), _first(story, "fault_injected")
-    if (void := _last(story, "fault_void")) is not None:
-        yield f"void: {void.data.get('why', 'no reason was recorded')}"
-    if injecting is None or injected is None:
-        yield "it was never injected" if injecting is None else "its injection was never completed"
-        return
-    if not any(look.data.get("absent") is True for look in _looks(story, "before", before=injecting)):
-        yield "its effect was not seen absent before the injection"
-    holding = [look for look in _looks(story, "during", after=injected) if look.data.get("holds") is True]
-    if not holding or _first(story, "fault_in_force") is None:
-        yield "it was never seen in force"
-    elif injecting.data.get("transient") is not True and any(
-        look.data.get("absent") is True for look in _looks(story, "still", after=holding[0])
-    ):
-        yield "it was no longer in force when its time was up"
-
-
-def _heal_doubts(story: Sequence[Event]) -> Iterable[str]:
-    healed = _last(story, "fault_healed")
-    if _first(story, "fault_injecting") is None:
-        return
-    if healed is None:
-        failed = _last(story, "heal_failed")
-        yield (
-            "its heal was never confirmed" if failed is None else f"its heal failed: {failed.data.get('why')}"
-        )
-    elif not any(look.data.get("absent") is True for look in _looks(story, "after", after=healed)):
-        yield "its effect was never seen gone after the heal"

@@ -1,5 +1,6 @@
 """A scenario and a seed make a plan; all randomness is spent here, and what the plan can decide is said here."""
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,10 +15,12 @@ from lab.schedule.steps import duration_min_s, steps_of
 __all__ = ["describe", "duration_min_s", "schedule"]
 
 CHUNK_S = 60.0
+CANARY_SLOW_HZ, CANARY_FAST_HZ = 2.0, 10.0
 # At 10 Hz five probes are outstanding after half a second: with a longer deadline a hanging target would leave no
-# place for the probe that sees it come back.
-CANARY_SLOW_HZ, CANARY_FAST_HZ, CANARY_DEADLINE_MS = 2.0, 10.0, 500
-OUTSTANDING_MAX = 5
+# place for the probe that sees it come back. So a canary that has to wait longer is sent less often.
+OUTSTANDING_MAX, CANARY_DEADLINE_MS, DEADLINE_MARGIN_MS = 5, 460, 40
+# How much longer than the SLO it waits: an answer that is within it must never count as none.
+BEYOND_SLO_MS = 100
 RECALL_HZ, RECALL_K = 1.5, 10
 MEMORY_EVERY_S = 5.0
 # What canary and recall together may take of the target's capacity in the steady phases.
@@ -85,10 +88,12 @@ def _observer(scenario: Scenario, target: Target) -> ObserverPlan:
     """Canary and recall at their usual rates, or slower on a target that these would load by more than a tenth."""
     allowed_hz = OBSERVER_SHARE_MAX * target.capacity_per_s
     scale = min(1.0, allowed_hz / (CANARY_SLOW_HZ + RECALL_HZ))
+    deadline_ms = max(CANARY_DEADLINE_MS, math.ceil(scenario.bounds.latency_p95_ms) + BEYOND_SLO_MS)
+    fast_hz = min(CANARY_FAST_HZ, OUTSTANDING_MAX * 1000 / (deadline_ms + DEADLINE_MARGIN_MS))
     return ObserverPlan(
-        canary_slow_hz=round(CANARY_SLOW_HZ * scale, 4),
-        canary_fast_hz=CANARY_FAST_HZ,
-        canary_deadline_ms=CANARY_DEADLINE_MS,
+        canary_slow_hz=round(min(CANARY_SLOW_HZ * scale, fast_hz), 4),
+        canary_fast_hz=round(fast_hz, 4),
+        canary_deadline_ms=deadline_ms,
         canary_slo_ms=scenario.bounds.latency_p95_ms,
         outstanding_max=OUTSTANDING_MAX,
         recall_hz=round(RECALL_HZ * scale, 4),

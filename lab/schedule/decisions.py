@@ -1,13 +1,13 @@
 """What a plan can decide, said before it runs: how many observations each judgement takes, and how many will come."""
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
 from lab.judge.recovered import CANARY
 from lab.judge.recovery_bound import TRIALS_MIN
+from lab.judge.trials import trials_of
 from lab.model.plan import STEADY, Decision, Plan
 from lab.model.scenario import FaultSpec
 from lab.scenarios import DURATION_MAX_S
@@ -48,8 +48,8 @@ def decisions_of(plan: Plan, lasting: Callable[[float], Plan]) -> list[Decision]
 
 
 def _tolerance(plan: Plan) -> list[Decision]:
-    """Whether the recoveries of each kind can be bounded, which takes several trials of it."""
-    trials = Counter(f"{fault.kind} on {fault.target}" for fault in plan.faults())
+    """Whether the recoveries from each fault can be bounded, which takes several trials of it."""
+    trials = {subject: len(faults) for subject, faults in trials_of(plan).items()}
     few = sorted(subject for subject, n in trials.items() if n < TRIALS_MIN)
     reason = f"{TRIALS_MIN} trials of a fault at least bound its recovery; --trials 5 does"
     enough = [

@@ -164,6 +164,14 @@ def test_only_what_is_late_by_the_labs_own_stall_is_no_evidence(
     assert seen.good == (expected == "ok")
 
 
+@pytest.mark.parametrize("slo_ms", [400.0, 450.0, 460.0, 500.0, 5000.0])
+def test_a_deadline_waited_in_vain_takes_more_than_a_hiccup_of_the_lab_to_excuse(slo_ms: float) -> None:
+    hung = Probe(1000.0, 1461.0, "search", "transport", "timed out")
+    assert unless_stalled(hung, 0.0, deadline_s=0.46, slo_ms=slo_ms) is hung
+    assert unless_stalled(hung, 30.0, deadline_s=0.46, slo_ms=slo_ms) is hung
+    assert unless_stalled(hung, 200.0, deadline_s=0.46, slo_ms=slo_ms).outcome == "stalled"
+
+
 def test_a_slot_that_was_not_sent_stays_unsent() -> None:
     probe = Probe(1000.0, None, "search", "unsent", "5 probes were outstanding")
     assert unless_stalled(probe, 0.0, deadline_s=0.46, slo_ms=200.0) is probe

@@ -17,6 +17,7 @@ from tests.contract.examples import EXAMPLES, FAMILY
 from tests.contract.fakes import fake_world
 from tests.contract.run_fakes import (
     FakeGuard,
+    FakeObserver,
     FakeRecorder,
     FakeUndos,
     FakeWatchdog,
@@ -55,6 +56,23 @@ def test_each_fault_goes_through_its_life_in_order() -> None:
         assert moments[0] == "before" and moments[-1] == "after" and {"during", "still"} <= set(moments)
         assert story[-1].data["recovered"] is True
     assert healthy(world) and not undos.records
+
+
+@pytest.mark.parametrize(("slow_hz", "closely"), [(2.0, False), (0.2, True)])
+def test_a_hold_is_watched_closely_where_the_usual_rate_would_hardly_show_a_relapse(
+    slow_hz: float, closely: bool
+) -> None:
+    world = fake_world()
+    recorder = FakeRecorder(world)
+    usual = plan([("latency", EXAMPLES["latency"])])
+    cast = crew(world, recorder, FakeUndos())
+    seen: list[bool] = []
+    assert isinstance(cast.observer, FakeObserver)
+    heed = cast.observer.watch_closely
+    cast.observer.watch_closely = lambda closely: (seen.append(closely), heed(closely))[1]  # type: ignore[method-assign]
+    assert execute(replace(usual, observer=replace(usual.observer, canary_slow_hz=slow_hz)), cast)
+    assert (seen.count(False) < 5) == closely
+    assert not seen[-1]
 
 
 def _events_of_a_whole_run() -> int:

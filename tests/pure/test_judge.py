@@ -446,6 +446,7 @@ UNPROVEN = [
     ("before", {"absent": False}),
     ("during", {"holds": False}),
     ("still", {"holds": False, "absent": True}),
+    ("still", {"holds": False, "absent": False}),
 ]
 
 
@@ -682,8 +683,9 @@ def test_what_passes_by_itself_is_timed_from_its_issue_however_long_it_was_held(
 
     evidence = edited(make(), transient)
     fault = find_windows(evidence).faults[0]
-    issued = fault.event("fault_injecting")
-    assert issued is not None and fault.cleared_ms == issued.at_ms
+    issued, returned = fault.event("fault_injecting"), fault.event("fault_injected")
+    assert issued is not None and fault.cleared_from_ms == issued.at_ms
+    assert returned is not None and fault.cleared_ms == returned.at_ms
     usual = find_windows(make()).faults[0]
     assert usual.cleared_ms is not None and usual.cleared_ms > issued.at_ms
     assert fault.recovery is not None and usual.recovery is not None

@@ -85,7 +85,8 @@ def test_one_bad_probe_in_twenty_is_forgiven_and_two_are_not() -> None:
 
 
 def test_never_bad_means_no_outage_at_all() -> None:
-    found = clocks(watched(0), -20_000.0, 0.0, CANARY)
+    held = [Seen(-20_000.0 + 100 * tick, -19_985.0 + 100 * tick, True) for tick in range(200)]
+    found = clocks([*held, *watched(0)], -20_000.0, 0.0, CANARY)
     assert found is not None
     assert (found[0].lo_s, found[0].hi_s) == (0.0, 0.015)
     assert (found[1].lo_s, found[1].hi_s, found[1].censored) == (0.0, 0.0, False)

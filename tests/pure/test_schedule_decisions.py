@@ -242,3 +242,13 @@ def test_a_companion_that_the_machine_cannot_do_leaves_the_whole_step_out() -> N
     assert not plan.faults()
     undecided = {(d.check, d.subject) for d in plan.decisions if not d.decidable}
     assert {("in_force", "stall"), ("in_force", "drill")} <= undecided
+
+
+@pytest.mark.parametrize("slo_ms", [1.0, 200.0, 360.0, 361.0, 1000.0, 5000.0])
+def test_a_canary_waits_longer_than_the_slo_and_always_has_a_free_place(slo_ms: float) -> None:
+    patient = replace(scenario((), 600), bounds=Bounds(latency_p95_ms=slo_ms))
+    observer = planned(patient).observer
+    assert observer.canary_deadline_ms >= slo_ms + 100
+    assert observer.canary_deadline_ms < 1000 * observer.outstanding_max / observer.canary_fast_hz
+    assert observer.canary_slow_hz <= observer.canary_fast_hz
+    assert (observer.canary_fast_hz == 10) == (slo_ms <= 360)

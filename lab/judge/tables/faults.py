@@ -7,11 +7,8 @@ from lab.judge.recovered import (
     FIVE_IN_A_ROW,
     STORE_PROBE,
     Clock,
-    Rule,
-    Seen,
     accurate,
     answering,
-    clocks,
     idle,
     noticed,
     right,
@@ -63,10 +60,10 @@ def _effect(fault: FaultWindow) -> dict[str, object]:
 def _recovery(evidence: Evidence, fault: FaultWindow) -> dict[str, object]:
     """When harm was noticed, and when each kind of well-being was back; from the heal and from the injection."""
     clocks_by_name: dict[str, Clocks] = {
-        "answers": _clocks(fault, answering(_probes(evidence, fault, evidence.plan.target.canary)), CANARY),
+        "answers": fault.clocks(answering(_probes(evidence, fault, evidence.plan.target.canary)), CANARY),
         "slo": fault.recovery,
         "recall": _recall(evidence, fault),
-        "idle": _clocks(fault, idle(_probes(evidence, fault, STORE_PROBE)), FIVE_IN_A_ROW),
+        "idle": fault.clocks(idle(_probes(evidence, fault, STORE_PROBE)), FIVE_IN_A_ROW),
     }
     detected = _detected(fault)
     return {
@@ -81,9 +78,9 @@ def _recall(evidence: Evidence, fault: FaultWindow) -> Clocks:
     """By the canary where it counts hits, for it is asked ten times a second; else by the truth queries."""
     target, span = evidence.plan.target, fault.span
     if target.operations[target.canary].document_ids:
-        return _clocks(fault, accurate(_probes(evidence, fault, target.canary)), CANARY)
+        return fault.clocks(accurate(_probes(evidence, fault, target.canary)), CANARY)
     rows = [row for row in evidence.samples.recall if span is not None and span.holds(row.sent_ms)]
-    return _clocks(fault, right(rows, evidence.plan.bounds.accuracy), FIVE_IN_A_ROW)
+    return fault.clocks(right(rows, evidence.plan.bounds.accuracy), FIVE_IN_A_ROW)
 
 
 def _probes(evidence: Evidence, fault: FaultWindow, name: str) -> list[Probe]:
@@ -91,12 +88,6 @@ def _probes(evidence: Evidence, fault: FaultWindow, name: str) -> list[Probe]:
     return [
         p for p in evidence.samples.probes if p.probe == name and span is not None and span.holds(p.sent_ms)
     ]
-
-
-def _clocks(fault: FaultWindow, seen: Sequence[Seen], rule: Rule) -> Clocks:
-    if fault.span is None or fault.cleared_ms is None:
-        return None
-    return clocks(seen, fault.span.from_ms, fault.cleared_ms, rule)
 
 
 def _detected(fault: FaultWindow) -> Clock | None:

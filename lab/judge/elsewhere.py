@@ -1,0 +1,34 @@
+"""What else kept this machine busy: a target that waits for a CPU is late through no fault of its own."""
+
+from collections import defaultdict
+from itertools import pairwise
+
+from lab.model.evidence import Evidence
+
+IDLE, CPU = "host_cpu_idle_s", "_cpu_s"
+
+
+def said(evidence: Evidence, from_ms: float, to_ms: float) -> str:
+    """A remark for a verdict that is no pass; empty where the readings do not tell."""
+    share = share_of_others(evidence, from_ms, to_ms)
+    return "" if share is None else f"; all else on this machine took {share:.0%} of its CPU meanwhile"
+
+
+def share_of_others(evidence: Evidence, from_ms: float, to_ms: float) -> float | None:
+    """The share of the machine's CPU time that did not idle, nor go to the services or the lab itself, in [0, 1].
+
+    k6 and the container engine count as others. None where fewer than two readings lie in that time.
+    """
+    series: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for reading in evidence.samples.host:
+        if from_ms <= reading.at_ms <= to_ms and reading.metric.endswith((CPU, IDLE)):
+            series[reading.metric].append((reading.at_ms, reading.value))
+    idle, started = series.get(IDLE, []), evidence.journal.of("run_started")
+    host = started[0].data.get("host") if started else None
+    cpus = host.get("cpus") if isinstance(host, dict) else None
+    if len(idle) < 2 or not isinstance(cpus, int) or cpus < 1:
+        return None
+    there_s = cpus * (idle[-1][0] - idle[0][0]) / 1000
+    # A container that was started anew counts from 0 again.
+    known_s = sum(max(0.0, b[1] - a[1]) for readings in series.values() for a, b in pairwise(readings))
+    return min(1.0, max(0.0, 1 - known_s / there_s)) if there_s > 0 else None
