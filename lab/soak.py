@@ -143,11 +143,13 @@ def _set(prepared: Prepared, plan: Plan, directory: Path, progress: Progress) ->
 
 def _strike(stage: _Stage) -> None:
     """The guardian ends first: it must still see a run that lives, and one whose journal has not ended."""
-    stage.guard.close()
-    stage.log.stop(SERVICES)
-    rows = stage.store.close()
-    stage.journal.record("run_ended", durable=True, rows=rows, last_seq=stage.journal.next_seq)
-    stage.journal.close()
+    try:
+        stage.guard.close()
+        stage.log.stop(SERVICES)
+        rows = stage.store.close()
+        stage.journal.record("run_ended", durable=True, rows=rows, last_seq=stage.journal.next_seq)
+    finally:
+        stage.journal.close()
 
 
 def judge_run(directory: Path) -> Outcome:

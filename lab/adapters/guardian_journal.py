@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from lab.adapters.clock import RunClock
+from lab.model.encodable import encodable
 from lab.model.journal import Event
 from lab.ports import Clock
 
@@ -46,7 +47,7 @@ class GuardianJournal:
         if self._file is None:
             return
         try:
-            self._file.write(json.dumps(event.to_json(), ensure_ascii=False) + "\n")
+            self._file.write(encodable(json.dumps(event.to_json(), ensure_ascii=False)) + "\n")
             self._file.flush()
         except OSError as error:
             _complain(error)

@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import WorldError
+from lab.model.encodable import encodable
 from lab.model.journal import Event, Journal, event_from_json
 from lab.ports import Clock
+
+# No event of ours nests half as deep, and everything that walks an event must get to its end.
+_DEPTH_MAX = 50
 
 
 class JournalFile:
@@ -27,9 +31,12 @@ class JournalFile:
         """Write one event; with `durable` it is on disk before this returns. Raises WorldError when it cannot."""
         with self._lock:
             event = Event(self._seq, "run", self._clock.now_ms(), self._clock.wall(), kind, data)
-            line = json.dumps(event.to_json(), ensure_ascii=False, allow_nan=False) + "\n"
+            line = json.dumps(event.to_json(), ensure_ascii=False, allow_nan=False)
+            if (whole := encodable(line)) != line:
+                # The listener sees what was written: its terminal can show no half surrogate pair either.
+                line, event = whole, event_from_json(json.loads(whole))
             try:
-                self._file.write(line)
+                self._file.write(line + "\n")
                 self._file.flush()
                 if durable:
                     os.fsync(self._file.fileno())
@@ -59,7 +66,10 @@ class JournalFile:
 
 
 def read_journal(path: Path) -> Journal:
-    """The events of a journal file; what cannot be read ends it there and is named in `damage`, never skipped."""
+    """The events of a journal file; what cannot be read ends it there and is named in `damage`, never skipped.
+
+    Half a surrogate pair is read as U+FFFD: it could be written in no report.
+    """
     events: list[Event] = []
     try:
         text = path.read_bytes().decode("utf-8")
@@ -68,8 +78,23 @@ def read_journal(path: Path) -> Journal:
     # Not splitlines(): JSON may hold U+2028 and others at which that splits too, and only "\n" ends an event.
     for number, line in enumerate(io.StringIO(text, newline="\n"), 1):
         try:
-            events.append(event_from_json(json.loads(line)))
+            events.append(event_from_json(_whole(json.loads(line))))
         except ValueError as error:
             return Journal(tuple(events), f"journal line {number}: {error}")
+        except RecursionError:
+            return Journal(tuple(events), f"journal line {number}: nested too deeply")
     damage = "" if text.endswith("\n") else "the journal's last line is incomplete"
     return Journal(tuple(events), damage)
+
+
+def _whole(value: Any, depth: int = 0) -> Any:
+    """A JSON value with encodable text only; raises ValueError where it nests deeper than anything may walk."""
+    if depth > _DEPTH_MAX:
+        raise ValueError("nested too deeply")
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, list):
+        return [_whole(item, depth + 1) for item in value]
+    if isinstance(value, dict):
+        return {encodable(key): _whole(item, depth + 1) for key, item in value.items()}
+    return value

@@ -10,8 +10,10 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from lab.adapters.journal_file import read_journal
+from lab.adapters.runs_folder import require_runs
 from lab.adapters.sample_store import read_samples
 from lab.errors import ScenarioError
+from lab.model.encodable import encodable
 from lab.model.evidence import Evidence
 from lab.model.plan import Plan
 
@@ -21,6 +23,7 @@ PARTS = ("load", "logs", "profiles", "prometheus")
 
 def create(runs: Path, campaign: str) -> Path:
     """A new run directory under `runs`, its id made of the UTC time, the campaign and four random hex digits."""
+    require_runs(runs)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     run = runs / f"{stamp}-{campaign}-{secrets.token_hex(2)}"
     for part in PARTS:
@@ -49,15 +52,15 @@ def resolve(runs: Path, name: str) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file at once: a reader sees the old text or the new one."""
+    """Replace a file at once: a reader sees the old text or the new one. Lone surrogates become U+FFFD."""
     draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text, encoding="utf-8")
+    draft.write_text(encodable(text), encoding="utf-8")
     os.replace(draft, path)
 
 
 def write_plan(run: Path, plan: Plan) -> str:
     """Write `plan.json` and return its SHA-256, which the journal's first event records."""
-    text = json.dumps(_PLAN.dump_python(plan, mode="json"), indent=2, ensure_ascii=False) + "\n"
+    text = encodable(json.dumps(_PLAN.dump_python(plan, mode="json"), indent=2, ensure_ascii=False)) + "\n"
     write_text(run / "plan.json", text)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -23,7 +23,8 @@ lab_failed        why                                      run_ended         row
 ended_process, healed (fault, outcome, detail), verified, guardian_ended.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,17 +52,44 @@ class Event:
         return {**head, **self.data}
 
 
-_HEAD = ("seq", "writer", "at_ms", "wall", "kind")
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_seq(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_time(value: object) -> bool:
+    """Whether a value is a finite number; an integer beyond every float is none that one can reckon with."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+_HEAD: Mapping[str, Callable[[object], bool]] = {
+    "seq": _is_seq,
+    "writer": _is_text,
+    "at_ms": _is_time,
+    "wall": _is_text,
+    "kind": _is_text,
+}
 
 
 def event_from_json(line: Mapping[str, Any]) -> Event:
-    """The event in one journal line; raises ValueError where it is no object or a field is missing."""
+    """The event in one journal line; raises ValueError where it is no object or its head is not an event's."""
     if not isinstance(line, Mapping):
         raise ValueError(f"a journal line is an object, not {type(line).__name__}")
     try:
         head = {name: line[name] for name in _HEAD}
     except KeyError as error:
         raise ValueError(f"journal line without {error}") from error
+    for name, is_one in _HEAD.items():
+        if not is_one(head[name]):
+            raise ValueError(f"no event has the {name} {head[name]!r:.40}")
     return Event(**head, data={key: value for key, value in line.items() if key not in _HEAD})
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lab.model.encodable import encodable
 from lab.model.evidence import Evidence
 from lab.model.journal import Event
 from lab.model.quantities import round_significant
@@ -96,11 +97,13 @@ def _bound(bound: Bound | None) -> dict[str, Any] | None:
 
 
 def _plain(value: Any) -> Any:
-    """Plain JSON values with rounded floats, whatever mapping or sequence they stood in."""
+    """Plain JSON values with rounded floats and encodable text, whatever mapping or sequence they stood in."""
+    if isinstance(value, str):
+        return encodable(value)
     if isinstance(value, float):
         return round_significant(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
+        return {encodable(str(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence):
         return [_plain(item) for item in value]
     return value

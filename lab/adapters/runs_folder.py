@@ -1,0 +1,48 @@
+"""The folder that run directories go into, tried before anything is brought up for them."""
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+from lab.errors import LabError, ScenarioError, WorldError
+
+# The machine's lacks; any other refusal means that the user named a folder that will not do.
+_LACKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)
+
+
+def require_runs(runs: Path) -> None:
+    """Try that a run directory can be made under `runs` and `latest` pointed to it; raises LabError where not.
+
+    A `latest` that is no symlink is somebody's own: it is refused, for pointing it elsewhere would delete it.
+    """
+    require_folder(runs, "--runs")
+    latest = runs / "latest"
+    if os.path.lexists(latest) and not latest.is_symlink():
+        raise ScenarioError(
+            "`latest` is to point to the newest run, and here it is no symlink",
+            where=str(latest),
+            last_state="a directory" if latest.is_dir() else "a file",
+            try_="move it away, or take another --runs FOLDER",
+        )
+
+
+def require_folder(folder: Path, option: str) -> None:
+    """Make a folder if it is absent, and try that folders and symlinks can be made in it; raises LabError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".trial-", dir=folder) as trial:
+            (Path(trial) / "latest").symlink_to("run")
+    except OSError as error:
+        raise _unusable(folder, option, error) from error
+
+
+def _unusable(folder: Path, option: str, error: OSError) -> LabError:
+    kind = WorldError if error.errno in _LACKS else ScenarioError
+    seen = "it exists and is no folder" if isinstance(error, FileExistsError) else error.strerror
+    return kind(
+        f"nothing can be written to the folder of {option}",
+        where=str(folder),
+        last_state=seen or str(error),
+        try_=f"{option} FOLDER, one that can be made here or that you may write to",
+    )

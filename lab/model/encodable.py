@@ -1,0 +1,10 @@
+"""Text that can be written as UTF-8: a target's JSON may hold half a surrogate pair, which no file can."""
+
+import re
+
+_LONE = re.compile("[\ud800-\udfff]")
+
+
+def encodable(text: str) -> str:
+    """The text with each lone surrogate replaced by U+FFFD; any other text is unchanged."""
+    return _LONE.sub("\ufffd", text)
