@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from lab.adapters.runs_folder import require_folder
 from lab.cli.frame import EXIT_FAIL, EXIT_INCONCLUSIVE, guarded
 from lab.console import Progress
 from lab.scenarios import duration_s
@@ -29,6 +30,7 @@ def recovery(
     from lab import calibrate as instrument
 
     course = instrument.Course(outages, duration_s(quiet, "--quiet"), seed)
+    require_folder(directory, "--directory")
     certificate = instrument.recovery(directory, course, Progress().say)
     print("\n".join(certificate.lines()))
     if certificate.verdict != "pass":

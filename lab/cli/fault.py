@@ -1,12 +1,12 @@
 """Commands for faults: the catalogue, and one fault by hand with its proof and recovery."""
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from lab.adapters.provision import doctor, stack
 from lab.catalogue import Entry, catalogue
@@ -15,6 +15,7 @@ from lab.cli.soak import run_scenario
 from lab.errors import ScenarioError
 from lab.faults import discover
 from lab.model.scenario import Bounds, FaultSpec, Scenario
+from lab.plain_yaml import parse, shown
 from lab.scenarios import build_fault, duration_s
 from lab.schedule import duration_min_s
 
@@ -100,6 +101,9 @@ def _parameter(text: str) -> tuple[str, Any]:
             f"{text!r} is not a parameter", where="command line", try_="NAME=VALUE, such as target=qdrant"
         )
     try:
-        return name, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ScenarioError(f"{value!r} is not a value", where=f"command line, {name}") from error
+        # As in a campaign file. What of the command line is not UTF-8 arrives as it was, and is refused there.
+        return name, parse(os.fsencode(value), "command line").value
+    except ScenarioError as error:
+        raise ScenarioError(
+            f"{shown(value)} is not a value: {error.what}", where=f"command line, {name}", try_=error.try_
+        ) from error

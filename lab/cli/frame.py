@@ -1,8 +1,9 @@
 """What every command shares: exit codes, the user's options, errors said in words, leftovers healed first."""
 
+import errno
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, ParamSpec
@@ -12,15 +13,18 @@ from rich.console import Console
 
 from lab import soak, wiring
 from lab.adapters.clock import RunClock
-from lab.adapters.provision.state import machine_lock
+from lab.adapters.provision.stack_spec import PROJECT, check_project, saved_projects
+from lab.adapters.provision.state import lock_names, machine_lock
 from lab.console import Progress
 from lab.errors import LabError, ScenarioError
 from lab.heal import FAILED, UNREADABLE, Healed, require_healed
 from lab.model.verdict import Verdict
+from lab.plain_yaml import shown
 from lab.report import terminal
 
 EXIT_USAGE, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_LAB = 2, 10, 11, 12
 _EXIT = {Verdict.PASS: 0, Verdict.FAIL: EXIT_FAIL, Verdict.INCONCLUSIVE: EXIT_INCONCLUSIVE}
+LOCK = "stack-"
 HOME = Path(__file__).resolve().parents[2]
 
 P = ParamSpec("P")
@@ -45,6 +49,12 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         except LabError as error:
             complain(error)
             raise typer.Exit(EXIT_LAB) from None
+        except OSError as error:
+            # Only a name that the user gave can be so long; whatever else the system refuses is ours to foresee.
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            complain(ScenarioError("that name is too long", where=shown(error.filename)))
+            raise typer.Exit(EXIT_USAGE) from None
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             raise typer.Exit(EXIT_INCONCLUSIVE) from None
@@ -91,7 +101,10 @@ def healing(progress: Progress) -> Iterator[None]:
 
 
 def alone(project: str) -> AbstractContextManager[None]:
-    """Hold a stack for one command; raises LabError while a run or another command is at work on it."""
+    """Hold a stack for one command; raises LabError while a run or another command is at work on it.
+
+    A name that is no project's is a ScenarioError at the call, for it must not become the name of a file.
+    """
 
     def refuse() -> None:
         raise LabError(
@@ -100,7 +113,26 @@ def alone(project: str) -> AbstractContextManager[None]:
             try_="wait for it, or stop it with Ctrl-C (it heals first); or take --project ANOTHER_NAME",
         )
 
-    return machine_lock(f"stack-{project}", refuse)
+    return machine_lock(f"{LOCK}{check_project(project)}", refuse)
+
+
+@contextmanager
+def alone_with_all(project: str) -> Iterator[None]:
+    """Hold this stack and all saved ones for a command that removes them all; raises LabError while one is in use.
+
+    Nothing is waited for, so two such commands cannot block each other.
+    """
+    saved = {project, *saved_projects()}
+    # A stack that is brought up for the first time has no plan yet, but its lock is taken. Those of the past
+    # are let go at once: there may be more of them than files can be open.
+    past = {name.removeprefix(LOCK) for name in lock_names() if name.startswith(LOCK)} - saved
+    with ExitStack() as held:
+        for name in sorted(saved):
+            held.enter_context(alone(name))
+        for name in sorted(filter(PROJECT.fullmatch, past)):
+            with alone(name):
+                pass
+        yield
 
 
 def finish(outcome: soak.Outcome) -> None:

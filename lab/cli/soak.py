@@ -9,6 +9,8 @@ import typer
 from lab import soak, wiring
 from lab.adapters import run_directory
 from lab.adapters.provision import bring_up, doctor, stack
+from lab.adapters.provision.stack_spec import check_project
+from lab.adapters.runs_folder import require_runs
 from lab.cli.frame import (
     HOME,
     ImagesOption,
@@ -23,7 +25,7 @@ from lab.cli.frame import (
 )
 from lab.console import Progress
 from lab.model.scenario import Scenario
-from lab.scenarios import duration_s, load_campaign
+from lab.scenarios import TRIALS_MAX, duration_s, load_campaign
 from lab.schedule import describe, schedule
 from lab.targets import load_target
 
@@ -37,7 +39,14 @@ commands = typer.Typer()
 def soak_command(
     campaign: Annotated[Path, typer.Argument(help="A campaign file.")] = HOME / "chaos" / "soak.yaml",
     duration: Annotated[str, typer.Option(help="How long to measure, such as 12m.")] = "",
-    trials: Annotated[int, typer.Option(help="How often each fault; five give tolerance bounds.", min=0)] = 0,
+    trials: Annotated[
+        int,
+        typer.Option(
+            help="How often each fault; five give tolerance bounds, and 0 is what the campaign says.",
+            min=0,
+            max=TRIALS_MAX,
+        ),
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Seed of everything random in the plan.")] = 1,
     target: TargetOption = "workspace-qdrant-mcp",
     project: ProjectOption = stack.DEFAULT_PROJECT,
@@ -76,6 +85,7 @@ def run_scenario(
     dry_run: bool = False,
 ) -> None:
     """Plan a scenario, bring the stack up, carry the plan out, and end with its verdict."""
+    check_project(project)
     folder = target_dir(target)
     plan = schedule(
         scenario,
@@ -89,6 +99,8 @@ def run_scenario(
     if dry_run:
         print("\n".join(describe(plan)))
         return
+    # Now, and not after minutes of bringing up and with the store emptied.
+    require_runs(runs)
     progress = Progress()
     heal_first(progress)
     with alone(project):

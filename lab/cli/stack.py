@@ -8,11 +8,13 @@ import typer
 from lab import wiring
 from lab.adapters.clock import RunClock
 from lab.adapters.provision import bring_up, doctor, stack
+from lab.adapters.provision.stack_spec import check_project
 from lab.cli.frame import (
     ImagesOption,
     ProjectOption,
     TargetOption,
     alone,
+    alone_with_all,
     guarded,
     heal_now,
     healing,
@@ -34,7 +36,8 @@ def up(
 ) -> None:
     """Install and start what is missing, get or build the images, start the stack, print the addresses."""
     progress = Progress()
-    with healing(progress), alone(project):
+    held = alone(project)
+    with healing(progress), held:
         load_target(target_dir(target))
         spec = bring_up.bring_up(project, target_dir(target), images_from=images_from, progress=progress.say)
         _show_addresses(spec)
@@ -59,7 +62,8 @@ def down(
 ) -> None:
     """Stop the stack and remove its containers, network and volume."""
     progress = Progress()
-    with healing(progress), alone(project):
+    held = alone_with_all(check_project(project)) if everything else alone(project)
+    with healing(progress), held:
         if everything:
             for name in stack.down_all():
                 progress.say(f"removed {name}")

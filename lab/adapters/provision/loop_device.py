@@ -3,6 +3,7 @@
 import fcntl
 import os
 import stat
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lab.adapters.provision.shell import Runner
@@ -28,9 +29,19 @@ def attached(image: Path, sys_block: Path = SYS_BLOCK) -> str | None:
 
 def _showing(shown: str, sys_block: Path) -> list[str]:
     """The loop devices whose file the kernel names so; it names files without symlinks in their paths."""
-    backings = sorted(sys_block.glob("loop*/loop/backing_file"))
-    found = [one for one in backings if one.read_text(encoding="utf-8").rstrip("\n") == shown]
-    return [f"/dev/{one.parent.parent.name}" for one in found]
+    return [device for device, file in _backed(sys_block) if file == shown]
+
+
+def _backed(sys_block: Path) -> Iterator[tuple[str, str]]:
+    """Every loop device that shows a file, and the file as the kernel names it."""
+    for backing in sorted(sys_block.glob("loop*/loop/backing_file")):
+        try:
+            # Other programs' files are among them, and a name need not be UTF-8.
+            file = os.fsdecode(backing.read_bytes()).removesuffix("\n")
+        except OSError:
+            # It was freed since it was listed.
+            continue
+        yield f"/dev/{backing.parent.parent.name}", file
 
 
 def attach(image: Path, runner: Runner) -> str:
@@ -62,10 +73,25 @@ def attach(image: Path, runner: Runner) -> str:
 def detach(image: Path, runner: Runner, sys_block: Path = SYS_BLOCK) -> None:
     """Free the loop devices behind `image`, also where somebody deleted it; none is fine."""
     path = str(image.resolve())
-    for device in [*_showing(path, sys_block), *_showing(path + DELETED, sys_block)]:
-        runner.run(["losetup", "--detach", device], timeout_s=TIMEOUT_S).require(
+    _free([*_showing(path, sys_block), *_showing(path + DELETED, sys_block)], str(image), runner)
+
+
+def detach_below(folder: Path, runner: Runner, sys_block: Path = SYS_BLOCK) -> list[str]:
+    """Free the loop devices behind every file in a folder, also behind those that are deleted; returns them."""
+    inside = folder.resolve()
+    # The mark of a deleted file stands at the end of its path, so it changes nothing about where it lies.
+    devices = [device for device, file in _backed(sys_block) if inside in Path(file).parents]
+    _free(devices, f"a file in {folder}", runner)
+    return devices
+
+
+def _free(devices: Sequence[str], shown: str, runner: Runner) -> None:
+    """Free all of them, then complain about the first that stayed: one must not keep the others."""
+    done = [runner.run(["losetup", "--detach", device], timeout_s=TIMEOUT_S) for device in devices]
+    for device, outcome in zip(devices, done, strict=True):
+        outcome.require(
             "a loop device could not be freed",
-            where=f"{device} for {image}",
+            where=f"{device} for {shown}",
             try_=f"`losetup --detach {device}`",
         )
 

@@ -85,3 +85,8 @@ def machine_lock(name: str, waiting: Callable[[], None] = lambda: None) -> Itera
             waiting()
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def lock_names() -> list[str]:
+    """The names of all locks that were ever taken here, held or not."""
+    return sorted(path.name.removesuffix(".lock") for path in state_dir().glob("*.lock"))

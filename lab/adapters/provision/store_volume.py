@@ -3,6 +3,7 @@ nothing else.
 """
 
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from docker.errors import APIError, NotFound
 
 from lab.adapters.labels import OWNER, OWNER_VALUE, STACK, owned
 from lab.adapters.provision.engine import Engine
-from lab.adapters.provision.loop_device import attach, attached, detach, mount_points
+from lab.adapters.provision.loop_device import SYS_BLOCK, attach, attached, detach, detach_below, mount_points
 from lab.adapters.provision.shell import Runner, is_root
 from lab.adapters.provision.state import state_dir
 from lab.errors import WorldError
@@ -56,16 +57,20 @@ def possible_kind(engine: Engine, runner: Runner) -> tuple[Kind, str]:
         return "plain", "the engine runs on another machine"
     if runner.find("mkfs.ext4") is None or runner.find("losetup") is None:
         return "plain", "mkfs.ext4 or losetup is missing (packages e2fsprogs and mount)"
-    trial = images_directory() / f"trial-{os.getpid()}"
     try:
-        _truncate(trial, TRIAL_BYTES)
-        attach(trial, runner)
-        detach(trial, runner)
+        _try_loop_device(images_directory() / f"trial-{os.getpid()}", runner)
     except (WorldError, OSError) as error:
         return "plain", f"loop devices do not work here: {error}"
-    finally:
-        trial.unlink(missing_ok=True)
     return "ext4", ""
+
+
+def _try_loop_device(trial: Path, runner: Runner) -> None:
+    """Attach a small file and free it again, whatever happens: a device would outlive the deleted file."""
+    with ExitStack() as after:
+        after.callback(trial.unlink, missing_ok=True)
+        after.callback(detach, trial, runner)
+        _truncate(trial, TRIAL_BYTES)
+        attach(trial, runner)
 
 
 def ensure(volume: StoreVolume, engine: Engine, runner: Runner) -> bool:
@@ -126,12 +131,11 @@ def remove(volume: StoreVolume, engine: Engine, runner: Runner) -> None:
     volume.image.unlink(missing_ok=True)
 
 
-def remove_all_images(runner: Runner) -> list[str]:
-    """Free the loop devices of all image files and delete the files; returns their names."""
-    removed = []
+def remove_all_images(runner: Runner, sys_block: Path = SYS_BLOCK) -> list[str]:
+    """Free the loop devices of all image files, deleted ones too, and delete the files; returns their names."""
+    freed = detach_below(images_directory(), runner, sys_block) if is_root() else []
+    removed = [f"loop device {device}" for device in freed]
     for image in sorted(images_directory().iterdir()):
-        if is_root():
-            detach(image, runner)
         image.unlink(missing_ok=True)
         removed.append(f"file {image.name}")
     return removed
