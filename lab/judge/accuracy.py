@@ -53,7 +53,7 @@ def _finding(evidence: Evidence, windows: Windows, pool: _Pool) -> Finding:
     plan, issues = evidence.plan, declared(evidence.plan, CHECK)
 
     def issue(row: Recall) -> str | None:
-        return explains_recall(issues, plan, row, windows.kind_at(row.sent_ms))
+        return explains_recall(issues, plan, row, windows.kinds_at(row.sent_ms))
 
     def judged(leave_out: bool) -> list[Recall]:
         for spans in (pool.tight, pool.wide):

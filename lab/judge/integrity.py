@@ -4,13 +4,12 @@ from collections.abc import Iterator
 
 from lab.judge import references
 from lab.judge.guardian_acts import guardian_acts
+from lab.judge.incidents import incidents
 from lab.judge.windows import Windows
 from lab.model.evidence import Evidence
-from lab.model.journal import Event
 from lab.model.verdict import Finding, Verdict, undecided
 
 CHECK = "integrity"
-CLOCK_STEP_MS = 50.0
 
 
 def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
@@ -20,7 +19,7 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
         *_journal(evidence),
         *_plan(evidence),
         *_samples(evidence),
-        *_incidents(evidence),
+        *incidents(evidence),
         *guardian_acts(evidence),
     ]
     events = evidence.journal.events
@@ -76,24 +75,3 @@ def _samples(evidence: Evidence) -> Iterator[str]:
             yield f"table {table} has {n} rows, the journal says {recorded.get(table)}"
         if n == 0:
             yield f"table {table} is empty"
-
-
-def _incidents(evidence: Evidence) -> Iterator[str]:
-    for event in evidence.journal.of(*_WORDS):
-        if event.kind != "clock_stepped" or abs(_step_ms(event)) > CLOCK_STEP_MS:
-            told = {"sampler": "", "why": "", "by_ms": "", **event.data}
-            yield f"{_WORDS[event.kind].format_map(told)} (journal:{event.seq})"
-
-
-def _step_ms(event: Event) -> float:
-    return float(event.data.get("by_ms", "inf"))
-
-
-_WORDS = {
-    "interrupted": "the run was interrupted: {why}",
-    "aborted": "the run was aborted: {why}",
-    "guardian_lost": "the guardian was lost: {why}",
-    "lab_failed": "the lab itself failed: {why}",
-    "sampler_died": "the sampler {sampler} died: {why}",
-    "clock_stepped": "the wall clock stepped by {by_ms} ms",
-}

@@ -1,7 +1,7 @@
 """Declared defects of the target: what each explains, and which of them this run has seen."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from lab.judge.windows import Windows
 from lab.model.evidence import Evidence
@@ -26,26 +26,33 @@ def declared(plan: Plan, check: str) -> tuple[KnownIssue, ...]:
 
 
 def explains_request(
-    issues: Sequence[KnownIssue], check: str, request: Request, fault: str | None
+    issues: Sequence[KnownIssue], check: str, request: Request, faults: Collection[str]
 ) -> str | None:
     """The id of the issue that explains a failed request, if one does."""
     if not issues or request.ok or request.layer in UNSETTLED:
         return None
-    return _first(issues, check, request.op, request.layer, request.message, fault)
+    return _first(issues, check, request.op, request.layer, request.message, faults)
 
 
-def explains_recall(issues: Sequence[KnownIssue], plan: Plan, row: Recall, fault: str | None) -> str | None:
+def explains_recall(
+    issues: Sequence[KnownIssue], plan: Plan, row: Recall, faults: Collection[str]
+) -> str | None:
     """The id of the issue that explains an answer which broke a condition, if one does."""
     if not issues or not row.answered or row.layer is Layer.OK:
         return None
-    return _first(issues, ACCURACY, plan.target.recall, row.layer, row.message, fault)
+    return _first(issues, ACCURACY, plan.target.recall, row.layer, row.message, faults)
 
 
 def _first(
-    issues: Sequence[KnownIssue], check: str, operation: str, layer: Layer, message: str, fault: str | None
+    issues: Sequence[KnownIssue],
+    check: str,
+    operation: str,
+    layer: Layer,
+    message: str,
+    faults: Collection[str],
 ) -> str | None:
     for issue in issues:
-        if issue.matches(check=check, operation=operation, layer=layer.value, message=message, fault=fault):
+        if issue.matches(check=check, operation=operation, layer=layer.value, message=message, faults=faults):
             return issue.id
     return None
 
@@ -64,10 +71,12 @@ def census(evidence: Evidence, windows: Windows) -> list[dict[str, object]]:
         issues = declared(plan, check)
         if check == ACCURACY:
             rows = evidence.samples.recall
-            seen.update(explains_recall(issues, plan, r, windows.kind_at(r.sent_ms)) for r in rows)
+            seen.update(explains_recall(issues, plan, r, windows.kinds_at(r.sent_ms)) for r in rows)
         else:
             requests = evidence.samples.requests
-            seen.update(explains_request(issues, check, r, windows.kind_at(r.scheduled_ms)) for r in requests)
+            seen.update(
+                explains_request(issues, check, r, windows.kinds_at(r.scheduled_ms)) for r in requests
+            )
     return [
         {
             "id": issue.id,

@@ -1,13 +1,14 @@
 """P95 in the steady phases, from the intended sending time; a request without a right answer never ends.
 
 P95 < limit means that less than 5 % of the due requests are late, failed or missing. k6's own p95 leaves out
-what failed and what it dropped; this one does not (statistics: "Latency").
+what failed and what it dropped; this one does not (statistics: "Latency"). What the generator sent late of itself
+widens the interval: the target's time is then only known to lie between the two.
 """
 
 from collections.abc import Sequence
 
 from lab.judge.statistics import percentile, percentile_interval
-from lab.judge.steady_load import SUBJECT, latencies, steady_load, tally
+from lab.judge.steady_load import SUBJECT, latencies, least_latencies, steady_load, tally
 from lab.judge.windows import Windows
 from lab.model.evidence import Evidence
 from lab.model.samples import Request
@@ -44,8 +45,7 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
 
 
 def _interval(requests: Sequence[Request], missing: int) -> Interval:
-    at_best, at_worst = latencies(requests, unknown=0.0), latencies(requests)
-    return percentile_interval(at_best, at_worst, SHARE, missing)
+    return percentile_interval(least_latencies(requests), latencies(requests), SHARE, missing)
 
 
 def _reason(requests: Sequence[Request], rest: Sequence[Request], missing: int, limit_ms: float) -> str:

@@ -47,7 +47,7 @@ def steady_load(evidence: Evidence, windows: Windows, check: str) -> SteadyLoad:
     ]
     return SteadyLoad(
         requests=tuple(due),
-        issues=tuple(explains_request(issues, check, r, windows.kind_at(r.scheduled_ms)) for r in due),
+        issues=tuple(explains_request(issues, check, r, windows.kinds_at(r.scheduled_ms)) for r in due),
         missing=max(
             0, sum(due_at_least(w, evidence.plan.load.rate_per_s) for w in windows.steady) - len(due)
         ),
@@ -88,9 +88,24 @@ def latency_ms(request: Request) -> float:
     return request.done_ms - began_ms
 
 
-def latencies(requests: Sequence[Request], *, unknown: float = float("inf")) -> Floats:
-    """Latencies in ms, float64[n], with `unknown` for requests of which nobody knows the end."""
-    return np.array([unknown if unsettled(r) else latency_ms(r) for r in requests], dtype=np.float64)
+def latencies(requests: Sequence[Request]) -> Floats:
+    """Latencies in ms, float64[n], infinite for requests of which nobody knows the end."""
+    return np.array([float("inf") if unsettled(r) else latency_ms(r) for r in requests], dtype=np.float64)
+
+
+def least_latencies(requests: Sequence[Request]) -> Floats:
+    """The same at best, float64[n]: 0 where nobody knows the end, and from the real sending time.
+
+    k6 drops what finds no free user, and never queues it: what it sends late it was itself too late for.
+    """
+    return np.array([_least_ms(r) for r in requests], dtype=np.float64)
+
+
+def _least_ms(request: Request) -> float:
+    if unsettled(request):
+        return 0.0
+    late_ms = 0.0 if request.sent_ms is None else max(0.0, request.sent_ms - request.scheduled_ms)
+    return latency_ms(request) - late_ms
 
 
 def failures(requests: Sequence[Request], *, unknown: bool) -> Flags:

@@ -6,8 +6,9 @@ millisecond, not their last.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from lab.judge.outside import first_act
 from lab.judge.recovered import CANARY, Clock, Rule, Seen, clocks, recovery_point, within_slo
 from lab.judge.story import doubts, first, heal_doubts, last
 from lab.model.evidence import Evidence
@@ -114,13 +115,10 @@ class Windows:
     from_ms: float
     to_ms: float
 
-    def kind_at(self, at_ms: float) -> str | None:
-        """The kind of the fault that was in force or not yet recovered from at a time."""
-        for fault in self.faults:
-            window = fault.until_recovered
-            if window is not None and window.holds(at_ms):
-                return fault.planned.kind
-        return None
+    def kinds_at(self, at_ms: float) -> frozenset[str]:
+        """The kinds of the faults that were in force or not yet recovered from at a time."""
+        spans = ((fault.planned.kind, fault.until_recovered) for fault in self.faults)
+        return frozenset(kind for kind, window in spans if window is not None and window.holds(at_ms))
 
     def is_steady(self, at_ms: float) -> bool:
         """Whether a time falls into a steady window."""
@@ -132,8 +130,12 @@ def find_windows(evidence: Evidence) -> Windows:
     journal = evidence.journal
     from_ms, to_ms = _span(journal)
     phases = tuple(_phases(journal, to_ms, {s.name: s.faults[0].id for s in evidence.plan.steps if s.faults}))
-    faults = tuple(_fault(planned, evidence, phases, to_ms) for planned in evidence.plan.faults())
+    act = first_act(evidence)
+    found = (_fault(planned, evidence, phases, to_ms) for planned in evidence.plan.faults())
+    faults = tuple(fault if act is None else _doubting(fault, *act) for fault in found)
     unsteady = [_unsteady(fault) for fault in faults if fault.span is not None]
+    if act is not None:
+        unsteady.append((act[0], float("inf")))
     steady = [piece for phase in phases if phase.phase == STEADY for piece in _without(phase, unsteady)]
     return Windows(phases, tuple(steady), faults, from_ms, to_ms)
 
@@ -153,6 +155,13 @@ def _phases(journal: Journal, to_ms: float, faults: dict[str, str]) -> Iterable[
         yield Window(
             name, str(began.data["phase"]), began.at_ms, end_ms, faults.get(name), complete=ended is not None
         )
+
+
+def _doubting(fault: FaultWindow, from_ms: float, why: str) -> FaultWindow:
+    """The fault, with a doubt where its step goes on after somebody else had a hand in the stack."""
+    if fault.span is None or fault.span.to_ms <= from_ms:
+        return fault
+    return replace(fault, doubts=(*fault.doubts, why))
 
 
 def _unsteady(fault: FaultWindow) -> tuple[float, float]:

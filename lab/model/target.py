@@ -4,7 +4,7 @@ The same rules are carried out by `k6/mcp.js`; `tests/contract` lays both side b
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,10 +65,12 @@ class KnownIssue:
     date: str
     faults: tuple[str, ...] = ()
 
-    def matches(self, *, check: str, operation: str, layer: str, message: str, fault: str | None) -> bool:
-        """Whether this issue explains one failed observation; `fault` is the fault kind it fell under, if any."""
+    def matches(
+        self, *, check: str, operation: str, layer: str, message: str, faults: Collection[str]
+    ) -> bool:
+        """Whether this issue explains one failed observation; `faults` are the fault kinds that it fell under."""
         same = (check, operation, layer) == (self.check, self.operation, self.layer)
-        return same and self.message in message and (not self.faults or fault in self.faults)
+        return same and self.message in message and (not self.faults or any(f in self.faults for f in faults))
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,9 @@ def issue_problems(
             if kind not in kinds:
                 place = document.where((number, "faults"))
                 yield Problem(f"there is no fault kind {kind!r}", place, accepted(kind, kinds))
+        if issue.faults and issue.check != "accuracy":
+            said = f"{issue.check} is judged in the steady phases alone, never while a fault is in force"
+            yield Problem(said, document.where((number, "faults")), "leave out `faults`")
         if issue.target_version != target.version:
             said = f"declared for version {issue.target_version}, but the target is {target.version}"
             yield Problem(said, document.where((number, "target_version")))

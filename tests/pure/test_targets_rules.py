@@ -182,6 +182,7 @@ def test_a_target_that_cannot_work_is_refused(change: Callable[[Any], object], s
         ({"layer": "unsent"}, "must be one of transport"),
         ({"layer": "lost"}, "must be one of transport"),
         ({"faults": ["kil"]}, "did you mean 'kill'?"),
+        ({"faults": ["kill"]}, "is judged in the steady phases alone"),
         ({"date": "20261124"}, "is no date"),
         ({"date": "2026-13-01"}, "month"),
         ({"message": "a" * 301}, "message"),

@@ -38,7 +38,7 @@ def test_the_example_of_a_target_is_right(tmp_path: Path) -> None:
         shutil.copy(SHIPPED / name, tmp_path)
     assert sorted(path.suffix for path in tmp_path.iterdir()) == ["", ".txt", ".yaml", ".yaml"]
     assert check_target(tmp_path) == []
-    assert load_target(tmp_path).known_issues[0].faults == ("kill",)
+    assert load_target(tmp_path).known_issues[0].check == "errors"
 
 
 def test_every_key_of_a_target_is_documented() -> None:

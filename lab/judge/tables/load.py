@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from lab.judge.statistics import percentile, percentile_interval
-from lab.judge.steady_load import in_order, latencies, succeeded
+from lab.judge.steady_load import in_order, latencies, least_latencies, succeeded
 from lab.judge.windows import Window, Windows
 from lab.model.evidence import Evidence
 from lab.model.plan import FAULT
@@ -40,7 +40,7 @@ def _by_operation(window: Window, requests: Sequence[Request]) -> Iterator[tuple
 
 def _figures(rows: Sequence[Request], limit_ms: float) -> dict[str, object]:
     took = latencies(rows)
-    interval = percentile_interval(latencies(rows, unknown=0.0), took, 0.95)
+    interval = percentile_interval(least_latencies(rows), took, 0.95)
     layers = Counter(r.layer.value for r in rows if not succeeded(r) and r.layer is not Layer.UNSENT)
     return {
         "n": len(rows),
