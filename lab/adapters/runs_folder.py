@@ -16,7 +16,7 @@ def require_runs(runs: Path) -> None:
 
     A `latest` that is no symlink is somebody's own: it is refused, for pointing it elsewhere would delete it.
     """
-    require_folder(runs, "--runs")
+    require_folder(runs, "--runs", link=True)
     latest = runs / "latest"
     if os.path.lexists(latest) and not latest.is_symlink():
         raise ScenarioError(
@@ -27,12 +27,13 @@ def require_runs(runs: Path) -> None:
         )
 
 
-def require_folder(folder: Path, option: str) -> None:
-    """Make a folder if it is absent, and try that folders and symlinks can be made in it; raises LabError."""
+def require_folder(folder: Path, option: str, *, link: bool = False) -> None:
+    """Make a folder if it is absent, and try that folders (and symlinks) can be made in it; raises LabError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".trial-", dir=folder) as trial:
-            (Path(trial) / "latest").symlink_to("run")
+            if link:
+                (Path(trial) / "latest").symlink_to("run")
     except OSError as error:
         raise _unusable(folder, option, error) from error
 

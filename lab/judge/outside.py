@@ -11,6 +11,10 @@ SERVICES = ("mcp", "qdrant", "toxiproxy")
 HOLDER = "-net"
 # What the engine tells comes a little later than what was done.
 LATE_MS = 5000.0
+# Which of them a fault of ours does to its service's container, by what takes it back. The kernel's own kill is none.
+OURS = {"StartContainer": ("kill", "stop", "restart"), "Unpause": ("pause",)}
+# How long after the last that a fault did the engine may still tell of it; shorter, for it is an alibi.
+ALIBI_MS = 2000.0
 # A heal that recreates Toxiproxy's state says so, and stops and starts it.
 REVIVES_MS = 30_000.0
 ENGINE_LOG = "engine_log"
@@ -34,22 +38,25 @@ def _decides(event: Event) -> bool:
 
 
 def _ours(event: Event, evidence: Evidence) -> bool:
-    service = event.data.get("service")
-    mine = [fault for fault in evidence.plan.faults() if fault.target == service]
-    return any(_in_hand(event, fault, evidence.journal) for fault in mine) or _revived(
-        event, evidence.journal
-    )
+    mine = [fault for fault in evidence.plan.faults() if fault.target == event.data.get("service")]
+    did = any(_did(fault, event, evidence.journal) for fault in mine)
+    return did or _revived(event, evidence.journal)
 
 
-def _in_hand(event: Event, fault: PlannedFault, journal: Journal) -> bool:
-    """Whether the fault is one that acts on its container, and had it in hand at that time."""
-    began = next((e for e in journal.of("fault_injecting") if e.data.get("fault") == fault.id), None)
-    if began is None or not began.at_ms <= event.at_ms:
+def _did(fault: PlannedFault, event: Event, journal: Journal) -> bool:
+    """Whether the fault is one that acts so on its container, and was about it at that time.
+
+    Within the hold of one that has to be seen in force at its end, an act of somebody else's shows there.
+    """
+    began = journal.first("fault_injecting", fault=fault.id)
+    if began is None or event.at_ms < began.at_ms:
         return False
     undo = began.data.get("undo")
-    acts = isinstance(undo, dict) and undo.get("type") in ("StartContainer", "ReviveContainer", "Unpause")
-    healed = journal.last("fault_healed", fault=fault.id)
-    return acts and (healed is None or event.at_ms <= healed.at_ms + LATE_MS)
+    if not isinstance(undo, dict) or event.data.get("action") not in OURS.get(str(undo.get("type")), ()):
+        return False
+    last = "fault_injected" if began.data.get("transient") is True else "fault_healing"
+    done = journal.first(last, fault=fault.id)
+    return done is None or event.at_ms <= done.at_ms + ALIBI_MS
 
 
 def _revived(event: Event, journal: Journal) -> bool:

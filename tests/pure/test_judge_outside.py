@@ -8,6 +8,7 @@ import pytest
 
 from lab.judge import judge
 from lab.model.evidence import Evidence
+from lab.model.journal import Event
 from lab.model.samples import Layer, Request
 from lab.model.verdict import Finding, Verdict
 from tests.pure.evidence_factory import EMPTY_ISSUE, Recipe, edited, make, resampled
@@ -97,10 +98,27 @@ def test_what_a_fault_of_ours_does_to_its_container_is_no_act_of_others() -> Non
     for action in ("kill", "stop", "restart"):
         ours = acted(evidence, at_ms(evidence, "fault_injected", "f2-kill"), action, "qdrant")
         assert judge(ours).gate is PASS
+    for action in ("destroy", "pause"):
+        other = acted(evidence, at_ms(evidence, "fault_injected", "f2-kill"), action, "qdrant")
+        assert judge(other).gate is INCONCLUSIVE
+    afterwards = acted(evidence, at_ms(evidence, "fault_healed", "f2-kill") + 3000, "kill", "qdrant")
+    assert judge(afterwards).gate is INCONCLUSIVE
     other = acted(evidence, at_ms(evidence, "fault_injected", "f2-kill"), "kill", "mcp")
     assert judge(other).gate is INCONCLUSIVE
     softly = acted(evidence, at_ms(evidence, "fault_injected", "f1-latency"), "kill", "qdrant")
     assert judge(softly).gate is INCONCLUSIVE
+
+
+def test_a_restart_is_no_alibi_for_what_is_done_after_it() -> None:
+    def transient(event: Event) -> Event:
+        if event.kind != "fault_injecting" or event.data["fault"] != "f2-kill":
+            return event
+        return replace(event, data={**event.data, "transient": True})
+
+    evidence = edited(make(Recipe(hold_s=12)), transient)
+    injected_ms = at_ms(evidence, "fault_injected", "f2-kill")
+    assert judge(acted(evidence, injected_ms, "restart", "qdrant")).gate is PASS
+    assert judge(acted(evidence, injected_ms + 6000, "kill", "qdrant")).gate is INCONCLUSIVE
 
 
 def test_a_heal_that_restarts_toxiproxy_is_no_act_of_others() -> None:

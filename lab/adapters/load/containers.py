@@ -17,6 +17,7 @@ from docker.models.containers import Container
 from docker.types import LogConfig, Mount
 
 from lab.adapters.labels import OWNER, OWNER_VALUE, RUN, STACK, owned
+from lab.model.encodable import encodable
 
 ROLE = "chaos-soak-lab.role"
 ROLE_VALUE = "load"
@@ -136,7 +137,7 @@ def keep_log(container: Container, directory: Path, chunk: str) -> list[str]:
     failures, errors = _sorted_out(log)
     with (directory / f"failures-{chunk}.jsonl").open("w", encoding="utf-8") as file:
         for failure in failures:
-            file.write(json.dumps({"chunk": chunk, **failure}, ensure_ascii=False) + "\n")
+            file.write(encodable(json.dumps({"chunk": chunk, **failure}, ensure_ascii=False)) + "\n")
     return errors
 
 
