@@ -105,6 +105,7 @@ class TargetObserver:
         self._accuracy, self._store_url = accuracy, store_url
         self._canary_queries = itertools.cycle(queries)
         self._url, self._target, self._plan, self._queries = url, target, plan, queries
+        self._deadline_s = plan.canary_deadline_ms / 1000
         self._clock, self._sink, self._on_memory = clock, sink, on_memory
         self._fast = False
         self._outstanding = 0
@@ -181,15 +182,12 @@ class TargetObserver:
             self._outstanding += 1
             try:
                 query = canary.Query(next(self._canary_queries), self._plan.recall_k, self._accuracy)
-                probe = await canary.measure(session, self._clock, self._target, query, self._deadline_s())
+                probe = await canary.measure(session, self._clock, self._target, query, self._deadline_s)
             finally:
                 self._outstanding -= 1
-        probe = self._stalls.excuse(probe, self._deadline_s(), self._plan.canary_slo_ms)
+        probe = self._stalls.excuse(probe, self._deadline_s, self._plan.canary_slo_ms)
         self._recent.append(probe)
         self._sink.add([probe])
-
-    def _deadline_s(self) -> float:
-        return self._plan.canary_deadline_ms / 1000
 
     async def _store_loop(self) -> None:
         """Tick at the fast rate always, and skip ticks while nobody watches closely and the store was seen idle."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from lab.judge.outside import first_act
+from lab.judge.windows import Windows
 from lab.model.evidence import Evidence
 from lab.model.journal import Event
 
@@ -17,14 +17,14 @@ _WORDS = {
 }
 
 
-def incidents(evidence: Evidence) -> Iterator[str]:
+def incidents(evidence: Evidence, windows: Windows) -> Iterator[str]:
     """Everything of that kind, in words, with its place in the journal."""
     for event in evidence.journal.of(*_WORDS):
         if event.kind != "clock_stepped" or abs(_step_ms(event)) > CLOCK_STEP_MS:
             told = {"sampler": "", "why": "", "by_ms": "", **event.data}
             yield f"{_WORDS[event.kind].format_map(told)} (journal:{event.seq})"
-    if (act := first_act(evidence)) is not None:
-        yield f"{act[1]}; nothing after it is judged"
+    if windows.outside is not None:
+        yield f"{windows.outside[1]}; nothing after it is judged"
 
 
 def _step_ms(event: Event) -> float:

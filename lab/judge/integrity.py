@@ -19,7 +19,7 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
         *_journal(evidence),
         *_plan(evidence),
         *_samples(evidence),
-        *incidents(evidence),
+        *incidents(evidence, windows),
         *guardian_acts(evidence),
     ]
     events = evidence.journal.events

@@ -1,5 +1,8 @@
 """What somebody else did to the stack: nothing that comes after it is the target's doing."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 from lab.model.evidence import Evidence
 from lab.model.journal import Event, Journal
 from lab.model.plan import PlannedFault
@@ -20,49 +23,57 @@ REVIVES_MS = 30_000.0
 ENGINE_LOG = "engine_log"
 
 
+@dataclass(frozen=True, slots=True)
+class _Alibi:
+    """Which acts on a service, between which times (ms), were the lab's own."""
+
+    service: str
+    actions: tuple[str, ...]
+    from_ms: float
+    to_ms: float
+
+    def covers(self, event: Event) -> bool:
+        same = event.data.get("service") == self.service and event.data.get("action") in self.actions
+        return same and self.from_ms <= event.at_ms <= self.to_ms
+
+
 def first_act(evidence: Evidence) -> tuple[float, str] | None:
     """From when on (ms) the stack was in somebody else's hands or nobody saw whether it was, and why; else None."""
+    alibis = list(_alibis(evidence))
     for event in evidence.journal.of("container_event", "sampler_died"):
         if event.kind == "sampler_died":
             if event.data.get("sampler") == ENGINE_LOG:
                 why = "from then on nobody saw what others did to the stack"
                 return event.at_ms - LATE_MS, f"the engine's events ended, and {why} (journal:{event.seq})"
-        elif event.data.get("action") in ACTS and _decides(event) and not _ours(event, evidence):
+        elif _decides(event) and not any(alibi.covers(event) for alibi in alibis):
             service, action = event.data.get("service"), event.data.get("action")
             return event.at_ms - LATE_MS, f"somebody else acted on {service}: {action} (journal:{event.seq})"
     return None
 
 
 def _decides(event: Event) -> bool:
-    return str(event.data.get("service")).removesuffix(HOLDER) in SERVICES
+    service = str(event.data.get("service")).removesuffix(HOLDER)
+    return event.data.get("action") in ACTS and service in SERVICES
 
 
-def _ours(event: Event, evidence: Evidence) -> bool:
-    mine = [fault for fault in evidence.plan.faults() if fault.target == event.data.get("service")]
-    did = any(_did(fault, event, evidence.journal) for fault in mine)
-    return did or _revived(event, evidence.journal)
+def _alibis(evidence: Evidence) -> Iterator[_Alibi]:
+    for fault in evidence.plan.faults():
+        began = evidence.journal.first("fault_injecting", fault=fault.id)
+        if began is not None:
+            yield _of_fault(fault, began, evidence.journal)
+    for effect in evidence.journal.of("effect"):
+        if effect.data.get("act") == "restarting":
+            yield _Alibi(str(effect.data.get("on")), ACTS, effect.at_ms, effect.at_ms + REVIVES_MS)
 
 
-def _did(fault: PlannedFault, event: Event, journal: Journal) -> bool:
-    """Whether the fault is one that acts so on its container, and was about it at that time.
+def _of_fault(fault: PlannedFault, began: Event, journal: Journal) -> _Alibi:
+    """For what the fault does to its container, while it is about it.
 
     Within the hold of one that has to be seen in force at its end, an act of somebody else's shows there.
     """
-    began = journal.first("fault_injecting", fault=fault.id)
-    if began is None or event.at_ms < began.at_ms:
-        return False
     undo = began.data.get("undo")
-    if not isinstance(undo, dict) or event.data.get("action") not in OURS.get(str(undo.get("type")), ()):
-        return False
+    actions = OURS.get(str(undo.get("type")), ()) if isinstance(undo, dict) else ()
     last = "fault_injected" if began.data.get("transient") is True else "fault_healing"
     done = journal.first(last, fault=fault.id)
-    return done is None or event.at_ms <= done.at_ms + ALIBI_MS
-
-
-def _revived(event: Event, journal: Journal) -> bool:
-    return any(
-        effect.data.get("act") == "restarting"
-        and effect.data.get("on") == event.data.get("service")
-        and effect.at_ms <= event.at_ms <= effect.at_ms + REVIVES_MS
-        for effect in journal.of("effect")
-    )
+    until_ms = float("inf") if done is None else done.at_ms + ALIBI_MS
+    return _Alibi(fault.target, actions, began.at_ms, until_ms)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from lab.judge.outside import first_act
 from lab.judge.recovered import CANARY, Clock, Rule, Seen, clocks, recovery_point, within_slo
-from lab.judge.story import doubts, first, heal_doubts, last
+from lab.judge.story import doubts, first, heal_doubts, last, looks
 from lab.model.evidence import Evidence
 from lab.model.journal import Event, Journal
 from lab.model.plan import STEADY, PlannedFault
@@ -51,7 +51,8 @@ class FaultWindow:
     `injected_ms` is when it was completed. `doubts` say why it does not count as proven in force, `heal_doubts` why
     its heal does not count as confirmed, `shared_doubts` the same of the faults that were in force with it; all empty
     is what a pass needs. The clock of recovery starts between `cleared_from_ms` and `cleared_ms`, which are one unless
-    the fault passes by itself. `canary` are the probes within the span, rated by the SLO.
+    the fault passes by itself. `canary` are the probes within the span, rated by the SLO, and
+    `recovery` when they were well again.
     """
 
     planned: PlannedFault
@@ -66,6 +67,7 @@ class FaultWindow:
     shared_doubts: tuple[str, ...]
     canary: tuple[Seen, ...]
     recovering: Seen | None
+    recovery: tuple[Clock, Clock] | None = None
 
     def clocks(self, seen: Sequence[Seen], rule: Rule) -> tuple[Clock, Clock] | None:
         """When what was seen was well again, from the heal and from the injection; None where that cannot be said."""
@@ -73,20 +75,15 @@ class FaultWindow:
             return None
         return clocks(seen, self.span.from_ms, self.cleared_ms, rule, cleared_from_ms=self.cleared_from_ms)
 
-    @property
-    def recovery(self) -> tuple[Clock, Clock] | None:
-        """When the canary was within the SLO again."""
-        return self.clocks(self.canary, CANARY)
-
     def proof(self, moment: str) -> Event | None:
         """The proof that counts for a moment: for `during` the first that holds, else the last look."""
-        looks = [e for e in self.story if e.kind == "proof" and e.data.get("moment") == moment]
-        holding = [e for e in looks if moment == "during" and e.data.get("holds") is True]
-        return next(iter(holding), looks[-1] if looks else None)
+        seen = looks(self.story, moment)
+        holding = [e for e in seen if moment == "during" and e.data.get("holds") is True]
+        return next(iter(holding), seen[-1] if seen else None)
 
     def event(self, kind: str) -> Event | None:
         """The last event of a kind in this fault's story."""
-        return next((event for event in reversed(self.story) if event.kind == kind), None)
+        return last(self.story, kind)
 
     @property
     def cleared_by_another(self) -> str:
@@ -107,13 +104,17 @@ class FaultWindow:
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """All windows of a run: every step as it ran, the steady ones without what is unsteady, the faults."""
+    """All windows of a run: every step as it ran, the steady ones without what is unsteady, the faults.
+
+    `outside` is from when on (ms) the stack was in somebody else's hands, and why; None where it never was.
+    """
 
     phases: tuple[Window, ...]
     steady: tuple[Window, ...]
     faults: tuple[FaultWindow, ...]
     from_ms: float
     to_ms: float
+    outside: tuple[float, str] | None = None
 
     def kinds_at(self, at_ms: float) -> frozenset[str]:
         """The kinds of the faults that were in force or not yet recovered from at a time."""
@@ -137,7 +138,7 @@ def find_windows(evidence: Evidence) -> Windows:
     if act is not None:
         unsteady.append((act[0], float("inf")))
     steady = [piece for phase in phases if phase.phase == STEADY for piece in _without(phase, unsteady)]
-    return Windows(phases, tuple(steady), faults, from_ms, to_ms)
+    return Windows(phases, tuple(steady), faults, from_ms, to_ms, act)
 
 
 def _span(journal: Journal) -> tuple[float, float]:
@@ -191,7 +192,7 @@ def _fault(planned: PlannedFault, evidence: Evidence, phases: Sequence[Window], 
     cleared_from_ms, cleared_ms = _all_cleared_ms(planned, evidence) or (None, None)
     after = [] if cleared_ms is None else [one for one in canary if one.sent_ms >= cleared_ms]
     at = recovery_point(after)
-    return FaultWindow(
+    window = FaultWindow(
         planned=planned,
         story=story,
         span=span,
@@ -205,6 +206,7 @@ def _fault(planned: PlannedFault, evidence: Evidence, phases: Sequence[Window], 
         canary=canary,
         recovering=None if at is None else after[at],
     )
+    return replace(window, recovery=window.clocks(canary, CANARY))
 
 
 def _story(evidence: Evidence, planned: PlannedFault) -> tuple[Event, ...]:
