@@ -20,10 +20,12 @@ from lab.adapters.guardian_journal import origin_ns
 from lab.adapters.observer import TargetObserver
 from lab.adapters.sample_store import SampleStore, read_samples
 from lab.errors import WorldError
-from lab.judge.recovered import Rule, Seen, clocks, noticed, recovery_point, within_slo
+from lab.judge.recovered import Seen, clocks, noticed, recovery_point, within_slo
 from lab.model.plan import ObserverPlan
+from lab.model.recovery import Rule
 from lab.model.samples import Probe
 from lab.probes.recall import TruthQuery
+from lab.repository import TARGETS
 from lab.targets import load_target
 
 RULE = Rule(window=20, enough=19, hold_ms=1000.0, gap_ms=1500.0)
@@ -32,7 +34,7 @@ INSIDE, WIDTH_MS, MISSABLE_MS, OUTAGES_MIN, QUIET_MIN_S = 0.99, 150.0, 200.0, 10
 SHORTEST_S, LEAD_S = 0.1, 1.5
 # How long before an outage counts as known to be well, for the interval of its beginning.
 CALM_MS = 1000.0
-TARGET = Path(__file__).parents[1] / "compose" / "targets" / "workspace-qdrant-mcp"
+TARGET = TARGETS / "workspace-qdrant-mcp"
 PLAN = ObserverPlan(
     canary_slow_hz=2.0,
     canary_fast_hz=10.0,

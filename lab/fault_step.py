@@ -6,9 +6,10 @@ from contextlib import ExitStack
 
 from lab.errors import FaultError, FencedError, GoneError, WorldError
 from lab.heal import require_own
-from lab.judge.recovered import CANARY, held_since
+from lab.judge.recovered import held_since
 from lab.model.lease import HEAL_TIMEOUT_S, PROOF_TIMEOUT_S, RETRY_S
 from lab.model.plan import Plan, PlannedFault
+from lab.model.recovery import CANARY
 from lab.model.undo import UndoRecord, to_json
 from lab.ports import Fault, Observation
 from lab.run_crew import Crew, InForce, State, note, note_deaths, pass_time

@@ -16,17 +16,18 @@ from pathlib import Path
 
 from lab.adapters.belongings import end_run
 from lab.adapters.fence import GuardFiles
+from lab.adapters.guard_state import guard_files, undo_files
 from lab.adapters.guardian_journal import GuardianJournal, SharedClock
 from lab.adapters.guardian_post import Post, boot_s
-from lab.adapters.lives import Life, commands_of, hold
+from lab.adapters.lives import Life, commands_of, hold, started_ticks
 from lab.adapters.processes import end_processes
 from lab.adapters.provision import stack
-from lab.adapters.undo_store import UndoFiles, started_ticks
+from lab.adapters.provision.world import docker_client, world_of
+from lab.adapters.undo_store import UndoFiles
 from lab.errors import FaultError, LabError, WorldError
 from lab.faults import discover
 from lab.heal import FAILED, Healer
 from lab.model.undo import UndoRecord
-from lab.wiring import docker_client, guard_files, undo_files, world_of
 
 # When to heal and to look again, in seconds after the fence. The last is the longest time-out of any adapter (60 s, the
 # Docker client's own): what a dead run had under way has landed by then, or never will.

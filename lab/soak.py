@@ -13,7 +13,11 @@ from lab import __version__, judge
 from lab.adapters import observer_cost, run_directory
 from lab.adapters.clock import RunClock
 from lab.adapters.engine_log import EngineLog
+from lab.adapters.fence import fenced
+from lab.adapters.guard_state import guard_files, undo_files
+from lab.adapters.guardian_link import GuardianLink
 from lab.adapters.journal_file import JournalFile
+from lab.adapters.lives import own_process
 from lab.adapters.load.chunks import K6Load
 from lab.adapters.load.inputs import LoadInputs
 from lab.adapters.memory import MemorySampler
@@ -21,21 +25,19 @@ from lab.adapters.observer import TargetObserver
 from lab.adapters.provision import doctor, kernel, stack
 from lab.adapters.provision.images import nearest
 from lab.adapters.provision.state import state_dir
+from lab.adapters.provision.world import address, world_of
 from lab.adapters.sample_store import SampleStore
 from lab.adapters.truth.corpus import CorpusRequest, Truth, build_truth
 from lab.adapters.truth.loading import load_truth, verify_truth
-from lab.adapters.undo_store import own_process
 from lab.adapters.watchdog import AbortWatch
-from lab.console import Progress
 from lab.errors import LabError
 from lab.faults import discover
 from lab.model.plan import Plan, PlannedFault
 from lab.model.verdict import Judgement
-from lab.ports import Fault, Guard, World
+from lab.ports import Fault, Guard, Progress, World
 from lab.report import report_json, summary
 from lab.run import Crew, execute
 from lab.scenarios import build_fault
-from lab.wiring import address, fenced, guard, undo_files, world_of
 
 SERVICES = ("mcp", "qdrant", "toxiproxy")
 
@@ -127,7 +129,9 @@ def _set(prepared: Prepared, plan: Plan, directory: Path, progress: Progress) ->
     spec, clock = prepared.spec, RunClock()
     journal = JournalFile(directory / "journal.jsonl", clock, progress.event)
 
-    guarded = guard(directory.name, spec.project, directory, clock)
+    guarded = GuardianLink(
+        run_id=directory.name, project=spec.project, directory=directory, clock=clock, files=guard_files()
+    )
     return _Stage(
         prepared=prepared,
         plan=plan,

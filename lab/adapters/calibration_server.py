@@ -15,14 +15,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from lab.errors import WorldError
+from lab.repository import ROOT
 
 SLOW_S = 0.4
 KINDS = ("refuse", "hang", "slow", "wrong")
 
-_HOME = Path(__file__).parents[2]
 
 Outage = tuple[str, float, float]
 
@@ -53,7 +52,7 @@ def running() -> Iterator[Reference]:
     """A reference server in a process of its own, until the block ends; raises WorldError where it does not start."""
     command = [sys.executable, "-m", __name__]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=_HOME
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as process:
         try:
             assert process.stdout is not None

@@ -6,12 +6,16 @@ A run acts only while the generation there is the one it began with; its guardia
 import glob
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lab.adapters.containers import Audit
+from lab.adapters.lives import started_ticks
 from lab.adapters.provision.state import write_json
-from lab.adapters.undo_store import started_ticks, wrong_types
+from lab.adapters.undo_store import wrong_types
 from lab.errors import WorldError
+from lab.ports import Guard, Recorder
 
 FIRST_GENERATION = 1
 
@@ -116,3 +120,18 @@ def _stuck(what: str, path: Path, error: OSError) -> WorldError:
         last_state=str(error),
         try_="free disk space, or see who changed the state directory",
     )
+
+
+def fenced(guarded: Guard, recorder: Recorder) -> Audit:
+    """The audit of a run's world: may the run still act (else FencedError), then a line in its journal.
+
+    So the fence stands before each single effect. A journal that cannot be written hinders none: what is in force must
+    be healed, and for the rest the run ends at its next event.
+    """
+
+    def audit(act: str, on: str, detail: str) -> None:
+        guarded.check()
+        with suppress(WorldError):
+            recorder.record("effect", act=act, on=on, detail=detail)
+
+    return audit

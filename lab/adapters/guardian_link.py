@@ -13,12 +13,12 @@ from typing import Any
 from lab.adapters.fence import FIRST_GENERATION, Guarded, GuardFiles
 from lab.adapters.guardian_journal import origin_ns
 from lab.adapters.guardian_post import boot_s
+from lab.adapters.lives import own_process, started_ticks
 from lab.adapters.provision.state import state_dir
-from lab.adapters.undo_store import own_process, started_ticks
 from lab.errors import FaultError, FencedError, WorldError
 from lab.ports import Clock
+from lab.repository import ROOT
 
-HOME = Path(__file__).resolve().parents[2]
 # It starts in 0.4 s on an idle machine and overlaps with the run's own preparation.
 READY_TIMEOUT_S = 30.0
 ACK_TIMEOUT_S = 2.0
@@ -60,7 +60,7 @@ class GuardianLink:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
-                    cwd=HOME,
+                    cwd=ROOT,
                     env={**os.environ, "LAB_STATE_DIR": str(state_dir())},
                     start_new_session=True,
                     bufsize=0,

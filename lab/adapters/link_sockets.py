@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 
-from lab.adapters.lives import hold
+from lab.adapters.lives import hold, started_ticks
 from lab.adapters.namespaces import belongs, host_namespaces
-from lab.adapters.undo_store import started_ticks
 from lab.errors import FaultError
 from lab.ports import Containers
 

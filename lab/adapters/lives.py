@@ -6,7 +6,7 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-from lab.adapters.undo_store import started_ticks
+from lab.model.undo import UndoRecord
 
 
 class Life:
@@ -66,3 +66,25 @@ def _parent_and_group(process: Path) -> tuple[int, int]:
         return 0, 0
     fields = stat.rpartition(")")[2].split()
     return int(fields[1]), int(fields[2])
+
+
+def own_process() -> tuple[int, float]:
+    """This process's id and start time, which together no other living process has."""
+    pid = os.getpid()
+    started = started_ticks(pid)
+    return pid, started if started is not None else 0.0
+
+
+def is_alive(record: UndoRecord) -> bool:
+    """Whether the run that recorded an undo still lives: same process id *and* same start time."""
+    return started_ticks(record.pid) == record.pid_started
+
+
+def started_ticks(pid: int) -> float | None:
+    """Start time in clock ticks since boot (proc_pid_stat(5), field 22), which no clock adjustment moves."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] == "Z" else float(fields[19])

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from lab.adapters.undo_store import started_ticks
+from lab.adapters.lives import started_ticks
 from lab.errors import FaultError, GoneError
 from lab.ports import ContainerState
 

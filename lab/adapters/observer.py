@@ -16,9 +16,8 @@ from dataclasses import replace
 import httpx
 
 from lab.adapters.mcp import McpSession
-from lab.judge.recovered import STALLED
 from lab.model.plan import ObserverPlan
-from lab.model.samples import Layer, Probe
+from lab.model.samples import STALLED, Layer, Probe
 from lab.model.target import Target
 from lab.ports import Clock, Sink
 from lab.probes import canary, recall, store_idle

@@ -13,18 +13,17 @@ from contextlib import suppress
 from pathlib import Path
 
 from lab.adapters.cgroup_files import read_usage
-from lab.adapters.lives import hold
+from lab.adapters.lives import hold, started_ticks
 from lab.adapters.namespaces import belongs, namespace_of
-from lab.adapters.undo_store import started_ticks
 from lab.errors import FaultError, GoneError
 from lab.ports.containers import Containers, ContainerState
 from lab.ports.processes import Burning, OpenFiles
+from lab.repository import ROOT
 
 MARK = "lab-fault="
 END_TIMEOUT_S = 5.0
 READY_TIMEOUT_S = 15.0
 LOOK_S = 0.3
-HOME = Path(__file__).resolve().parents[2]
 # proc_net_tcp: states of a socket.
 ESTABLISHED, LISTEN = "01", "0A"
 NS_PER_S = 1e9
@@ -183,7 +182,7 @@ class HostProcesses:
             text=True,
             pass_fds=keep,
             start_new_session=True,
-            cwd=HOME,
+            cwd=ROOT,
         )
         self._started.append(process)
         assert process.stdout is not None

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import psutil
 
-from lab.judge.recovered import STALLED
 from lab.model.quantities import MB
-from lab.model.samples import Layer
+from lab.model.samples import STALLED, Layer
 from lab.model.scenario import Abort
 from lab.ports import Clock, Observer
 

@@ -11,7 +11,7 @@ from typing import Annotated, ParamSpec
 import typer
 from rich.console import Console
 
-from lab import soak, wiring
+from lab import leftovers, soak
 from lab.adapters.clock import RunClock
 from lab.adapters.provision.stack_spec import PROJECT, check_project, saved_projects
 from lab.adapters.provision.state import lock_names, machine_lock
@@ -21,11 +21,11 @@ from lab.heal import FAILED, UNREADABLE, Healed, require_healed
 from lab.model.verdict import Verdict
 from lab.plain_yaml import shown
 from lab.report import terminal
+from lab.repository import TARGETS
 
 EXIT_USAGE, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_LAB = 2, 10, 11, 12
 _EXIT = {Verdict.PASS: 0, Verdict.FAIL: EXIT_FAIL, Verdict.INCONCLUSIVE: EXIT_INCONCLUSIVE}
 LOCK = "stack-"
-HOME = Path(__file__).resolve().parents[2]
 
 P = ParamSpec("P")
 TargetOption = Annotated[str, typer.Option(help="A folder of compose/targets, or a path to one.")]
@@ -69,7 +69,7 @@ def complain(error: LabError) -> None:
 
 def target_dir(name: str) -> Path:
     """The folder of a target, by its name or its path."""
-    found = HOME / "compose" / "targets" / name
+    found = TARGETS / name
     return found if found.is_dir() else Path(name).resolve()
 
 
@@ -86,7 +86,7 @@ def heal_first(progress: Progress) -> None:
 
 def heal_now(progress: Progress) -> list[Healed]:
     """Heal what dead runs left as far as it can be done now, and say what became of each."""
-    healed = wiring.heal_leftovers(RunClock())
+    healed = leftovers.heal_leftovers(RunClock())
     show_healed(healed, progress)
     return healed
 

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from lab import soak, wiring
+from lab import soak
 from lab.adapters import run_directory
 from lab.adapters.provision import bring_up, doctor, stack
 from lab.adapters.provision.stack_spec import check_project
+from lab.adapters.provision.world import docker_client
 from lab.adapters.runs_folder import require_runs
 from lab.cli.frame import (
-    HOME,
     ImagesOption,
     ProjectOption,
     RunsOption,
@@ -25,6 +25,7 @@ from lab.cli.frame import (
 )
 from lab.console import Progress
 from lab.model.scenario import Scenario
+from lab.repository import ROOT
 from lab.scenarios import TRIALS_MAX, duration_s, load_campaign
 from lab.schedule import describe, schedule
 from lab.targets import load_target
@@ -37,7 +38,7 @@ commands = typer.Typer()
 @commands.command("soak")
 @guarded
 def soak_command(
-    campaign: Annotated[Path, typer.Argument(help="A campaign file.")] = HOME / "chaos" / "soak.yaml",
+    campaign: Annotated[Path, typer.Argument(help="A campaign file.")] = ROOT / "chaos" / "soak.yaml",
     duration: Annotated[str, typer.Option(help="How long to measure, such as 12m.")] = "",
     trials: Annotated[
         int,
@@ -105,7 +106,7 @@ def run_scenario(
     heal_first(progress)
     with alone(project):
         spec = bring_up.bring_up(project, folder, images_from=images_from, progress=progress.say)
-        prepared = soak.prepare(wiring.docker_client(), spec, plan, corpus, progress)
+        prepared = soak.prepare(docker_client(), spec, plan, corpus, progress)
         outcome = soak.carry_out(prepared, plan, runs, progress)
     finish(outcome)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lab import wiring
+from lab import leftovers
 from lab.adapters.clock import RunClock
 from lab.adapters.provision import bring_up, doctor, stack
 from lab.adapters.provision.stack_spec import check_project
@@ -97,7 +97,7 @@ def _show(project: str) -> None:
 @guarded
 def heal() -> None:
     """Undo every fault that a dead run left behind."""
-    healed = wiring.heal_leftovers(RunClock())
+    healed = leftovers.heal_leftovers(RunClock())
     if not healed:
         print("nothing to heal")
     for one in healed:

@@ -12,32 +12,11 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from lab.model.plan import ObserverPlan
-from lab.model.samples import WRONG, Layer, Probe, Recall
+from lab.model.recovery import CANARY, Rule
+from lab.model.samples import STALLED, WRONG, Layer, Probe, Recall
 
-# The name under which looks at the store stand among the probes; every other name is a canary's.
-STORE_PROBE = "store_idle"
-# The outcome of a probe that was late because the lab itself stood still.
-STALLED = "stalled"
 _NO_EVIDENCE = (Layer.UNSENT.value, STALLED)
 _ANSWERED = (Layer.OK.value, WRONG)
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What counts as recovered: `enough` good of `window` in a row, kept up for `hold_ms`.
-
-    Where nothing was asked for more than `gap_ms`, nobody looked: what happened in between is not known.
-    """
-
-    window: int
-    enough: int
-    hold_ms: float
-    gap_ms: float
-
-
-CANARY = Rule(window=20, enough=19, hold_ms=30_000.0, gap_ms=1500.0)
-# For what is asked rarely: truth queries where the canary counts no hits, and looks at the store.
-FIVE_IN_A_ROW = Rule(window=5, enough=5, hold_ms=0.0, gap_ms=5000.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ starts when the start was issued.
 """
 
 from lab.judge import elsewhere, references
-from lab.judge.recovered import CANARY, Seen, held_since
+from lab.judge.recovered import Seen, held_since
 from lab.judge.watch import doubts_of, hole, not_held
 from lab.judge.windows import FaultWindow, Windows
 from lab.model.evidence import Evidence
+from lab.model.recovery import CANARY
 from lab.model.verdict import Bound, Finding, Interval, Verdict, undecided
 
 __all__ = ["CHECK", "findings", "held_since"]

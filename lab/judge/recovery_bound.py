@@ -14,14 +14,13 @@ from scipy import stats
 
 from lab.judge import references
 from lab.judge.recovered import Clock
-from lab.judge.trials import trials_of
 from lab.judge.watch import doubts_of, hole, not_held
 from lab.judge.windows import FaultWindow, Windows
 from lab.model.evidence import Evidence
+from lab.model.trials import TRIALS_MIN, trials_of
 from lab.model.verdict import Bound, Finding, Interval, Verdict, undecided
 
 CHECK = "recovery_bound"
-TRIALS_MIN = 3
 COVERAGE, CONFIDENCE = 0.90, 0.95
 # What the canary cannot tell from nothing; without a floor one trial at 0 would make the logarithm infinite.
 FLOOR_S = 0.1

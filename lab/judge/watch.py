@@ -2,9 +2,9 @@
 
 from itertools import pairwise
 
-from lab.judge.recovered import CANARY
 from lab.judge.windows import FaultWindow
 from lab.model.evidence import Evidence
+from lab.model.recovery import CANARY
 
 # After the recovery the canary is slow on purpose: then this many of its periods may pass without a probe, but never
 # so many that the hold is not watched.

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from lab.judge.outside import first_act
-from lab.judge.recovered import CANARY, Clock, Rule, Seen, clocks, recovery_point, within_slo
+from lab.judge.recovered import Clock, Seen, clocks, recovery_point, within_slo
 from lab.judge.story import doubts, first, heal_doubts, last, looks
 from lab.model.evidence import Evidence
 from lab.model.journal import Event, Journal
 from lab.model.plan import STEADY, PlannedFault
+from lab.model.recovery import CANARY, Rule
 
 # Faults whose heal starts a container: their clock runs from the start issued, never from "healthy".
 _STARTS = ("StartContainer", "ReviveContainer")

@@ -109,6 +109,10 @@ class Samples:
         return {name: len(getattr(self, name)) for name in TABLES}
 
 
+# The name under which looks at the store stand among the probes; every other name is a canary's.
+STORE_PROBE = "store_idle"
+# The outcome of a probe that was late because the lab itself stood still.
+STALLED = "stalled"
 # The outcome of a probe whose answer claims success and holds too few of the right documents.
 WRONG = "wrong"
 TABLES = ("requests", "probes", "recall", "memory", "host")

@@ -1,10 +1,12 @@
 """What a run works with beside the world: clock, records, samples, the guard, load and observer."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from lab.model.journal import Event
+from lab.model.plan import Plan
 from lab.model.samples import HostReading, Layer, Memory, Probe, Recall, Request
 from lab.model.target import Operation
 from lab.model.undo import UndoRecord
@@ -104,3 +106,11 @@ class LoadGenerator(Protocol):
     def start(self) -> None: ...
     def stop(self) -> None: ...
     def died(self) -> list[tuple[str, str]]: ...
+
+
+class Progress(Protocol):
+    """Shows a person, or a log, what the lab does: `say` around the run, `event` for each event of its journal."""
+
+    def say(self, text: str) -> None: ...
+    def event(self, event: Event) -> None: ...
+    def watching(self, plan: Plan, clock: Clock) -> AbstractContextManager[None]: ...

@@ -11,8 +11,7 @@ from typing import Any
 
 import httpx
 
-from lab.judge.recovered import STORE_PROBE
-from lab.model.samples import Layer, Probe
+from lab.model.samples import STORE_PROBE, Layer, Probe
 from lab.ports import Clock
 
 BUSY = "busy"

@@ -5,11 +5,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from lab.judge.recovered import CANARY
-from lab.judge.recovery_bound import TRIALS_MIN
-from lab.judge.trials import trials_of
 from lab.model.plan import STEADY, Decision, Plan
+from lab.model.recovery import CANARY
 from lab.model.scenario import FaultSpec
+from lab.model.trials import TRIALS_MIN, trials_of
 from lab.scenarios import DURATION_MAX_S
 from lab.schedule.steps import SETTLE_S
 

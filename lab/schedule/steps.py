@@ -6,10 +6,10 @@ from dataclasses import asdict
 from string import ascii_lowercase
 
 from lab.errors import ScenarioError
-from lab.judge.recovered import CANARY
 from lab.model.lease import lease_s
 from lab.model.plan import FAULT, STEADY, WARM_UP, PlannedFault, Step
 from lab.model.quantities import format_duration
+from lab.model.recovery import CANARY
 from lab.model.scenario import FaultSpec, Scenario
 from lab.scenarios import DURATION_MAX_S
 from lab.schedule.companions import require_apart, require_lasting

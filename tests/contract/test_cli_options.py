@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from lab import calibrate, soak, wiring
+from lab import calibrate, leftovers, soak
 from lab.adapters import run_directory
 from lab.adapters.provision import bring_up, doctor, stack
 from lab.adapters.provision.stack_spec import stacks_directory
@@ -34,7 +34,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         raise Reached(name)
 
     monkeypatch.setenv("LAB_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setattr(wiring, "heal_leftovers", lambda clock: touched.append("heal") or [])
+    monkeypatch.setattr(leftovers, "heal_leftovers", lambda clock: touched.append("heal") or [])
     monkeypatch.setattr(bring_up, "bring_up", lambda *a, **k: reach("up"))
     monkeypatch.setattr(stack, "down_all", lambda: touched.append("down --all") or ["everything"])
     monkeypatch.setattr(stack, "stop", lambda *a, **k: reach("down"))

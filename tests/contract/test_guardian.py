@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 
 from lab import guardian as guardians
-from lab import soak, wiring
+from lab import leftovers, soak
 from lab.adapters import fence, run_directory
 from lab.adapters.clock import RunClock
 from lab.adapters.fence import Guarded, GuardFiles
 from lab.adapters.guardian_journal import GuardianJournal, SharedClock, origin_ns
 from lab.adapters.guardian_post import News, boot_s
-from lab.adapters.lives import commands_of, hold
+from lab.adapters.lives import commands_of, hold, own_process, started_ticks
 from lab.adapters.provision import bring_up, stack
-from lab.adapters.undo_store import UndoFiles, own_process, started_ticks
+from lab.adapters.undo_store import UndoFiles
 from lab.cli import stack as stacks
 from lab.errors import FaultError, GoneError, WorldError
 from lab.faults import discover
@@ -459,16 +459,16 @@ def test_somebody_elses_server_at_toxiproxys_address_is_left_alone(
 def machine(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Scene:
     """A state directory of its own, and an engine and a stack in memory, for what every command does first."""
     monkeypatch.setenv("LAB_STATE_DIR", str(scene.folder))
-    monkeypatch.setattr(wiring, "docker_client", lambda: None)
-    monkeypatch.setattr(wiring, "world_of", lambda client, spec, clock: scene.world)
-    monkeypatch.setattr(wiring, "end_run", lambda client, undo: scene.end_run(undo))
-    monkeypatch.setattr(wiring.stack, "load", lambda project: project)
-    monkeypatch.setattr(wiring, "GUARDIAN_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(leftovers, "docker_client", lambda: None)
+    monkeypatch.setattr(leftovers, "world_of", lambda client, spec, clock: scene.world)
+    monkeypatch.setattr(leftovers, "end_run", lambda client, undo: scene.end_run(undo))
+    monkeypatch.setattr(leftovers.stack, "load", lambda project: project)
+    monkeypatch.setattr(leftovers, "GUARDIAN_TIMEOUT_S", 0.3)
     return scene
 
 
 def _outcomes() -> list[tuple[str, str]]:
-    return [(one.fault_id, one.outcome) for one in wiring.heal_leftovers(RunClock())]
+    return [(one.fault_id, one.outcome) for one in leftovers.heal_leftovers(RunClock())]
 
 
 def test_only_what_dead_runs_left_is_healed_and_only_once(
@@ -496,7 +496,7 @@ def test_a_live_run_past_its_lease_is_left_alone_and_said(machine: Scene) -> Non
     machine.undos.record(
         UndoRecord(RUN, "f", "latency", "p", *own_process(), undo, lease_until_s=boot_s() - 60)
     )
-    (told,) = wiring.heal_leftovers(RunClock())
+    (told,) = leftovers.heal_leftovers(RunClock())
     assert (
         told.outcome == "live" and "60 s past its lease" in told.detail and len(machine.undos.pending()) == 1
     )
@@ -510,7 +510,7 @@ def test_while_no_engine_answers_all_stays_pending(machine: Scene, monkeypatch: 
         raise WorldError("no Docker engine answers")
 
     with monkeypatch.context() as away:
-        away.setattr(wiring, "docker_client", absent)
+        away.setattr(leftovers, "docker_client", absent)
         assert _outcomes() == [("f-qdrant", "failed"), ("run", "failed")]
     assert len(machine.undos.pending()) == 2
     assert _outcomes() == [("f-qdrant", "healed"), ("run", "healed")]
@@ -540,8 +540,8 @@ def test_what_a_guardian_heals_meanwhile_is_told(machine: Scene, monkeypatch: py
         machine.undos.done(RUN, "f-qdrant")
         machine.undos.done("run-2", "f-live")
 
-    monkeypatch.setattr(wiring, "_let_guardians_finish", finish)
-    (told,) = wiring.heal_leftovers(RunClock())
+    monkeypatch.setattr(leftovers, "_let_guardians_finish", finish)
+    (told,) = leftovers.heal_leftovers(RunClock())
     assert told.outcome == "healed" and told.fault_id == "f-qdrant" and "guardian" in told.detail
 
 
@@ -572,7 +572,7 @@ def test_every_command_that_touches_a_stack_heals_first(
     for module, name in ((bring_up, "bring_up"), (stack, "stop"), (stack, "status"), (stack, "addresses")):
         monkeypatch.setattr(module, name, lambda *given, _name=name, **named: acts.append(_name) or {})
     monkeypatch.setattr(stacks, "_show_addresses", lambda spec: None)
-    monkeypatch.setattr(wiring, "heal_leftovers", heal_leftovers)
+    monkeypatch.setattr(leftovers, "heal_leftovers", heal_leftovers)
     code, said = lab(*command)
     assert code == 12 and "no Docker engine answers" in said
     assert acts == {
@@ -604,7 +604,7 @@ def test_a_run_directory_from_elsewhere_causes_no_effect(
     lines = [{"seq": n, "writer": "run", "at_ms": n, "wall": "", **injecting} for n in range(3)]
     for name in ("journal", "guardian"):
         (directory / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    for module, name in ((os, "kill"), (os, "killpg"), (subprocess, "Popen"), (wiring, "docker_client")):
+    for module, name in ((os, "kill"), (os, "killpg"), (subprocess, "Popen"), (leftovers, "docker_client")):
         monkeypatch.setattr(module, name, refuse)
     monkeypatch.setattr(signal, "pidfd_send_signal", refuse)
     assert _outcomes() == []

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from lab.adapters.fence import fenced
 from lab.errors import FencedError, WorldError
 from lab.faults import discover
 from lab.heal import heal_pending
@@ -12,7 +13,6 @@ from lab.model.samples import Probe
 from lab.model.undo import UndoRecord
 from lab.ports import CpuQuota
 from lab.run import execute
-from lab.wiring import fenced
 from tests.contract.examples import EXAMPLES, FAMILY
 from tests.contract.fakes import fake_world
 from tests.contract.run_fakes import (

@@ -18,10 +18,11 @@ import pytest
 from docker.models.containers import Container
 
 from lab.adapters.clock import RunClock
+from lab.adapters.guard_state import guard_files
+from lab.adapters.guardian_link import GuardianLink
 from lab.adapters.provision import stack
 from lab.adapters.provision.image_specs import ImageUsed
 from lab.errors import FaultError, FencedError, WorldError
-from lab.wiring import guard, guard_files
 from tests.contract.test_guardian import DEAD, RUN, Scene
 from tests.e2e.soaking import lab
 from tests.e2e.stacks import ephemeral_stack
@@ -101,7 +102,13 @@ def test_a_hung_run_is_ended_at_the_end_of_its_lease(killer: Killer) -> None:
 def test_a_run_asks_its_guardian(killer: Killer, tmp_path: Path) -> None:
     """The link of this very process: ready, leased, fenced, and refused once the guardian is dead."""
     run_id = f"{killer.prefix}asks"
-    link = guard(run_id, killer.spec.project, tmp_path, RunClock())
+    link = GuardianLink(
+        run_id=run_id,
+        project=killer.spec.project,
+        directory=tmp_path,
+        clock=RunClock(),
+        files=guard_files(),
+    )
     link.lease("f1", 60)
     link.check()
     link.release("f1")

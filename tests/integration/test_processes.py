@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.adapters.lives import started_ticks
 from lab.adapters.processes import MARK, HostProcesses, end_processes, marked
-from lab.adapters.undo_store import started_ticks
 from lab.errors import FaultError, GoneError
 from lab.ports import ContainerState
 from lab.ports.processes import OpenFiles

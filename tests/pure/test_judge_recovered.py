@@ -8,8 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.judge.recovered import (
-    CANARY,
-    FIVE_IN_A_ROW,
     Seen,
     accurate,
     answering,
@@ -22,6 +20,7 @@ from lab.judge.recovered import (
     within_slo,
 )
 from lab.model.plan import ObserverPlan
+from lab.model.recovery import CANARY, FIVE_IN_A_ROW
 from lab.model.samples import Layer, Probe, Recall
 
 OBSERVER = ObserverPlan(2.0, 10.0, 2000, 200.0, 5, 1.5, 10, 5.0)

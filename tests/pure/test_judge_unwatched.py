@@ -9,11 +9,12 @@ import pytest
 
 from lab.judge import judge
 from lab.judge.elsewhere import share_of_others
-from lab.judge.recovered import CANARY, Seen, clocks, noticed
+from lab.judge.recovered import Seen, clocks, noticed
 from lab.judge.statistics import percentile_interval, share_interval
 from lab.model.evidence import Evidence
 from lab.model.journal import Event, Journal
 from lab.model.plan import PlannedFault
+from lab.model.recovery import CANARY
 from lab.model.samples import HostReading
 from lab.model.verdict import Finding, Verdict
 from tests.pure.evidence_factory import Recipe, edited, make, resampled

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from docker.errors import APIError, NotFound
 
-from lab.adapters.provision import base_image, images, repository
+from lab import repository
+from lab.adapters.provision import base_image, images
 from lab.adapters.provision.build_context import content_hash, context_files, write_context
 from lab.adapters.provision.image_specs import BuildSpec, ImageSpec, ImageUsed, load_images, target_image
 from lab.adapters.provision.images import Images, LeftOut

@@ -9,7 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.adapters.provision import drafts, ports, repository, stack_spec, state
+from lab import repository
+from lab.adapters.provision import drafts, ports, stack_spec, state
 from lab.adapters.provision.image_specs import ImageUsed
 from lab.adapters.provision.parallel import run_all
 from lab.adapters.provision.progress import Progress, ProgressEvent, as_text, silent

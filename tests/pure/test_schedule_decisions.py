@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.errors import ScenarioError
-from lab.judge.recovered import CANARY
 from lab.model.plan import FAULT, STEADY, WARM_UP, Plan
+from lab.model.recovery import CANARY
 from lab.model.scenario import Bounds, FaultSpec, Scenario
 from lab.schedule import describe, duration_min_s, schedule
 from lab.targets import load_target

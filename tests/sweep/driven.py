@@ -18,12 +18,15 @@ from typing import Any
 
 import docker
 
-from lab import wiring
 from lab.adapters.clock import RunClock
+from lab.adapters.fence import fenced
+from lab.adapters.guard_state import guard_files, undo_files
+from lab.adapters.guardian_link import GuardianLink
 from lab.adapters.journal_file import JournalFile
 from lab.adapters.labels import RUN, owned
+from lab.adapters.lives import own_process
 from lab.adapters.provision import stack
-from lab.adapters.undo_store import own_process
+from lab.adapters.provision.world import world_of
 from lab.adapters.watchdog import AbortWatch
 from lab.faults import discover
 from lab.model.journal import Event
@@ -165,7 +168,9 @@ def carry_out(order: Order) -> None:
 
     guard: Guard = Absent()
     if order.guarded:
-        guard = wiring.guard(order.run_id, order.project, directory, clock)
+        guard = GuardianLink(
+            run_id=order.run_id, project=order.project, directory=directory, clock=clock, files=guard_files()
+        )
     spec = stack.load(order.project)
     assert spec is not None
     client = docker.from_env()
@@ -179,9 +184,9 @@ def carry_out(order: Order) -> None:
         run_id=order.run_id,
         project=order.project,
         process=own_process(),
-        world=wiring.world_of(client, spec, clock, run_id=order.run_id, audit=wiring.fenced(guard, recorder)),
+        world=world_of(client, spec, clock, run_id=order.run_id, audit=fenced(guard, recorder)),
         recorder=recorder,
-        undos=wiring.undo_files(),
+        undos=undo_files(),
         guard=guard,
         watchdog=watchdog,
         load=Belongings(client, spec, order.run_id),

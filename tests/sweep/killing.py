@@ -17,14 +17,14 @@ import docker
 import httpx
 from docker.errors import NotFound
 
-from lab import wiring
 from lab.adapters.clock import RunClock
 from lab.adapters.fence import Guarded
-from lab.adapters.lives import Life, hold
+from lab.adapters.guard_state import guard_files
+from lab.adapters.lives import Life, hold, started_ticks
 from lab.adapters.provision import stack
-from lab.adapters.undo_store import started_ticks
 from lab.errors import FaultError
 from lab.faults import discover
+from lab.leftovers import heal_leftovers
 from tests.contract.examples import EXAMPLES, FAMILY
 from tests.sweep.driven import Driver, Order
 from tests.sweep.machine import Machine, guardians, look
@@ -110,7 +110,7 @@ class Killer:
         """The run's entry among those who are guarded, once there is one."""
         end = time.monotonic() + 10
         while time.monotonic() < end:
-            for one in wiring.guard_files().all():
+            for one in guard_files().all():
                 if one.run_id == order.run_id:
                     return one
             time.sleep(0.005)
@@ -148,11 +148,11 @@ class Killer:
 
     def settle(self) -> None:
         """What a next `lab` command does first; the machine must be the same afterwards."""
-        healed = wiring.heal_leftovers(RunClock())
+        healed = heal_leftovers(RunClock())
         assert [one for one in healed if one.run_id.startswith(self.prefix)] == []
         self.same_within()
         self._without_guardians()
-        assert not [one for one in wiring.guard_files().all() if one.run_id.startswith(self.prefix)]
+        assert not [one for one in guard_files().all() if one.run_id.startswith(self.prefix)]
 
     def _without_guardians(self) -> None:
         """One whose run died before it was told of it ends by itself once it has seen that; it takes its start."""
@@ -220,4 +220,4 @@ def killing(client: docker.DockerClient, spec: stack.StackSpec, folder: Path) ->
         yield Killer(client, spec, folder, driver, look(client, spec, prefix), prefix)
     finally:
         driver.close()
-        wiring.heal_leftovers(RunClock())
+        heal_leftovers(RunClock())

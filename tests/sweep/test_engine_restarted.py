@@ -20,16 +20,19 @@ import httpx
 import pytest
 from docker.models.containers import Container
 
-from lab import wiring
 from lab.adapters.clock import RunClock
+from lab.adapters.guard_state import guard_files, undo_files
+from lab.adapters.guardian_link import GuardianLink
 from lab.adapters.labels import SERVICE, owned
+from lab.adapters.lives import own_process
 from lab.adapters.provision import stack_spec, store_volume
 from lab.adapters.provision.engine import find_engine, require_engine
 from lab.adapters.provision.ports import DEFAULT_PORTS, free_ports
 from lab.adapters.provision.shell import Subprocesses
 from lab.adapters.provision.stack_spec import StackSpec
-from lab.adapters.undo_store import own_process
+from lab.adapters.provision.world import docker_client, world_of
 from lab.faults import discover
+from lab.leftovers import heal_leftovers
 from lab.model.undo import EndRun, UndoRecord
 from lab.ports import Guard
 from lab.scenarios import build_fault
@@ -197,11 +200,13 @@ def _create(client: docker.DockerClient, spec: StackSpec) -> None:
 def hurt(run_id: str, directory: Path, *, guarded: bool) -> None:
     """What a run does: every undo on disk, then its fault in force. Then it waits to be killed."""
     clock = RunClock()
-    link: Guard = wiring.guard(run_id, PROJECT, directory, clock) if guarded else Absent()
+    link: Guard = GuardianLink(
+            run_id=run_id, project=PROJECT, directory=directory, clock=clock, files=guard_files()
+        ) if guarded else Absent()
     spec = stack_spec.load(PROJECT)
     assert spec is not None
-    world = wiring.world_of(wiring.docker_client(), spec, clock, run_id=run_id)
-    undos = wiring.undo_files()
+    world = world_of(docker_client(), spec, clock, run_id=run_id)
+    undos = undo_files()
     for kind, (params, _) in FAULTS.items():
         fault = build_fault(kind, params, where="test", faults=discover())
         undo, until_s = fault.prepare(world), link.lease(f"f-{kind}", 600)
@@ -245,7 +250,7 @@ def test_lab_heal_waits_for_the_engine_and_tells_gone_from_healed(
     away = lab("heal")
     assert away.returncode == 12 and away.stdout.count("failed") == len(FAULTS) + 1, away
     assert "no Docker engine answers" in away.stdout
-    assert len(wiring.undo_files().pending()) == len(FAULTS) + 1
+    assert len(undo_files().pending()) == len(FAULTS) + 1
     restartable.engine.start()
     back = lab("heal")
     assert back.returncode == 0, back
@@ -263,16 +268,16 @@ def test_a_guardian_waits_for_the_engine(restartable: Stack, tmp_path: Path) -> 
     restartable.engine.stop(signal.SIGTERM)
     killed(run)
     time.sleep(1.5)
-    assert len(wiring.undo_files().pending()) == len(FAULTS) + 1
+    assert len(undo_files().pending()) == len(FAULTS) + 1
     restartable.engine.start()
     end = time.monotonic() + 30
-    while wiring.undo_files().pending():
+    while undo_files().pending():
         assert time.monotonic() < end, (directory / "guardian.jsonl").read_text()
         time.sleep(0.1)
     events = [json.loads(line) for line in (directory / "guardian.jsonl").read_text().splitlines()]
     outcomes = {event["fault"]: event["outcome"] for event in events if event["kind"] == "healed"}
     assert outcomes == {**OUTCOMES, "run": "healed"}
-    assert wiring.heal_leftovers(RunClock()) == []
+    assert heal_leftovers(RunClock()) == []
     restartable.begin()
     assert restartable.differs() == {}
 

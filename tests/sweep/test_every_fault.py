@@ -11,11 +11,11 @@ import pytest
 
 from lab.adapters.clock import RunClock
 from lab.adapters.provision import stack
+from lab.adapters.provision.world import world_of
 from lab.fault_step import carry_out
 from lab.faults import discover
 from lab.ports import World
 from lab.run_crew import State
-from lab.wiring import world_of
 from tests.contract.examples import EXAMPLES
 from tests.contract.fault_suite import (
     LOOKS,

@@ -14,13 +14,13 @@ MODULES = sorted((HOME / "lab").rglob("*.py"))
 
 # Lowest first; a module imports only what stands in its own row's layer package or lower.
 LAYERS = (
-    ("model", "errors", "__init__"),
+    ("model", "errors", "repository", "__init__"),
     ("ports", "judge", "report"),
     ("effects",),
     ("faults", "probes"),
     ("plain_yaml", "strict_yaml", "scenarios", "schedule", "targets", "catalogue", "adapters"),
-    ("run", "fault_step", "run_crew", "heal", "calibrate"),
-    ("console", "wiring"),
+    ("run", "fault_step", "run_crew", "heal", "calibrate", "leftovers"),
+    ("console",),
     ("soak", "guardian"),
     ("cli",),
     ("__main__",),

@@ -18,10 +18,10 @@ from docker.types import LogConfig, Mount
 
 from lab.adapters.labels import OWNER, OWNER_VALUE, RUN, STACK, owned
 from lab.model.encodable import encodable
+from lab.repository import K6_SCRIPTS
 
 ROLE = "chaos-soak-lab.role"
 ROLE_VALUE = "load"
-SCRIPTS = Path(__file__).resolve().parents[3] / "k6"
 # Measured with k6 1.1.0: 45 MB for itself and about 0.3 MB per virtual user; the rest is room.
 _MEMORY_BASE_MB, _MEMORY_PER_VU_MB = 192, 1.5
 _PIDS_MAX = 256
@@ -46,7 +46,7 @@ class K6Containers:
     project: str
     network: str
     directory: Path
-    scripts: Path = SCRIPTS
+    scripts: Path = K6_SCRIPTS
 
     @property
     def input_folder(self) -> Path:

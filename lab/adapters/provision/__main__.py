@@ -7,8 +7,8 @@ from pathlib import Path
 
 from lab.adapters.provision.prepare import prepare
 from lab.adapters.provision.progress import saying
-from lab.adapters.provision.repository import COMPOSE
 from lab.errors import LabError
+from lab.repository import COMPOSE
 
 EXIT_LAB = 12
 DEFAULT_TARGET = COMPOSE / "targets" / "workspace-qdrant-mcp"

@@ -11,9 +11,9 @@ os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 from testcontainers.compose import DockerCompose
 
 from lab.adapters.provision.engine import Engine
-from lab.adapters.provision.repository import COMPOSE, COMPOSE_FILE
 from lab.adapters.provision.shell import Runner
 from lab.adapters.provision.stack_spec import StackSpec, compose_variables
+from lab.repository import COMPOSE, COMPOSE_FILE
 
 TIMEOUT_S = 120.0
 

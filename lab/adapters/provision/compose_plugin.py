@@ -10,13 +10,13 @@ from lab.adapters.provision.engine import Engine
 from lab.adapters.provision.go_build import GoProgram, build_program
 from lab.adapters.provision.packages import Packages
 from lab.adapters.provision.progress import Progress
-from lab.adapters.provision.repository import COMPOSE_PLUGIN_MODULE
 from lab.adapters.provision.shell import Runner, is_root
 from lab.adapters.provision.state import cache_directory, machine_lock
 from lab.errors import WorldError
 
 VERSION_TIMEOUT_S = 20.0
 PACKAGE = "github.com/docker/compose/v2"
+MODULE = Path(__file__).resolve().parent / "gomods" / "compose"
 # Debian's `docker-compose` is the old version 1 up to bookworm and the plugin from trixie on.
 SYSTEM_PACKAGES = ("docker-compose-v2", "docker-compose")
 
@@ -104,14 +104,14 @@ def _install_built(runner: Runner, progress: Progress) -> None:
 
 def _built(runner: Runner, progress: Progress) -> Path:
     """The plugin's binary in the cache, built if these pins were not built before."""
-    pins = (COMPOSE_PLUGIN_MODULE / "go.mod").read_bytes() + (COMPOSE_PLUGIN_MODULE / "go.sum").read_bytes()
+    pins = (MODULE / "go.mod").read_bytes() + (MODULE / "go.sum").read_bytes()
     built = cache_directory("compose", hashlib.sha256(pins).hexdigest()[:12]) / "docker-compose"
     if built.exists():
         return built
     pinned = re.search(rf"^\s*(?:require )?{PACKAGE} (v\S+)", pins.decode(), re.MULTILINE)
     version = pinned[1] if pinned else "unknown"
     program = GoProgram(
-        "docker-compose", COMPOSE_PLUGIN_MODULE, f"{PACKAGE}/cmd", f"-X {PACKAGE}/internal.Version={version}"
+        "docker-compose", MODULE, f"{PACKAGE}/cmd", f"-X {PACKAGE}/internal.Version={version}"
     )
     with progress.step(f"building the compose plugin {version} (about 2 minutes)") as step:
         build_program(program, built, runner, progress, step)

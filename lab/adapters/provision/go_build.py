@@ -8,10 +8,10 @@ from pathlib import Path
 
 from lab.adapters.provision.drafts import draft_directory
 from lab.adapters.provision.progress import Progress, Step
-from lab.adapters.provision.repository import GO_TOOLCHAIN
 from lab.adapters.provision.shell import Runner
 from lab.adapters.provision.state import cache_directory, machine_lock
 from lab.errors import WorldError
+from lab.repository import GO_TOOLCHAIN
 
 VERSION_TIMEOUT_S = 20.0
 TOOLCHAIN_TIMEOUT_S = 300.0

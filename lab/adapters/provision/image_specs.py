@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import yaml
 
-from lab.adapters.provision.repository import IMAGES_FILE, ROOT
 from lab.errors import WorldError
+from lab.repository import IMAGES_FILE, ROOT
 
 Source = Literal["local", "registry", "built"]
 Mode = Literal["auto", "registry", "build"]

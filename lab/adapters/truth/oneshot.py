@@ -10,10 +10,11 @@ import docker
 from docker.errors import APIError, ImageNotFound
 from docker.models.containers import Container
 
+from lab.adapters import oneshot as in_image
 from lab.adapters.labels import owned
 from lab.errors import WorldError
 
-SCRIPTS = Path(__file__).resolve().parent.parent / "oneshot"
+SCRIPTS = Path(in_image.__file__).resolve().parent
 PYTHON = "/opt/venv/bin/python"
 OUTPUT = "/lab/output"
 MEMORY_MAX = "2g"

@@ -2,20 +2,11 @@
 
 from collections.abc import Sequence
 
-from lab.judge.recovered import (
-    CANARY,
-    FIVE_IN_A_ROW,
-    STORE_PROBE,
-    Clock,
-    accurate,
-    answering,
-    idle,
-    noticed,
-    right,
-)
+from lab.judge.recovered import Clock, accurate, answering, idle, noticed, right
 from lab.judge.windows import FaultWindow, Windows
 from lab.model.evidence import Evidence
-from lab.model.samples import Probe
+from lab.model.recovery import CANARY, FIVE_IN_A_ROW
+from lab.model.samples import STORE_PROBE, Probe
 from lab.model.verdict import Finding, worst
 
 Clocks = tuple[Clock, Clock] | None

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 
 from lab.model.plan import Plan, PlannedFault
 
+# From so many trials on a tolerance bound of the recovery is computed.
+TRIALS_MIN = 3
+
 
 def trials_of(plan: Plan) -> dict[str, list[Sequence[PlannedFault]]]:
     """The faults of each fault step, by what is tried; parameters are named where only they tell subjects apart."""
