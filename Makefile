@@ -35,7 +35,7 @@ soak: setup-runtime ## the main job: load, rotating faults, verdict
 	@$(LAB) soak $${CAMPAIGN:+"$$CAMPAIGN"} --duration "$$DURATION" $${SEED:+--seed "$$SEED"} $${TARGET:+--target "$$TARGET"}
 
 prepare: setup
-	@$(AS_ROOT) $(PY) -m lab.adapters.provision
+	@$(AS_ROOT) $(PY) -m lab.provision
 
 test: setup prepare ## all tests but the long sweeps, with everything they need, from cold
 	@$(PYTEST) $(wildcard tests/tidy tests/pure tests/contract tests/integration tests/e2e)

@@ -1,6 +1,6 @@
 // An MCP client (revision 2025-06-18, streamable HTTP) that says at which layer a call failed.
 //
-// The rules are those of lab/model/target.py (what counts as a real success) and lab/adapters/mcp.py (the protocol);
+// The rules are those of lab/model/target.py (what counts as a real success) and lab/observe/mcp.py (the protocol);
 // tests/contract lays both sides next to each other. Everything about a target arrives as data: nothing is spliced
 // into code or text.
 import http from 'k6/http';

@@ -1,7 +1,7 @@
 // A target's operations in exact proportion at a constant arrival rate, for one bounded chunk of a longer run.
 //
 // -e LAB_INPUT=/input/load-0000.json says what to do (format: k6/README.md); raw points go to --out json=….json.gz,
-// from which lab/adapters/load/points.py rebuilds every request. All randomness was spent when the input was written.
+// from which lab/load/points.py rebuilds every request. All randomness was spent when the input was written.
 import exec from 'k6/execution';
 import { SharedArray } from 'k6/data';
 import { Counter, Gauge, Trend } from 'k6/metrics';
@@ -145,7 +145,7 @@ function point(metric, value, turn, tags, message, sessionsLost) {
   delete metadata.sessions_lost;
 }
 
-// The first failing body of each kind goes to k6's log, from which lab/adapters/load/chunks.py keeps a few.
+// The first failing body of each kind goes to k6's log, from which lab/load/chunks.py keeps a few.
 function keepBody(op, outcome, turn) {
   const key = JSON.stringify([op, outcome.layer, outcome.message]);
   if (seenFailures.has(key) || seenFailures.size >= FAILURES_PER_CLIENT_MAX) return;

@@ -8,8 +8,8 @@ import typer
 
 from lab.cli import calibrate, fault, soak, stack
 from lab.cli.frame import EXIT_USAGE, guarded
+from lab.read.targets import check_target
 from lab.report import schema
-from lab.targets import check_target
 
 __all__ = ["app", "main"]
 

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from lab.adapters.runs_folder import require_folder
+from lab.cli.console import Progress
 from lab.cli.frame import EXIT_FAIL, EXIT_INCONCLUSIVE, guarded
-from lab.console import Progress
-from lab.scenarios import duration_s
+from lab.evidence.runs_folder import require_folder
+from lab.read.campaigns import duration_s
 
 commands = typer.Typer(no_args_is_help=True, help="What the lab measures of known truths.")
 
@@ -27,7 +27,7 @@ def recovery(
     directory: Annotated[Path, typer.Option(help="Where the certificate goes.")] = Path("runs/calibration"),
 ) -> None:
     """Outages of a reference server whose times are known, against what the lab measured of them."""
-    from lab import calibrate as instrument
+    from lab.run import calibrate as instrument
 
     course = instrument.Course(outages, duration_s(quiet, "--quiet"), seed)
     require_folder(directory, "--directory")

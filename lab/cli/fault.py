@@ -8,16 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from lab.adapters.provision import doctor, stack
-from lab.catalogue import Entry, catalogue
 from lab.cli.frame import ImagesOption, ProjectOption, RunsOption, TargetOption, guarded
 from lab.cli.soak import run_scenario
 from lab.errors import ScenarioError
 from lab.faults import discover
+from lab.faults.catalogue import Entry, catalogue
 from lab.model.scenario import Bounds, FaultSpec, Scenario
-from lab.plain_yaml import parse, shown
-from lab.scenarios import build_fault, duration_s
-from lab.schedule import duration_min_s
+from lab.plan import duration_min_s
+from lab.provision.machine import doctor
+from lab.provision.stack import stack
+from lab.read.campaigns import build_fault, duration_s
+from lab.read.plain_yaml import parse, shown
 
 commands = typer.Typer(no_args_is_help=True, help="Fault kinds.")
 REQUIRED_BY_HAND = ("integrity", "in_force", "recovery")

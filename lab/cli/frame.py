@@ -11,17 +11,18 @@ from typing import Annotated, ParamSpec
 import typer
 from rich.console import Console
 
-from lab import leftovers, soak
-from lab.adapters.clock import RunClock
-from lab.adapters.provision.stack_spec import PROJECT, check_project, saved_projects
-from lab.adapters.provision.state import lock_names, machine_lock
-from lab.console import Progress
+from lab.cli.console import Progress
 from lab.errors import LabError, ScenarioError
-from lab.heal import FAILED, UNREADABLE, Healed, require_healed
+from lab.guard import leftovers
+from lab.guard.heal import FAILED, UNREADABLE, Healed, require_healed
+from lab.host.machine.state import lock_names, machine_lock
 from lab.model.verdict import Verdict
-from lab.plain_yaml import shown
+from lab.observe.clock import RunClock
+from lab.provision.stack.stack_spec import PROJECT, check_project, saved_projects
+from lab.read.plain_yaml import shown
 from lab.report import terminal
 from lab.repository import TARGETS
+from lab.run import session
 
 EXIT_USAGE, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_LAB = 2, 10, 11, 12
 _EXIT = {Verdict.PASS: 0, Verdict.FAIL: EXIT_FAIL, Verdict.INCONCLUSIVE: EXIT_INCONCLUSIVE}
@@ -135,7 +136,7 @@ def alone_with_all(project: str) -> Iterator[None]:
         yield
 
 
-def finish(outcome: soak.Outcome) -> None:
+def finish(outcome: session.Outcome) -> None:
     """Show the verdict and end with its exit code."""
     Console(highlight=False).print(terminal.render(outcome.report, outcome.directory))
     raise typer.Exit(_EXIT[outcome.judgement.gate])

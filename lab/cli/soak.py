@@ -6,12 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lab import soak
-from lab.adapters import run_directory
-from lab.adapters.provision import bring_up, doctor, stack
-from lab.adapters.provision.stack_spec import check_project
-from lab.adapters.provision.world import docker_client
-from lab.adapters.runs_folder import require_runs
+from lab.cli.console import Progress
 from lab.cli.frame import (
     ImagesOption,
     ProjectOption,
@@ -23,12 +18,18 @@ from lab.cli.frame import (
     heal_first,
     target_dir,
 )
-from lab.console import Progress
+from lab.evidence import run_directory
+from lab.evidence.runs_folder import require_runs
 from lab.model.scenario import Scenario
+from lab.plan import describe, schedule
+from lab.provision.machine import doctor
+from lab.provision.stack import bring_up, stack
+from lab.provision.stack.stack_spec import check_project
+from lab.provision.stack.world import docker_client
+from lab.read.campaigns import TRIALS_MAX, duration_s, load_campaign
+from lab.read.targets import load_target
 from lab.repository import ROOT
-from lab.scenarios import TRIALS_MAX, duration_s, load_campaign
-from lab.schedule import describe, schedule
-from lab.targets import load_target
+from lab.run import session
 
 DOCUMENTS, QUERIES = 1000, 200
 
@@ -106,8 +107,8 @@ def run_scenario(
     heal_first(progress)
     with alone(project):
         spec = bring_up.bring_up(project, folder, images_from=images_from, progress=progress.say)
-        prepared = soak.prepare(docker_client(), spec, plan, corpus, progress)
-        outcome = soak.carry_out(prepared, plan, runs, progress)
+        prepared = session.prepare(docker_client(), spec, plan, corpus, progress)
+        outcome = session.carry_out(prepared, plan, runs, progress)
     finish(outcome)
 
 
@@ -127,4 +128,4 @@ def judge_command(
     runs: Annotated[Path, typer.Option(help="Where run directories are.")] = Path("runs"),
 ) -> None:
     """Judge a kept run again, without Docker; the same evidence gives the same bytes."""
-    finish(soak.judge_run(run_directory.resolve(runs, run)))
+    finish(session.judge_run(run_directory.resolve(runs, run)))

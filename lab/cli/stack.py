@@ -5,10 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lab import leftovers
-from lab.adapters.clock import RunClock
-from lab.adapters.provision import bring_up, doctor, stack
-from lab.adapters.provision.stack_spec import check_project
+from lab.cli.console import Progress
 from lab.cli.frame import (
     ImagesOption,
     ProjectOption,
@@ -20,9 +17,13 @@ from lab.cli.frame import (
     healing,
     target_dir,
 )
-from lab.console import Progress
-from lab.heal import require_healed
-from lab.targets import load_target
+from lab.guard import leftovers
+from lab.guard.heal import require_healed
+from lab.observe.clock import RunClock
+from lab.provision.machine import doctor
+from lab.provision.stack import bring_up, stack
+from lab.provision.stack.stack_spec import check_project
+from lab.read.targets import load_target
 
 commands = typer.Typer()
 

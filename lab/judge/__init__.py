@@ -1,6 +1,6 @@
 """Judging: evidence in, verdict out; pure, so that any kept run can be judged again and gives the same bytes.
 
-Every module here with a `CHECK` is one check and is found by discovery; `findings(evidence, windows)` returns
+Every module of `checks` with a `CHECK` is one check and is found by discovery; `findings(evidence, windows)` returns
 what it has to say. A check that cannot cope with its evidence becomes INCONCLUSIVE with the error's text and
 never vanishes.
 
@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from lab.judge import checks
 from lab.judge.tables import TABLES
-from lab.judge.windows import Windows, find_windows
+from lab.judge.windows.timeline import Windows, find_windows
 from lab.model.evidence import Evidence
 from lab.model.plan import Decision, Plan
 from lab.model.quantities import format_duration
@@ -39,13 +40,13 @@ class _Broken:
 def discover() -> dict[str, Check]:
     """Every check by its name, sorted; raises ValueError where two carry one name."""
     found: dict[str, Check] = {}
-    for info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{info.name}")
+    for info in pkgutil.iter_modules(checks.__path__):
+        module = importlib.import_module(f"{checks.__name__}.{info.name}")
         name = getattr(module, "CHECK", None)
         if name is None:
             continue
         if name in found:
-            raise ValueError(f"two checks are called {name!r}; one of them is lab/judge/{info.name}.py")
+            raise ValueError(f"two checks are called {name!r}; one of them is lab/judge/checks/{info.name}.py")
         found[name] = module.findings
     return dict(sorted(found.items()))
 

@@ -22,12 +22,12 @@ from typing import Any
 
 import docker
 
-from lab.adapters.clock import RunClock
-from lab.adapters.provision.world import world_of
 from lab.errors import LabError
 from lab.faults import discover
+from lab.observe.clock import RunClock
 from lab.ports import Fault, World
-from lab.scenarios import build_fault
+from lab.provision.stack.world import world_of
+from lab.read.campaigns import build_fault
 from tests.bench import peers
 from tests.contract.examples import EXAMPLES
 from tests.e2e.stacks import ephemeral_stack, images

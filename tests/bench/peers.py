@@ -19,11 +19,11 @@ from typing import Any
 import docker
 from docker.errors import DockerException
 
-from lab.adapters.provision.stack import StackSpec
 from lab.errors import FaultError, LabError
 from lab.faults import discover
 from lab.ports import World
-from lab.scenarios import build_fault
+from lab.provision.stack.stack import StackSpec
+from lab.read.campaigns import build_fault
 from tests.contract.examples import EXAMPLES
 
 # What a fault is made of, for the floor that it is held against.

@@ -14,8 +14,8 @@ from lab.model.scenario import Bounds
 from lab.model.target import Condition, Operation, Target
 from lab.model.undo import UndoRecord
 from lab.ports import Clock, World
-from lab.run import Crew
-from lab.scenarios import build_fault
+from lab.read.campaigns import build_fault
+from lab.run.loop import Crew
 
 
 class Stop(Exception):

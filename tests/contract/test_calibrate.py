@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lab import calibrate
-from lab.adapters.calibration_server import KINDS, SLOW_S
-from lab.calibrate import Certificate, Course, Measured, Record, certify, watch
 from lab.cli import app
 from lab.model.samples import Probe
+from lab.observe.calibration_server import KINDS, SLOW_S
+from lab.run import calibrate
+from lab.run.calibrate import Certificate, Course, Measured, Record, certify, watch
 
 # One outage of each kind, of a quarter to half a second each.
 SHORT = Course(outages=4, quiet_s=1.0, seed=29, longest_s=0.8, gap_s=(2.3, 2.5))

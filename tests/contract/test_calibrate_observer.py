@@ -10,14 +10,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from lab.adapters.calibration_server import running
-from lab.adapters.clock import RunClock
-from lab.adapters.observer import Stalls, TargetObserver, unless_stalled
-from lab.calibrate import PLAN, TARGET
-from lab.judge.recovered import within_slo
+from lab.judge.stats.recovery_clock import within_slo
 from lab.model.samples import Probe
+from lab.observe.calibration_server import running
+from lab.observe.clock import RunClock
+from lab.observe.observer import Stalls, TargetObserver, unless_stalled
 from lab.probes.recall import TruthQuery
-from lab.targets import load_target
+from lab.read.targets import load_target
+from lab.run.calibrate import PLAN, TARGET
 
 
 class Store(ThreadingHTTPServer):

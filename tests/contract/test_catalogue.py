@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.adapters.provision import doctor
-from lab.catalogue import catalogue
 from lab.faults import discover
-from lab.scenarios import load_campaign
+from lab.faults.catalogue import catalogue
+from lab.provision.machine import doctor
+from lab.read.campaigns import load_campaign
 
 HOME = Path(__file__).resolve().parents[2]
 KINDS = sorted(discover())

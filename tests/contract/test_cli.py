@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lab.catalogue import catalogue
 from lab.cli import app
 from lab.faults import discover
+from lab.faults.catalogue import catalogue
 
 RUNNER = CliRunner()
 

@@ -7,14 +7,16 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from lab import calibrate, leftovers, soak
-from lab.adapters import run_directory
-from lab.adapters.provision import bring_up, doctor, stack
-from lab.adapters.provision.stack_spec import stacks_directory
-from lab.adapters.provision.state import lock_names, machine_lock
 from lab.cli import app
 from lab.errors import LabError, ScenarioError
-from lab.scenarios import TRIALS_MAX
+from lab.evidence import run_directory
+from lab.guard import leftovers
+from lab.host.machine.state import lock_names, machine_lock
+from lab.provision.machine import doctor
+from lab.provision.stack import bring_up, stack
+from lab.provision.stack.stack_spec import stacks_directory
+from lab.read.campaigns import TRIALS_MAX
+from lab.run import calibrate, session
 
 LONG = "x" * 300
 FAULT = ("fault", "run", "latency", "target=qdrant")
@@ -188,7 +190,7 @@ def test_another_refusal_of_the_system_is_not_taken_for_a_long_name(monkeypatch:
         raise PermissionError(13, "no", str(directory))
 
     monkeypatch.setattr(run_directory, "resolve", lambda runs, name: runs)
-    monkeypatch.setattr(soak, "judge_run", refuse)
+    monkeypatch.setattr(session, "judge_run", refuse)
     assert isinstance(CliRunner().invoke(app, ["judge"]).exception, PermissionError)
 
 

@@ -13,24 +13,25 @@ from typing import Any
 
 import pytest
 
-from lab import guardian as guardians
-from lab import leftovers, soak
-from lab.adapters import fence, run_directory
-from lab.adapters.clock import RunClock
-from lab.adapters.fence import Guarded, GuardFiles
-from lab.adapters.guardian_journal import GuardianJournal, SharedClock, origin_ns
-from lab.adapters.guardian_post import News, boot_s
-from lab.adapters.lives import commands_of, hold, own_process, started_ticks
-from lab.adapters.provision import bring_up, stack
-from lab.adapters.undo_store import UndoFiles
 from lab.cli import stack as stacks
 from lab.errors import FaultError, GoneError, WorldError
+from lab.evidence import run_directory
 from lab.faults import discover
-from lab.guardian import Guardian
-from lab.heal import Healed, Healer
+from lab.guard import fence, leftovers
+from lab.guard import guardian as guardians
+from lab.guard.fence import Guarded, GuardFiles
+from lab.guard.guardian import Guardian
+from lab.guard.guardian_journal import GuardianJournal, SharedClock, origin_ns
+from lab.guard.guardian_post import News, boot_s
+from lab.guard.heal import Healed, Healer
+from lab.guard.undo_store import UndoFiles
+from lab.host.processes.lives import commands_of, hold, own_process, started_ticks
 from lab.model.undo import EndRun, RemoveFiller, RemoveToxic, StartContainer, UndoRecord, to_json
 from lab.model.verdict import Verdict
+from lab.observe.clock import RunClock
 from lab.ports import World
+from lab.provision.stack import bring_up, stack
+from lab.run import session
 from tests.contract.fakes import fake_world
 from tests.contract.run_fakes import plan
 from tests.contract.test_cli import run as lab
@@ -608,7 +609,7 @@ def test_a_run_directory_from_elsewhere_causes_no_effect(
         monkeypatch.setattr(module, name, refuse)
     monkeypatch.setattr(signal, "pidfd_send_signal", refuse)
     assert _outcomes() == []
-    assert soak.judge_run(directory).judgement.verdict is Verdict.INCONCLUSIVE
+    assert session.judge_run(directory).judgement.verdict is Verdict.INCONCLUSIVE
 
 
 def test_the_commands_of_a_run_are_its_descendants_in_its_own_group() -> None:

@@ -13,13 +13,13 @@ import docker
 import pytest
 from docker.models.containers import Container
 
-from lab.adapters.clock import RunClock
-from lab.adapters.labels import STACK, owned
-from lab.adapters.load.chunks import K6Load
-from lab.adapters.load.containers import ROLE, ROLE_VALUE, K6Containers, keep_log
-from lab.adapters.load.inputs import LoadInputs, Text
+from lab.host.labels import STACK, owned
+from lab.load.chunks import K6Load
+from lab.load.containers import ROLE, ROLE_VALUE, K6Containers, keep_log
+from lab.load.inputs import LoadInputs, Text
 from lab.model.journal import Event
 from lab.model.samples import Layer, Request
+from lab.observe.clock import RunClock
 from tests.contract import stub_mcp
 from tests.contract.test_k6_client import OPERATIONS
 

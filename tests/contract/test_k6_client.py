@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from lab.adapters.load.inputs import LoadInputs, Text
-from lab.adapters.load.points import ChunkRows, ChunkSchedule, read_chunk
+from lab.load.inputs import LoadInputs, Text
+from lab.load.points import ChunkRows, ChunkSchedule, read_chunk
 from lab.model.samples import Layer
 from lab.model.target import Condition, Operation, first_broken
 from tests.contract import stub_mcp

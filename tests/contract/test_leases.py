@@ -9,21 +9,23 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from lab.adapters import cgroups, link_clients, link_probe, netns
-from lab.catalogue import Parameter, catalogue
-from lab.effects import looks, occupied
 from lab.errors import FaultError, ScenarioError
-from lab.fault_step import carry_out
-from lab.faults import discover
+from lab.faults import conflicts, discover
+from lab.faults.catalogue import Parameter, catalogue
+from lab.faults.link import looks
+from lab.host.cgroups import cgroups
+from lab.host.links import link_clients, link_probe
+from lab.host.network import netns
 from lab.model.lease import HEAL_TIMEOUT_S, PROOF_TIMEOUT_S
 from lab.model.plan import FAULT, PlannedFault
 from lab.model.scenario import Bounds, FaultSpec, Scenario
 from lab.model.undo import Unpause
+from lab.plan.steps import steps_of
 from lab.ports import Observation, World
 from lab.ports.proxies import Exchange
-from lab.run_crew import State
-from lab.scenarios import build_fault
-from lab.schedule.steps import steps_of
+from lab.read.campaigns import build_fault
+from lab.run.crew import State
+from lab.run.fault_step import carry_out
 from tests.contract.fakes import fake_world
 from tests.contract.run_fakes import FakeGuard, FakeRecorder, FakeUndos, crew, plan_of
 
@@ -317,7 +319,7 @@ def test_a_crash_loop_whose_second_start_is_late_is_seen_within_its_time(
 def test_what_the_bounds_know_of_the_adapters_is_true() -> None:
     adapter = (link_clients.AT_ONCE_MAX, link_probe.CONNECT_TIMEOUT_S, link_clients.APART_S)
     assert adapter == (looks.AT_ONCE, looks.CONNECT_S, looks.APART_S)
-    assert occupied.PEERS == netns.PEERS
+    assert conflicts.PEERS == netns.PEERS
     assert KINDS["memory_pressure"].lifetime_s == cgroups.HOG_S  # type: ignore[attr-defined]
 
 

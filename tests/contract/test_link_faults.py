@@ -8,7 +8,7 @@ from lab.errors import FaultError, ScenarioError
 from lab.faults import discover
 from lab.model.undo import EnableProxy, RemoveToxic
 from lab.ports import Fault
-from lab.scenarios import build_fault
+from lab.read.campaigns import build_fault
 from tests.contract.fakes import fake_world
 from tests.contract.fault_suite import check_life_cycle, check_missed
 

@@ -9,7 +9,7 @@ from lab.faults import discover
 from lab.model.undo import RemoveChain, RemoveQdisc
 from lab.ports import Fault
 from lab.ports.netns import Echoes
-from lab.scenarios import build_fault
+from lab.read.campaigns import build_fault
 from tests.contract.fakes import fake_world
 from tests.contract.fault_suite import check_life_cycle, check_missed
 

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from lab.adapters.fence import fenced
 from lab.errors import FencedError, WorldError
 from lab.faults import discover
-from lab.heal import heal_pending
+from lab.guard.fence import fenced
+from lab.guard.heal import heal_pending
 from lab.model.samples import Probe
 from lab.model.undo import UndoRecord
 from lab.ports import CpuQuota
-from lab.run import execute
+from lab.run.loop import execute
 from tests.contract.examples import EXAMPLES, FAMILY
 from tests.contract.fakes import fake_world
 from tests.contract.run_fakes import (

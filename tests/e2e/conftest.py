@@ -6,8 +6,8 @@ from pathlib import Path
 import docker
 import pytest
 
-from lab.adapters.provision import stack
-from lab.adapters.provision.image_specs import ImageUsed
+from lab.provision.images.image_specs import ImageUsed
+from lab.provision.stack import stack
 from tests.e2e import stacks
 
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lab.adapters.storage import HostStorage
 from lab.faults import discover
+from lab.host.storage import HostStorage
 from lab.ports import Fault, World
 from lab.ports.storage import Throttle
-from lab.scenarios import build_fault
+from lab.read.campaigns import build_fault
 from tests.contract.examples import aimed_elsewhere
 from tests.contract.fault_suite import Miss, elsewhere
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import docker
 
-from lab import soak
-from lab.adapters.provision import doctor, stack
-from lab.console import Progress
+from lab.cli.console import Progress
 from lab.model.plan import Plan
-from lab.scenarios import load_campaign
-from lab.schedule import schedule
-from lab.targets import load_target
+from lab.plan import schedule
+from lab.provision.machine import doctor
+from lab.provision.stack import stack
+from lab.read.campaigns import load_campaign
+from lab.read.targets import load_target
+from lab.run import session
 from tests.e2e.stacks import HOME, TARGET
 
 CAMPAIGNS = Path(__file__).resolve().parent / "campaigns"
@@ -34,12 +35,12 @@ def plan_of(campaign: str, seed: int = 1) -> Plan:
     )
 
 
-def soak_on(client: docker.DockerClient, spec: stack.StackSpec, plan: Plan, runs: Path) -> soak.Outcome:
+def soak_on(client: docker.DockerClient, spec: stack.StackSpec, plan: Plan, runs: Path) -> session.Outcome:
     """Prepare a stack and carry a plan out on it."""
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         progress = Progress(nowhere)
-        prepared = soak.prepare(client, spec, plan, None, progress)
-        return soak.carry_out(prepared, plan, runs, progress)
+        prepared = session.prepare(client, spec, plan, None, progress)
+        return session.carry_out(prepared, plan, runs, progress)
 
 
 def start_soak(spec: stack.StackSpec, campaign: str, runs: Path) -> "subprocess.Popen[str]":

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import docker
 
-from lab.adapters.provision import stack
-from lab.adapters.provision.image_specs import ImageUsed
-from lab.adapters.provision.prepare import prepare
-from lab.adapters.provision.progress import silent
+from lab.provision.images.image_specs import ImageUsed
+from lab.provision.machine.progress import silent
+from lab.provision.stack import stack
+from lab.provision.stack.prepare import prepare
 
 HOME = Path(__file__).resolve().parents[2]
 TARGET = HOME / "compose" / "targets" / "workspace-qdrant-mcp"

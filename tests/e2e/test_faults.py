@@ -8,13 +8,13 @@ import docker
 import pytest
 from docker.models.containers import Container
 
-from lab.adapters.clock import RunClock
-from lab.adapters.labels import SERVICE, owned
-from lab.adapters.provision import stack
-from lab.adapters.provision.world import world_of
 from lab.errors import FaultError
 from lab.faults import discover
+from lab.host.labels import SERVICE, owned
+from lab.observe.clock import RunClock
 from lab.ports import World
+from lab.provision.stack import stack
+from lab.provision.stack.world import world_of
 from tests.contract.examples import EXAMPLES, FAMILY
 from tests.contract.fault_suite import Miss, check_life_cycle, check_void
 from tests.e2e.misses import build, misses

@@ -17,12 +17,12 @@ import docker
 import pytest
 from docker.models.containers import Container
 
-from lab.adapters.clock import RunClock
-from lab.adapters.guard_state import guard_files
-from lab.adapters.guardian_link import GuardianLink
-from lab.adapters.provision import stack
-from lab.adapters.provision.image_specs import ImageUsed
 from lab.errors import FaultError, FencedError, WorldError
+from lab.guard.guardian_link import GuardianLink
+from lab.guard.state_files import guard_files
+from lab.observe.clock import RunClock
+from lab.provision.images.image_specs import ImageUsed
+from lab.provision.stack import stack
 from tests.contract.test_guardian import DEAD, RUN, Scene
 from tests.e2e.soaking import lab
 from tests.e2e.stacks import ephemeral_stack

@@ -15,10 +15,10 @@ import httpx
 import pytest
 from docker.models.containers import Container
 
-from lab.adapters.labels import RUN
-from lab.adapters.provision import stack
-from lab.adapters.provision.image_specs import ImageUsed
+from lab.host.labels import RUN
 from lab.model.verdict import Verdict
+from lab.provision.images.image_specs import ImageUsed
+from lab.provision.stack import stack
 from tests.e2e.soaking import finding, lab, plan_of, soak_on, start_soak
 from tests.e2e.stacks import ephemeral_stack
 

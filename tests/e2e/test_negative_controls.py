@@ -6,9 +6,9 @@ from pathlib import Path
 
 import docker
 
-from lab.adapters.provision import stack
-from lab.adapters.provision.image_specs import ImageUsed
 from lab.model.plan import Plan
+from lab.provision.images.image_specs import ImageUsed
+from lab.provision.stack import stack
 from tests.e2e.soaking import finding, plan_of, soak_on
 from tests.e2e.stacks import ephemeral_stack, with_defect
 

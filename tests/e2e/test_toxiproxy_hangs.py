@@ -11,15 +11,16 @@ from contextlib import contextmanager, suppress
 import docker
 import pytest
 
-from lab.adapters import link_sockets, namespaces
-from lab.adapters.clock import RunClock
-from lab.adapters.provision import stack
-from lab.adapters.provision.world import world_of
-from lab.adapters.toxiproxy import TIMEOUT_S
-from lab.faults.freeze import Freeze
-from lab.faults.latency import Latency
-from lab.faults.link_down import LinkDown
+from lab.faults.link.latency import Latency
+from lab.faults.link.link_down import LinkDown
+from lab.faults.process.freeze import Freeze
+from lab.host.links import link_sockets
+from lab.host.links.toxiproxy import TIMEOUT_S
+from lab.host.network import namespaces
+from lab.observe.clock import RunClock
 from lab.ports import World
+from lab.provision.stack import stack
+from lab.provision.stack.world import world_of
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: qdrant\r\nContent-Length: 1000000000\r\n\r\n"
 # What goes in until a server that does not read has filled every buffer on its way, is some 40 MB.

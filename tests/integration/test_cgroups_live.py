@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.adapters.cgroups import ROOT, HostCgroups
-from lab.adapters.clock import RunClock
-from lab.adapters.processes import end_processes, marked
 from lab.errors import FaultError
+from lab.host.cgroups.cgroups import ROOT, HostCgroups
+from lab.host.processes.processes import end_processes, marked
+from lab.observe.clock import RunClock
 from tests.contract.fakes import FakeContainers
 
 MIB = 1 << 20

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.adapters import namespaces, net_probes, netfilter
-from lab.adapters.netns import _bound, chain_prefix
 from lab.errors import FaultError
+from lab.host.network import namespaces, net_probes, netfilter
+from lab.host.network.netns import _bound, chain_prefix
 from lab.ports import ContainerState
 from lab.ports.netns import Rules
 
@@ -95,7 +95,7 @@ RATE = ("rate", "1mbit", "burst", "3200", "latency", "200ms")
 def test_the_denying_name_server_answers_inside_by_both_protocols(namespace: int) -> None:
     udp, tcp = namespaces.inside(namespace, _bound)
     port, handles = udp.getsockname()[1], (udp.fileno(), tcp.fileno())
-    command = [sys.executable, "-m", "lab.adapters.demand", "lab-fault=test", "deny", *map(str, handles), "20"]
+    command = [sys.executable, "-m", "lab.host.processes.demand", "lab-fault=test", "deny", *map(str, handles), "20"]
     server = subprocess.Popen(command, pass_fds=handles, stdout=subprocess.PIPE, text=True, cwd=HOME)
     try:
         assert server.stdout is not None and server.stdout.readline() == "ready\n"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.adapters.lives import started_ticks
-from lab.adapters.processes import MARK, HostProcesses, end_processes, marked
 from lab.errors import FaultError, GoneError
+from lab.host.processes.lives import started_ticks
+from lab.host.processes.processes import MARK, HostProcesses, end_processes, marked
 from lab.ports import ContainerState
 from lab.ports.processes import OpenFiles
 from tests.contract.fakes import FakeContainers
@@ -101,7 +101,7 @@ def test_demand_that_cannot_begin_says_why(ended: ExitStack, tmp_path: Path) -> 
     asked = [
         sys.executable,
         "-m",
-        "lab.adapters.demand",
+        "lab.host.processes.demand",
         f"{MARK}run.t",
         "burn",
         str(tmp_path / "no" / "entry"),

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from lab.adapters.labels import OWNER
-from lab.adapters.provision.engine import Engine, require_engine
-from lab.adapters.provision.image_build import build_image, image_id
-from lab.adapters.provision.image_specs import BuildSpec
-from lab.adapters.provision.progress import silent
-from lab.adapters.provision.shell import Subprocesses
 from lab.errors import WorldError
+from lab.host.labels import OWNER
+from lab.host.machine.shell import Subprocesses
+from lab.provision.images.image_build import build_image, image_id
+from lab.provision.images.image_specs import BuildSpec
+from lab.provision.machine.engine import Engine, require_engine
+from lab.provision.machine.progress import silent
 
 pytestmark = pytest.mark.docker
 

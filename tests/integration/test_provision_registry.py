@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from lab.adapters.provision.engine import Engine, require_engine
-from lab.adapters.provision.image_build import image_id
-from lab.adapters.provision.image_specs import BuildSpec, ImageSpec, ImageUsed
-from lab.adapters.provision.images import Images, LeftOut
-from lab.adapters.provision.packages import Packages
-from lab.adapters.provision.prepare import image_sources
-from lab.adapters.provision.progress import Progress, ProgressEvent
-from lab.adapters.provision.shell import Subprocesses
+from lab.host.machine.shell import Subprocesses
+from lab.provision.images.image_build import image_id
+from lab.provision.images.image_specs import BuildSpec, ImageSpec, ImageUsed
+from lab.provision.images.images import Images, LeftOut
+from lab.provision.machine.engine import Engine, require_engine
+from lab.provision.machine.packages import Packages
+from lab.provision.machine.progress import Progress, ProgressEvent
+from lab.provision.stack.prepare import image_sources
 
 pytestmark = pytest.mark.docker
 

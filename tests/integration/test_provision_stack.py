@@ -7,17 +7,17 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lab.adapters.provision import owned, stack
-from lab.adapters.provision.engine import Engine, require_engine
-from lab.adapters.provision.image_specs import BuildSpec, ImageSpec, ImageUsed, load_images
-from lab.adapters.provision.images import split
-from lab.adapters.provision.loop_device import attached, detach
-from lab.adapters.provision.packages import Packages
-from lab.adapters.provision.parallel import run_all
-from lab.adapters.provision.prepare import image_sources
-from lab.adapters.provision.progress import silent
-from lab.adapters.provision.shell import Subprocesses
 from lab.errors import WorldError
+from lab.host.machine.loop_device import attached, detach
+from lab.host.machine.shell import Subprocesses
+from lab.provision.images.image_specs import BuildSpec, ImageSpec, ImageUsed, load_images
+from lab.provision.images.images import split
+from lab.provision.images.parallel import run_all
+from lab.provision.machine.engine import Engine, require_engine
+from lab.provision.machine.packages import Packages
+from lab.provision.machine.progress import silent
+from lab.provision.stack import owned, stack
+from lab.provision.stack.prepare import image_sources
 
 pytestmark = pytest.mark.docker
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from lab.adapters import net_probes, netfilter
-from lab.faults.rate_limit import RateLimit
+from lab.faults.network.rate_limit import RateLimit
+from lab.host.network import net_probes, netfilter
 from lab.ports.netns import Echoes
 
 ADDRESSES = ("192.0.2.1", "192.0.2.2")

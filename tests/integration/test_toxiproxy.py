@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from lab.adapters.link_probe import converse
-from lab.adapters.toxiproxy import Toxiproxy
-from lab.effects.links import plausible, tries
 from lab.errors import FaultError, GoneError
 from lab.faults import discover
-from lab.heal import heal_pending
+from lab.faults.link.proof import plausible, tries
+from lab.guard.heal import heal_pending
+from lab.host.links.link_probe import converse
+from lab.host.links.toxiproxy import Toxiproxy
 from lab.model.undo import EnableProxy, RemoveToxic, UndoRecord
 from lab.ports.proxies import Exchange
 from tests.contract.fakes import FakeContainers, fake_world

@@ -10,12 +10,12 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from lab.adapters import watchdog
-from lab.adapters.clock import RunClock
-from lab.adapters.watchdog import AbortWatch
 from lab.model.quantities import GB
 from lab.model.samples import Probe
 from lab.model.scenario import Abort
+from lab.observe import watchdog
+from lab.observe.clock import RunClock
+from lab.observe.watchdog import AbortWatch
 
 
 class Canary:

@@ -308,7 +308,7 @@ def _cost() -> dict[str, Any]:
 
 
 def _story(recipe: Recipe, timed: _Step) -> Iterator[Draft]:
-    """The life of one fault, as `lab.run` journals it."""
+    """The life of one fault, as `lab.run.loop` journals it."""
     if not timed.step.faults:
         return
     fault = timed.step.faults[0]

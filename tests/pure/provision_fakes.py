@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.adapters.provision.shell import Outcome
+from lab.host.machine.shell import Outcome
 
 
 @dataclass

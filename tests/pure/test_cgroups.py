@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.adapters import cgroup_jobs
-from lab.adapters.cgroup_files import (
+from lab.errors import FaultError, GoneError
+from lab.host.cgroups import cgroup_jobs
+from lab.host.cgroups.cgroup_files import (
     NO_LIMIT_BYTES,
     for_engine,
     read_memory,
@@ -13,7 +14,7 @@ from lab.adapters.cgroup_files import (
     read_throttle,
     write_throttle,
 )
-from lab.adapters.cgroups import (
+from lab.host.cgroups.cgroups import (
     HostCgroups,
     cgroup_dir,
     own_directory,
@@ -21,7 +22,6 @@ from lab.adapters.cgroups import (
     read_quota,
     read_usage,
 )
-from lab.errors import FaultError, GoneError
 from lab.ports import CpuQuota, MemoryLimit
 from lab.ports.storage import Throttle
 from tests.contract.fakes import FakeClock, FakeContainers
@@ -145,7 +145,7 @@ def test_reclaim_of_version_2_begins_where_it_is_told(
 ) -> None:
     containers, heard = FakeContainers(), list[tuple[str, str, str]]()
     high = folder(tmp_path / containers.state("mcp").id, {"memory.high": "max\n"}) / "memory.high"
-    monkeypatch.setattr("lab.adapters.cgroups.cgroup_dir", lambda pid, controller: high.parent)
+    monkeypatch.setattr("lab.host.cgroups.cgroups.cgroup_dir", lambda pid, controller: high.parent)
     cgroups = HostCgroups(containers, FakeClock(), lambda *said: heard.append(said))
     assert cgroups.set_memory_high("mcp", "id-mcp", 6000)
     assert high.read_text(encoding="ascii") == "6000"
@@ -236,7 +236,7 @@ def test_an_absent_limit_of_memory_is_said_to_the_engine_as_the_largest() -> Non
 
 def test_a_cgroup_that_is_not_the_containers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process id that was reused, or the root cgroup: the path does not bear the container's id."""
-    monkeypatch.setattr("lab.adapters.cgroups.cgroup_dir", lambda pid, controller: Path("/sys/fs/cgroup"))
+    monkeypatch.setattr("lab.host.cgroups.cgroups.cgroup_dir", lambda pid, controller: Path("/sys/fs/cgroup"))
     with pytest.raises(FaultError, match="is not that of"):
         own_directory(FakeContainers(), "qdrant", "memory")
     with pytest.raises(GoneError, match="replaced"):

@@ -15,10 +15,10 @@ from lab.faults import discover
 from lab.model.lease import hold_max_s
 from lab.model.plan import Plan
 from lab.model.scenario import FaultSpec, Scenario
-from lab.scenarios import build_fault, load_campaign, scenario_of
-from lab.schedule import schedule
-from lab.strict_yaml import parse
-from lab.targets import load_target
+from lab.plan import schedule
+from lab.read.campaigns import build_fault, load_campaign, scenario_of
+from lab.read.strict_yaml import parse
+from lab.read.targets import load_target
 from tests.contract.examples import EXAMPLES
 
 HOME = Path(__file__).resolve().parents[2]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.adapters.oneshot import corpus
+from lab.truth.in_image import corpus
 
 SCRIPT = Path(corpus.__file__)
 MODULE = '''"""A module."""

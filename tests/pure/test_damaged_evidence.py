@@ -13,15 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from lab.adapters import run_directory
-from lab.adapters.clock import RunClock
-from lab.adapters.guardian_journal import GuardianJournal
-from lab.adapters.journal_file import JournalFile, read_journal
-from lab.adapters.sample_store import SampleStore
+from lab.evidence import run_directory
+from lab.evidence.journal_file import JournalFile, read_journal
+from lab.evidence.sample_store import SampleStore
+from lab.guard.guardian_journal import GuardianJournal
 from lab.judge import judge
 from lab.model.evidence import Evidence
 from lab.model.journal import Event, event_from_json
 from lab.model.verdict import Judgement, Verdict
+from lab.observe.clock import RunClock
 from lab.report import report_json, summary, terminal
 from tests.pure.evidence_factory import Recipe, edited, make
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.adapters.clock import RunClock
-from lab.adapters.journal_file import JournalFile, read_journal
+from lab.evidence.journal_file import JournalFile, read_journal
+from lab.observe.clock import RunClock
 
 # All at which str.splitlines() splits beside "\n".
 SPLITTING = "\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from lab import judge as judging
 from lab.judge import conclude, discover, judge, judge_by
-from lab.judge.windows import find_windows
+from lab.judge.windows.timeline import find_windows
 from lab.model.evidence import Evidence
 from lab.model.journal import Event, Journal
 from lab.model.plan import Decision
@@ -659,7 +659,7 @@ def test_mangled_events_never_raise_and_never_pass_unnoticed(data: st.DataObject
 
 
 def test_two_checks_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lab.judge import errors
+    from lab.judge.checks import errors
 
     monkeypatch.setattr(errors, "CHECK", "latency")
     with pytest.raises(ValueError, match="latency"):

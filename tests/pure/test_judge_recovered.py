@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.judge.recovered import (
+from lab.judge.stats.recovery_clock import (
     Seen,
     accurate,
     answering,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from lab.judge.statistics import (
+from lab.judge.stats.intervals import (
     exact_interval,
     mean_interval,
     percentile,

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from lab.judge import judge
-from lab.judge.elsewhere import share_of_others
-from lab.judge.recovered import Seen, clocks, noticed
-from lab.judge.statistics import percentile_interval, share_interval
+from lab.judge.stats.intervals import percentile_interval, share_interval
+from lab.judge.stats.recovery_clock import Seen, clocks, noticed
+from lab.judge.windows.host_cpu import share_of_others
 from lab.model.evidence import Evidence
 from lab.model.journal import Event, Journal
 from lab.model.plan import PlannedFault

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.adapters.provision import loop_device
-from lab.adapters.provision.state import state_dir
+from lab.host.machine import loop_device
+from lab.host.machine.state import state_dir
 from tests.pure.provision_fakes import FakeRunner
 
 

@@ -5,8 +5,8 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.adapters.nameserver import denial
-from lab.adapters.net_probes import _checksum
+from lab.host.network.nameserver import denial
+from lab.host.network.net_probes import _checksum
 
 QUESTION = struct.pack("!HHHHHH", 0xBEEF, 0x0100, 1, 0, 0, 1) + b"\x09toxiproxy\x00\x00\x01\x00\x01"
 OPTIONS = b"\x00\x00\x29\x10\x00\x00\x00\x00\x00\x00\x00"

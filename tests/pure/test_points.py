@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.adapters.load.inputs import LoadInputs, Text, block_of
-from lab.adapters.load.points import ChunkRows, ChunkSchedule, GzipLines, epoch_ms, read_chunk
 from lab.errors import ScenarioError
+from lab.load.inputs import LoadInputs, Text, block_of
+from lab.load.points import ChunkRows, ChunkSchedule, GzipLines, epoch_ms, read_chunk
 from lab.model.samples import Layer
 from lab.model.target import Condition, Operation
 

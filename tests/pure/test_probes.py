@@ -9,12 +9,12 @@ import httpx
 import numpy as np
 import pytest
 
-from lab.adapters.truth.neighbours import truth_queries
 from lab.model.samples import Layer, Probe
 from lab.model.target import Condition, Operation
 from lab.ports import CallOutcome
 from lab.probes import canary, store_idle
 from lab.probes.recall import TruthQuery, claims_success, count_hits
+from lab.truth.neighbours import truth_queries
 from tests.pure.evidence_factory import target as factory_target
 
 SEARCH = Operation(

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.adapters.provision import engine_start
-from lab.adapters.provision.engine import Engine, NoEngine
-from lab.adapters.provision.engine_start import EngineFacts, decide, drop_stale_pid_file, ensure_engine
-from lab.adapters.provision.packages import Packages
-from lab.adapters.provision.progress import Progress, ProgressEvent, silent
 from lab.errors import WorldError
+from lab.provision.machine import engine_start
+from lab.provision.machine.engine import Engine, NoEngine
+from lab.provision.machine.engine_start import EngineFacts, decide, drop_stale_pid_file, ensure_engine
+from lab.provision.machine.packages import Packages
+from lab.provision.machine.progress import Progress, ProgressEvent, silent
 from tests.pure.provision_fakes import FakeRunner
 
 ABSENT = NoEngine("absent", "no such file")
@@ -68,7 +68,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
     monkeypatch.setattr(engine_start, "READY_TIMEOUT_S", 0.05)
     monkeypatch.setattr(engine_start, "PID_FILE", tmp_path / "docker.pid")
     monkeypatch.setattr(engine_start, "is_root", lambda: True)
-    monkeypatch.setattr("lab.adapters.provision.packages.is_root", lambda: True)
+    monkeypatch.setattr("lab.provision.machine.packages.is_root", lambda: True)
     monkeypatch.setattr(engine_start, "has_systemd", lambda: False)
     return monkeypatch
 

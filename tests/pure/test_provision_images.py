@@ -9,14 +9,14 @@ import pytest
 from docker.errors import APIError, NotFound
 
 from lab import repository
-from lab.adapters.provision import base_image, images
-from lab.adapters.provision.build_context import content_hash, context_files, write_context
-from lab.adapters.provision.image_specs import BuildSpec, ImageSpec, ImageUsed, load_images, target_image
-from lab.adapters.provision.images import Images, LeftOut
-from lab.adapters.provision.progress import silent
-from lab.adapters.provision.registry import DEFAULT_HOST, Registry, host_of
-from lab.adapters.provision.wheels import missing_wheels
 from lab.errors import WorldError
+from lab.provision.images import base_image, images
+from lab.provision.images.build_context import content_hash, context_files, write_context
+from lab.provision.images.image_specs import BuildSpec, ImageSpec, ImageUsed, load_images, target_image
+from lab.provision.images.images import Images, LeftOut
+from lab.provision.images.registry import DEFAULT_HOST, Registry, host_of
+from lab.provision.images.wheels import missing_wheels
+from lab.provision.machine.progress import silent
 from tests.pure.provision_fakes import FakeRunner
 
 

@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab import repository
-from lab.adapters.provision import drafts, ports, stack_spec, state
-from lab.adapters.provision.image_specs import ImageUsed
-from lab.adapters.provision.parallel import run_all
-from lab.adapters.provision.progress import Progress, ProgressEvent, as_text, silent
-from lab.adapters.provision.shell import Subprocesses
 from lab.errors import ScenarioError, WorldError
+from lab.host.machine import state
+from lab.host.machine.shell import Subprocesses
+from lab.provision.images import drafts
+from lab.provision.images.image_specs import ImageUsed
+from lab.provision.images.parallel import run_all
+from lab.provision.machine.progress import Progress, ProgressEvent, as_text, silent
+from lab.provision.stack import ports, stack_spec
 
 SOURCE = repository.COMPOSE_FILE.read_text(encoding="utf-8")
 TOPOLOGY: dict[str, Any] = yaml.safe_load(SOURCE)

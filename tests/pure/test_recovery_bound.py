@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.judge import judge
-from lab.judge.recovery_bound import tolerance_bound_s
+from lab.judge.checks.recovery_bound import tolerance_bound_s
 from lab.model.evidence import Evidence
 from lab.model.journal import Event
 from lab.model.verdict import Finding, Verdict

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.adapters import sample_store
-from lab.adapters.sample_store import SampleStore, read_samples
 from lab.errors import WorldError
+from lab.evidence import sample_store
+from lab.evidence.sample_store import SampleStore, read_samples
 from lab.model.samples import HostReading, Layer, Memory, Probe, Recall
 
 HOME = Path(__file__).resolve().parents[2]
@@ -26,7 +26,7 @@ HALF = "bad \ud83d"
 DIES = """
 import os, signal, sqlite3, sys, time
 from pathlib import Path
-from lab.adapters.sample_store import SampleStore
+from lab.evidence.sample_store import SampleStore
 from lab.model.samples import Probe
 path = Path(sys.argv[1])
 store = SampleStore(path)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from lab.errors import ScenarioError
 from lab.faults import discover
-from lab.scenarios import build_fault, load_campaign, scenario_of
-from lab.strict_yaml import parse
+from lab.read.campaigns import build_fault, load_campaign, scenario_of
+from lab.read.strict_yaml import parse
 
 HOME = Path(__file__).resolve().parents[2]
 CAMPAIGN: dict[str, Any] = {

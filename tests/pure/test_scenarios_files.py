@@ -17,8 +17,8 @@ from lab.errors import ScenarioError
 from lab.faults import discover
 from lab.model.quantities import KB
 from lab.model.scenario import Abort, Bounds, FaultSpec, Scenario
-from lab.scenarios import build_fault, dump_campaign, duration_s, load_campaign, scenario_of
-from lab.strict_yaml import parse
+from lab.read.campaigns import build_fault, dump_campaign, duration_s, load_campaign, scenario_of
+from lab.read.strict_yaml import parse
 from tests.pure.test_strict_yaml_hostile import PIECES
 
 SOAK = Path(__file__).resolve().parents[2] / "chaos" / "soak.yaml"

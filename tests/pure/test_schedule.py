@@ -11,9 +11,9 @@ from pydantic import TypeAdapter
 from lab.errors import ScenarioError
 from lab.faults import discover
 from lab.model.plan import FAULT, STEADY, Plan
-from lab.scenarios import load_campaign
-from lab.schedule import describe, duration_min_s, schedule
-from lab.targets import load_target
+from lab.plan import describe, duration_min_s, schedule
+from lab.read.campaigns import load_campaign
+from lab.read.targets import load_target
 
 HOME = Path(__file__).resolve().parents[2]
 SOAK = load_campaign(HOME / "chaos" / "soak.yaml")

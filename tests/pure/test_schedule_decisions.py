@@ -14,8 +14,8 @@ from lab.errors import ScenarioError
 from lab.model.plan import FAULT, STEADY, WARM_UP, Plan
 from lab.model.recovery import CANARY
 from lab.model.scenario import Bounds, FaultSpec, Scenario
-from lab.schedule import describe, duration_min_s, schedule
-from lab.targets import load_target
+from lab.plan import describe, duration_min_s, schedule
+from lab.read.targets import load_target
 
 TARGET = load_target(Path(__file__).resolve().parents[2] / "compose" / "targets" / "workspace-qdrant-mcp")
 CLEAN = replace(TARGET, known_issues=())

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from lab.adapters.provision import loop_device, store_volume
-from lab.adapters.provision.engine import Engine
-from lab.adapters.provision.shell import Runner
 from lab.errors import WorldError
+from lab.host.machine import loop_device
+from lab.host.machine.shell import Runner
+from lab.provision.machine.engine import Engine
+from lab.provision.stack import store_volume
 from tests.pure.provision_fakes import FakeRunner
 
 LOCAL = Engine("unix:///var/run/docker.sock", "29.0", "1.50", "/var/lib/docker")

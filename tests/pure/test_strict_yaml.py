@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lab.errors import ScenarioError
-from lab.strict_yaml import parse
+from lab.read.strict_yaml import parse
 
 LINE = re.compile(r"^test\.yaml:\d+")
 # Without control characters and line separators: PyYAML's own dumper does not write those back faithfully.

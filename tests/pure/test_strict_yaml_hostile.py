@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from lab.errors import ScenarioError
-from lab.plain_yaml import BYTES_MAX, DEPTH_MAX
-from lab.strict_yaml import checked, examined, parse
+from lab.read.plain_yaml import BYTES_MAX, DEPTH_MAX
+from lab.read.strict_yaml import checked, examined, parse
 
 PLACE = re.compile(r"^test\.yaml:[1-9]\d*(:[1-9]\d*)?$")
 PIECES = [

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from lab.errors import ScenarioError
-from lab.targets import check_target, load_target
+from lab.read.targets import check_target, load_target
 
 TARGETS = Path(__file__).resolve().parents[2] / "compose" / "targets"
 SHIPPED = TARGETS / "workspace-qdrant-mcp"

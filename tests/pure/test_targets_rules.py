@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.errors import ScenarioError
-from lab.targets import check_target, load_target
+from lab.read.targets import check_target, load_target
 from tests.pure.test_strict_yaml_hostile import PIECES
 
 SHIPPED = Path(__file__).resolve().parents[2] / "compose" / "targets" / "workspace-qdrant-mcp"

@@ -1,4 +1,4 @@
-"""A run that is meant to be killed: `lab.run.execute` with a real world and a real guardian, as a process of its own.
+"""A run that is meant to be killed: `lab.run.loop.execute` with a real world and guardian, as a process of its own.
 
 `python -m tests.sweep.driven` is a small server: it reads one order a line, forks a process that leads a group of its
 own, and says its id and what became of it. Forking saves each of some hundred runs the second that the imports take.
@@ -18,24 +18,24 @@ from typing import Any
 
 import docker
 
-from lab.adapters.clock import RunClock
-from lab.adapters.fence import fenced
-from lab.adapters.guard_state import guard_files, undo_files
-from lab.adapters.guardian_link import GuardianLink
-from lab.adapters.journal_file import JournalFile
-from lab.adapters.labels import RUN, owned
-from lab.adapters.lives import own_process
-from lab.adapters.provision import stack
-from lab.adapters.provision.world import world_of
-from lab.adapters.watchdog import AbortWatch
+from lab.evidence.journal_file import JournalFile
 from lab.faults import discover
+from lab.guard.fence import fenced
+from lab.guard.guardian_link import GuardianLink
+from lab.guard.state_files import guard_files, undo_files
+from lab.host.labels import RUN, owned
+from lab.host.processes.lives import own_process
 from lab.model.journal import Event
 from lab.model.plan import FAULT, STEADY, Plan, PlannedFault, Step
 from lab.model.samples import Probe
 from lab.model.scenario import Abort
+from lab.observe.clock import RunClock
+from lab.observe.watchdog import AbortWatch
 from lab.ports import Guard, Watchdog
-from lab.run import Crew, execute
-from lab.scenarios import build_fault
+from lab.provision.stack import stack
+from lab.provision.stack.world import world_of
+from lab.read.campaigns import build_fault
+from lab.run.loop import Crew, execute
 from tests.contract.run_fakes import FakeWatchdog, plan
 
 HOLDER = (

@@ -17,14 +17,14 @@ import docker
 import httpx
 from docker.errors import NotFound
 
-from lab.adapters.clock import RunClock
-from lab.adapters.fence import Guarded
-from lab.adapters.guard_state import guard_files
-from lab.adapters.lives import Life, hold, started_ticks
-from lab.adapters.provision import stack
 from lab.errors import FaultError
 from lab.faults import discover
-from lab.leftovers import heal_leftovers
+from lab.guard.fence import Guarded
+from lab.guard.leftovers import heal_leftovers
+from lab.guard.state_files import guard_files
+from lab.host.processes.lives import Life, hold, started_ticks
+from lab.observe.clock import RunClock
+from lab.provision.stack import stack
 from tests.contract.examples import EXAMPLES, FAMILY
 from tests.sweep.driven import Driver, Order
 from tests.sweep.machine import Machine, guardians, look

@@ -15,11 +15,11 @@ from typing import Any
 import docker
 import httpx
 
-from lab.adapters.cgroups import cgroup_dir
-from lab.adapters.labels import SERVICE, STACK
-from lab.adapters.provision import stack
-from lab.adapters.provision.state import state_dir
 from lab.errors import FaultError
+from lab.host.cgroups.cgroups import cgroup_dir
+from lab.host.labels import SERVICE, STACK
+from lab.host.machine.state import state_dir
+from lab.provision.stack import stack
 
 LIMITS = {
     "cpu": ("cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.max"),
@@ -209,14 +209,14 @@ def _helpers(runs: str) -> Iterator[tuple[int, str]]:
     """Processes that bear the name of such a run, whatever they are; but guardians, which stay to look again."""
     for entry in Path("/proc").iterdir():
         arguments = _argv(int(entry.name)) if entry.name.isdigit() else b""
-        if runs.encode() in arguments and b"lab.guardian" not in arguments:
+        if runs.encode() in arguments and b"lab.guard.guardian" not in arguments:
             yield int(entry.name), arguments.decode(errors="replace")
 
 
 def guardians(runs: str) -> list[int]:
     """Guardians of such runs that are still there."""
     found = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-    return [pid for pid in found if runs.encode() in (said := _argv(pid)) and b"lab.guardian" in said]
+    return [pid for pid in found if runs.encode() in (said := _argv(pid)) and b"lab.guard.guardian" in said]
 
 
 def _sockets(pid: int) -> int:

@@ -20,22 +20,22 @@ import httpx
 import pytest
 from docker.models.containers import Container
 
-from lab.adapters.clock import RunClock
-from lab.adapters.guard_state import guard_files, undo_files
-from lab.adapters.guardian_link import GuardianLink
-from lab.adapters.labels import SERVICE, owned
-from lab.adapters.lives import own_process
-from lab.adapters.provision import stack_spec, store_volume
-from lab.adapters.provision.engine import find_engine, require_engine
-from lab.adapters.provision.ports import DEFAULT_PORTS, free_ports
-from lab.adapters.provision.shell import Subprocesses
-from lab.adapters.provision.stack_spec import StackSpec
-from lab.adapters.provision.world import docker_client, world_of
 from lab.faults import discover
-from lab.leftovers import heal_leftovers
+from lab.guard.guardian_link import GuardianLink
+from lab.guard.leftovers import heal_leftovers
+from lab.guard.state_files import guard_files, undo_files
+from lab.host.labels import SERVICE, owned
+from lab.host.machine.shell import Subprocesses
+from lab.host.processes.lives import own_process
 from lab.model.undo import EndRun, UndoRecord
+from lab.observe.clock import RunClock
 from lab.ports import Guard
-from lab.scenarios import build_fault
+from lab.provision.machine.engine import find_engine, require_engine
+from lab.provision.stack import stack_spec, store_volume
+from lab.provision.stack.ports import DEFAULT_PORTS, free_ports
+from lab.provision.stack.stack_spec import StackSpec
+from lab.provision.stack.world import docker_client, world_of
+from lab.read.campaigns import build_fault
 from tests.e2e import stacks
 from tests.e2e.soaking import lab
 from tests.sweep.driven import Absent

@@ -9,13 +9,13 @@ from dataclasses import replace
 import docker
 import pytest
 
-from lab.adapters.clock import RunClock
-from lab.adapters.provision import stack
-from lab.adapters.provision.world import world_of
-from lab.fault_step import carry_out
 from lab.faults import discover
+from lab.observe.clock import RunClock
 from lab.ports import World
-from lab.run_crew import State
+from lab.provision.stack import stack
+from lab.provision.stack.world import world_of
+from lab.run.crew import State
+from lab.run.fault_step import carry_out
 from tests.contract.examples import EXAMPLES
 from tests.contract.fault_suite import (
     LOOKS,

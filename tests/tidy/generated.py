@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lab.catalogue import catalogue
+from lab.faults.catalogue import catalogue
 
 HOME = Path(__file__).resolve().parents[2]
 END = "<!-- end -->"

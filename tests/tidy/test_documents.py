@@ -10,11 +10,11 @@ import pytest
 from lab.faults import discover
 from lab.model.scenario import Bounds
 from lab.model.target import CONDITIONS, PAYLOADS, VARIABLES
-from lab.scenarios import DEFAULT_REQUIRED, scenario_of
-from lab.schedule import decisions, steps
-from lab.strict_yaml import keys_of, parse
-from lab.targets import check_target, load_target
-from lab.targets.shapes import EXCUSABLE_CHECKS, EXCUSABLE_LAYERS, ISSUES, TARGET
+from lab.plan import decisions, steps
+from lab.read.campaigns import DEFAULT_REQUIRED, scenario_of
+from lab.read.strict_yaml import keys_of, parse
+from lab.read.targets import check_target, load_target
+from lab.read.targets.shapes import EXCUSABLE_CHECKS, EXCUSABLE_LAYERS, ISSUES, TARGET
 from tests.tidy.generated import HOME, PARTS, renewed
 
 TARGETS = (HOME / "docs" / "targets.md").read_text(encoding="utf-8")

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from lab.judge.known_issues import census
 from lab.judge.tables import accuracy, faults, gaps, load, memory, phases
-from lab.judge.windows import Windows
+from lab.judge.windows.known_issues import census
+from lab.judge.windows.timeline import Windows
 from lab.model.evidence import Evidence
 from lab.model.verdict import Finding
 

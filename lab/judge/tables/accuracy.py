@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lab.judge.accuracy import CHECK
-from lab.judge.answers import answered, by_query
-from lab.judge.statistics import mean_interval, seed_of
-from lab.judge.steady_load import SUBJECT as STEADY
-from lab.judge.windows import Window, Windows
+from lab.judge.checks.accuracy import CHECK
+from lab.judge.stats.intervals import mean_interval, seed_of
+from lab.judge.windows.answers import answered, by_query
+from lab.judge.windows.steady_load import SUBJECT as STEADY
+from lab.judge.windows.timeline import Window, Windows
 from lab.model.evidence import Evidence
 from lab.model.samples import Recall
 from lab.model.verdict import Finding

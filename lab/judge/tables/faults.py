@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from lab.judge.recovered import Clock, accurate, answering, idle, noticed, right
-from lab.judge.windows import FaultWindow, Windows
+from lab.judge.stats.recovery_clock import Clock, accurate, answering, idle, noticed, right
+from lab.judge.windows.timeline import FaultWindow, Windows
 from lab.model.evidence import Evidence
 from lab.model.recovery import CANARY, FIVE_IN_A_ROW
 from lab.model.samples import STORE_PROBE, Probe

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from lab.judge.windows import Windows
+from lab.judge.windows.timeline import Windows
 from lab.model.evidence import Evidence
 from lab.model.verdict import Finding
 

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from lab.judge.windows import Windows
+from lab.judge.windows.timeline import Windows
 from lab.model.evidence import Evidence
 from lab.model.verdict import Finding, Verdict
 

@@ -1,1 +1,0 @@
-"""What several faults of a family share: how their effects are told from none."""

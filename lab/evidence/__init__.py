@@ -1,0 +1,1 @@
+"""What a run writes and a judge reads: run directory, journal and sample store."""

@@ -1,0 +1,63 @@
+"""Take a link down: nobody listens any more."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from lab.errors import FaultError
+from lab.faults.conflicts import LINK
+from lab.faults.link.proof import TRIES, Link
+from lab.model.undo import EnableProxy
+from lab.ports import Observation, World
+from lab.ports.proxies import Exchange
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    """Refuses new connections on a link and closes those that are open.
+
+    Source: Toxiproxy's `enabled: false`; there is no direction and no toxicity to it.
+    """
+
+    kind: ClassVar[str] = "link_down"
+    family: ClassVar[str] = "link"
+    services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp")
+    needs: ClassVar[tuple[str, ...]] = ("root",)
+    transient: ClassVar[bool] = False
+    occupies: ClassVar[tuple[str, ...]] = LINK
+
+    target: Link
+
+    def prepare(self, world: World) -> EnableProxy:
+        """The proxy must be enabled; opens the connection on which the close of open ones is seen."""
+        world.proxies.require_enabled(self.target)
+        world.proxies.keep_open(self.target)
+        return EnableProxy(proxy=self.target)
+
+    def inject(self, world: World, undo: EnableProxy) -> None:
+        """Disable the proxy."""
+        world.proxies.disable(undo.proxy)
+
+    def observe(self, world: World, before: Observation | None) -> Observation:
+        """In force when every connect is refused, and the connection that was open before has ended."""
+        seen = world.proxies.exchange(self.target, Exchange(patience_s=10.0), TRIES)
+        kept = world.proxies.kept_end(self.target)
+
+        share = sum(one.end == "refused" for one in seen) / len(seen)
+        holds = before is not None and share == 1.0 and kept is not None
+        absent = all(one.end == "answered" for one in seen)
+        said = f"the connection that was open before: {kept or 'still open, or there was none'}"
+        said += f"; new connections: {', '.join(one.end for one in seen)}"
+        return Observation(share, "share of connections refused", holds, absent, said)
+
+    @staticmethod
+    def heal(world: World, undo: EnableProxy) -> None:
+        """Enable the proxy and read it back; one that is enabled already is fine."""
+        world.proxies.enable(undo.proxy)
+        if not world.proxies.is_enabled(undo.proxy):
+            raise FaultError(
+                f"the proxy {undo.proxy!r} is still disabled after it was enabled",
+                try_="`lab heal`; restarting the toxiproxy container enables all proxies",
+            )
+
+
+FAULT = LinkDown

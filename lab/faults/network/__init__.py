@@ -1,0 +1,1 @@
+"""Faults of the network, by rules in a service's network namespace."""

@@ -1,0 +1,59 @@
+"""Answer every question for a name with "no such name", as a wrong or emptied zone does."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from lab.faults.conflicts import NAMES
+from lab.faults.network import proof
+from lab.faults.network.names import names
+from lab.model.undo import RemoveChain
+from lab.ports import Observation, World
+
+LIFETIME_S = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class DnsNxdomain:
+    """Leads all questions to a name server of the lab's inside the service's network, which knows no name (NXDOMAIN).
+
+    Connections that are open, and addresses that a process remembers, are not hurt. The server ends by itself after 30
+    min. Source of the mechanism: iptables-extensions(8), DNAT.
+    """
+
+    kind: ClassVar[str] = "dns_nxdomain"
+    family: ClassVar[str] = "network"
+    services: ClassVar[tuple[str, ...]] = ("mcp", "toxiproxy", "qdrant")
+    needs: ClassVar[tuple[str, ...]] = ("root", "iptables", "nsenter")
+    transient: ClassVar[bool] = False
+    occupies: ClassVar[tuple[str, ...]] = (NAMES,)
+    lifetime_s: ClassVar[float] = LIFETIME_S
+    # The name server's start and end, and the rules': up to 15, 5 and twice 10 s.
+    act_max_s: ClassVar[float] = 45.0
+
+    target: Literal["mcp", "toxiproxy", "qdrant"]
+
+    def prepare(self, world: World) -> RemoveChain:
+        """The network must be there."""
+        token = world.processes.new_token(self.kind)
+        return proof.chain_undo(world, self.target, self.kind, table="nat", token=token)
+
+    def inject(self, world: World, undo: RemoveChain) -> None:
+        """Start the name server, then lead the questions there."""
+        port = world.netns.deny_names(undo.service, undo.container_id, undo.token, LIFETIME_S)
+        lines = [
+            f"-p {protocol} --dport 53 -j DNAT --to-destination 127.0.0.1:{port}"
+            for protocol in ("udp", "tcp")
+        ]
+        proof.add(world, undo, ("OUTPUT -d 127.0.0.11",), *lines, spare_control=False)
+
+    def observe(self, world: World, before: Observation | None) -> Observation:
+        """In force when a name of the stack, which was known before, is said not to exist."""
+        return names(world, self.target, before, "no_such_name")
+
+    @staticmethod
+    def heal(world: World, undo: RemoveChain) -> None:
+        """Remove the rules, then end the name server."""
+        proof.remove(world, undo)
+
+
+FAULT = DnsNxdomain

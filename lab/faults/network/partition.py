@@ -1,0 +1,62 @@
+"""Cut a service off from everybody, as a broken switch would: what is sent is lost without a word."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from lab.faults.conflicts import CONNECTS, PACKETS, network
+from lab.faults.network import proof
+from lab.model.undo import RemoveChain
+from lab.ports import Observation, World
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """Drops every packet between the service's network and anybody else, in both directions.
+
+    Connections stay open and go silent. Toxiproxy keeps its control port, by which other faults are healed.
+    Source of the mechanism: iptables(8), DROP.
+    """
+
+    kind: ClassVar[str] = "partition"
+    family: ClassVar[str] = "network"
+    services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp", "toxiproxy")
+    needs: ClassVar[tuple[str, ...]] = ("root", "iptables", "nsenter")
+    transient: ClassVar[bool] = False
+
+    target: Literal["qdrant", "mcp", "toxiproxy"]
+
+    @property
+    def occupies(self) -> tuple[str, ...]:
+        """All proof."""
+        return network(self.target, PACKETS, CONNECTS)
+
+    def prepare(self, world: World) -> RemoveChain:
+        """The network must be there."""
+        return proof.chain_undo(world, self.target, self.kind)
+
+    def inject(self, world: World, undo: RemoveChain) -> None:
+        """Drop what comes and goes, but for the loopback."""
+        proof.add(world, undo, ("INPUT ! -i lo", "OUTPUT ! -o lo"), "-j DROP")
+
+    def observe(self, world: World, before: Observation | None) -> Observation:
+        """In force when connects to it and from it, which stood before, get no answer, and the rules count proof."""
+        counted = world.netns.packets(self.target, self.kind)
+        ends = [
+            end
+            for outward in (False, True)
+            for end in world.netns.connects(self.target, proof.TRIES, proof.PATIENCE_S, outward=outward)
+        ]
+        dropped = world.netns.packets(self.target, self.kind) - counted
+        silent, stood = (sum(end == kind for end in ends) for kind in ("silent", "connected"))
+        # A connect in each direction is lost in one of the two rules.
+        holds = before is not None and before.absent and silent == len(ends) and dropped >= len(ends)
+        said = f"{stood} connected, {silent} silent of {len(ends)} connects; {dropped} packets dropped"
+        return Observation(stood / len(ends), "share of connects that stood", holds, stood == len(ends), said)
+
+    @staticmethod
+    def heal(world: World, undo: RemoveChain) -> None:
+        """Remove the rules; open connections go on, after their next retransmission."""
+        proof.remove(world, undo)
+
+
+FAULT = Partition

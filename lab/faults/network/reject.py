@@ -1,0 +1,53 @@
+"""Refuse every connection to a service, as a host does on which nobody listens."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from lab.faults.conflicts import CONNECTS
+from lab.faults.network import proof
+from lab.model.undo import RemoveChain
+from lab.ports import Observation, World
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Answers every TCP packet that arrives at the service's port with a reset, also on connections that are open.
+
+    Toxiproxy keeps its control port. Source of the mechanism: iptables-extensions(8), REJECT with tcp-reset.
+    """
+
+    kind: ClassVar[str] = "reject"
+    family: ClassVar[str] = "network"
+    services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp", "toxiproxy")
+    needs: ClassVar[tuple[str, ...]] = ("root", "iptables", "nsenter")
+    transient: ClassVar[bool] = False
+    occupies: ClassVar[tuple[str, ...]] = (CONNECTS,)
+
+    target: Literal["qdrant", "mcp", "toxiproxy"]
+
+    def prepare(self, world: World) -> RemoveChain:
+        """The network must be there."""
+        return proof.chain_undo(world, self.target, self.kind)
+
+    def inject(self, world: World, undo: RemoveChain) -> None:
+        """Reset what arrives for the ports by which services are called; its own calls go on."""
+        line = "-p tcp --dport {} -j REJECT --reject-with tcp-reset"
+        proof.add(world, undo, ("INPUT ! -i lo",), line.format(6333), line.format(8000))
+
+    def observe(self, world: World, before: Observation | None) -> Observation:
+        """In force when connects to it, which stood before, are refused, and the rules count their proof."""
+        counted = world.netns.packets(self.target, self.kind)
+        ends = world.netns.connects(self.target, proof.TRIES, proof.PATIENCE_S, outward=False)
+        hits = world.netns.packets(self.target, self.kind) - counted
+        refused, stood = (sum(end == kind for end in ends) for kind in ("refused", "connected"))
+        holds = before is not None and before.absent and refused == len(ends) and hits >= len(ends)
+        said = f"{stood} connected, {refused} refused of {len(ends)} connects; {hits} packets answered by the rule"
+        return Observation(stood / len(ends), "share of connects that stood", holds, stood == len(ends), said)
+
+    @staticmethod
+    def heal(world: World, undo: RemoveChain) -> None:
+        """Remove the rules."""
+        proof.remove(world, undo)
+
+
+FAULT = Reject

@@ -1,0 +1,1 @@
+"""Faults of a service's process: killed, stopped, frozen, restarted."""

@@ -1,0 +1,81 @@
+"""Kill a service again and again, as one that crashes soon after each start."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge, Le
+
+from lab.faults.conflicts import death
+from lab.faults.process.kill import Service, living
+from lab.model.undo import StartContainer
+from lab.ports import Observation, World
+
+LIFETIME_S = 1800.0
+WINDOW = 2.5
+STEP_S = 0.05
+# Two, for one restart alone is another fault. The window holds two kills at this distance; once the first is seen,
+# the second is waited for, because a busy machine takes its time to start what was killed.
+RESTARTS = 2
+SLOW_START_S = 5.0
+LATE_S, ANSWER_S = 0.3, 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class CrashLoop:
+    """Kills the container with SIGKILL every `every_s` and starts it at once, until healed (at most 30 min)."""
+
+    kind: ClassVar[str] = "crash_loop"
+    family: ClassVar[str] = "process"
+    services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp", "toxiproxy")
+    needs: ClassVar[tuple[str, ...]] = ()
+    transient: ClassVar[bool] = False
+    lifetime_s: ClassVar[float] = LIFETIME_S
+
+    target: Service
+    every_s: Annotated[float, Ge(1), Le(30)] = 3.0
+
+    @property
+    def occupies(self) -> tuple[str, ...]:
+        """Its life, and all that ends with it."""
+        return death(self.target)
+
+    @property
+    def look_max_s(self) -> float:
+        """Seconds that one look may take: the longest window, and one request."""
+        return WINDOW * self.every_s + SLOW_START_S + STEP_S + ANSWER_S
+
+    def prepare(self, world: World) -> StartContainer:
+        """There must be something alive to kill."""
+        state = living(world, self.target, "killing")
+        return StartContainer(self.target, state.id, world.processes.new_token(self.kind))
+
+    def inject(self, world: World, undo: StartContainer) -> None:
+        """Start the killer, which acts on the container that was seen in `prepare` alone."""
+        state = living(world, self.target, "killing")
+        world.processes.crash(world.containers, state, undo.token, self.every_s, LIFETIME_S)
+
+    def observe(self, world: World, before: Observation | None) -> Observation:
+        """Count the starts for as long as two kills take; in force when two are seen, absent when none is."""
+        began_ms = world.clock.now_ms()
+        starts = {world.containers.state(self.target).started_at}
+        window_s = WINDOW * self.every_s
+        while len(starts) <= RESTARTS and world.clock.now_ms() < began_ms + window_s * 1000:
+            world.clock.sleep_s(STEP_S)
+            starts.add(world.containers.state(self.target).started_at)
+            if len(starts) == RESTARTS:
+                window_s = WINDOW * self.every_s + SLOW_START_S
+        seen = len(starts) - 1
+        answers = world.reach.answers(self.target, timeout_s=ANSWER_S)
+        holds = before is not None and seen >= RESTARTS
+        return Observation(seen, "restarts seen", holds, absent=seen == 0 and answers)
+
+    @staticmethod
+    def heal(world: World, undo: StartContainer) -> None:
+        """End the killer first, then start the container; once more for a kill that was on its way."""
+        if undo.token and world.processes.end(undo.token):
+            world.containers.start(undo.service, undo.container_id)
+            world.clock.sleep_s(LATE_S)
+        world.containers.start(undo.service, undo.container_id)
+
+
+FAULT = CrashLoop

@@ -1,0 +1,1 @@
+"""Faults of the resources: CPU, memory, disk, files, processes, connections."""

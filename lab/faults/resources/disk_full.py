@@ -1,0 +1,63 @@
+"""Fill the file system that holds a service's data, and no other."""
+
+import uuid
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Le
+
+from lab.errors import FaultError
+from lab.faults.conflicts import DISK
+from lab.model.undo import RemoveFiller
+from lab.ports import Observation, World
+
+KIB = 1024
+BEYOND_BYTES = 2 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class DiskFull:
+    """Leaves `free_kib` free on the store's own file system; refused where that is the host's."""
+
+    kind: ClassVar[str] = "disk_full"
+    family: ClassVar[str] = "resources"
+    services: ClassVar[tuple[str, ...]] = ("qdrant",)
+    needs: ClassVar[tuple[str, ...]] = ("store_ext4", "root")
+    transient: ClassVar[bool] = False
+    occupies: ClassVar[tuple[str, ...]] = (DISK,)
+    # The filler of a dead service is removed through a mount of its own.
+    act_max_s: ClassVar[float] = 60.0
+
+    target: Literal["qdrant"]
+    free_kib: Annotated[int, Ge(0), Le(131_072)] = 0
+
+    def prepare(self, world: World) -> RemoveFiller:
+        """Choose a name that nobody else has; a file system of the host's own is refused."""
+        state = world.containers.state(self.target)
+        if not state.running:
+            raise FaultError(f"{self.target} does not run, so its disk cannot be filled", where=state.name)
+        world.storage.device(self.target)
+        return RemoveFiller(self.target, state.id, f".lab-filler-{uuid.uuid4().hex}")
+
+    def inject(self, world: World, undo: RemoveFiller) -> None:
+        """Allocate what is free, without writing it."""
+        world.storage.fill(undo.service, undo.container_id, undo.name, self.free_kib * KIB)
+
+    def observe(self, world: World, before: Observation | None) -> Observation:
+        """Ask for a little more room than was to be left: in force when there is none, where there was before."""
+        if not world.containers.state(self.target).running:
+            return Observation(0.0, "KiB free", holds=False, absent=False, detail="the container is dead")
+        asked = self.free_kib * KIB + BEYOND_BYTES
+        room = world.storage.room_for(self.target, asked)
+        free = world.storage.free_bytes(self.target)
+        detail = f"a write of {asked // KIB} KiB {'succeeded' if room else 'found no space left'}"
+        holds = before is not None and before.absent and not room and free < asked
+        return Observation(free / KIB, "KiB free", holds, absent=room, detail=detail)
+
+    @staticmethod
+    def heal(world: World, undo: RemoveFiller) -> None:
+        """Remove the filler; also from the volume of a container that is dead or was replaced."""
+        world.storage.remove_filler(undo.service, undo.container_id, undo.name)
+
+
+FAULT = DiskFull

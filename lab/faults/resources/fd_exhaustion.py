@@ -1,0 +1,82 @@
+"""Let a server run out of file descriptors, so that it cannot accept a connection."""
+
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Le
+
+from lab.faults.conflicts import CLIENTS
+from lab.faults.process.kill import living
+from lab.model.undo import RestoreOpenFiles
+from lab.ports import Observation, World
+from lab.ports.processes import OpenFiles
+
+LIFETIME_S = 1800.0
+BESIDES = 32
+TIMEOUT_S = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class FdExhaustion:
+    """Lowers the server process's soft limit of open files to `spare` above what it has, then takes those up.
+
+    Source of the mechanism: prlimit(2). The connections that take them up end by themselves after 30 min.
+    """
+
+    kind: ClassVar[str] = "fd_exhaustion"
+    family: ClassVar[str] = "resources"
+    services: ClassVar[tuple[str, ...]] = ("mcp", "qdrant")
+    needs: ClassVar[tuple[str, ...]] = ("root",)
+    transient: ClassVar[bool] = False
+    occupies: ClassVar[tuple[str, ...]] = (CLIENTS,)
+    lifetime_s: ClassVar[float] = LIFETIME_S
+
+    target: Literal["mcp", "qdrant"]
+    spare: Annotated[int, Ge(1), Le(256)] = 8
+
+    def prepare(self, world: World) -> RestoreOpenFiles:
+        """Remember the limits of the process that listens, and which process that is."""
+        state = living(world, self.target, "limiting")
+        now = world.processes.open_files(world.containers, state)
+        token = world.processes.new_token(self.kind)
+        return RestoreOpenFiles(
+            self.target, state.id, now.pid, now.pid_started, now.soft, now.hard, token=token
+        )
+
+    def inject(self, world: World, undo: RestoreOpenFiles) -> None:
+        """Lower the limit, then connect until it is reached."""
+        state = living(world, self.target, "limiting")
+        now = world.processes.open_files(world.containers, state)
+        limit = now.open + self.spare
+        # The soft limit alone: to raise a hard one again takes a capability (CAP_SYS_RESOURCE) that root may lack.
+        limited = replace(
+            now, pid=undo.pid, pid_started=undo.pid_started, soft=min(limit, undo.soft), hard=undo.hard
+        )
+        world.processes.limit_open_files(undo.container_id, limited)
+        world.processes.connect(world.containers, state, undo.token, self.spare + BESIDES, LIFETIME_S)
+
+    def observe(self, world: World, before: Observation | None) -> Observation:
+        """In force when all descriptors are taken and a new request, answered before, gets no answer."""
+        state = world.containers.state(self.target)
+        if not state.running:
+            return Observation(0.0, "descriptors left", holds=False, absent=False, detail="it does not run")
+        now = world.processes.open_files(world.containers, state)
+        answers = world.reach.answers(self.target, timeout_s=TIMEOUT_S)
+        left = now.soft - now.open
+        holds = before is not None and before.absent and left <= 0 and not answers
+        # A limit within a tenth of the room before is the old one: descriptors in use come and go.
+        absent = answers and left > 0 and (before is None or left >= 0.9 * before.measured)
+        detail = (
+            f"{now.open} open of {now.soft}; a new request is {'answered' if answers else 'not answered'}"
+        )
+        return Observation(left, "descriptors left", holds, absent, detail)
+
+    @staticmethod
+    def heal(world: World, undo: RestoreOpenFiles) -> None:
+        """End the connections, then restore the limits; a process that has ended took its limits along."""
+        world.processes.end(undo.token)
+        files = OpenFiles(undo.pid, undo.pid_started, 0, undo.soft, undo.hard)
+        world.processes.limit_open_files(undo.container_id, files)
+
+
+FAULT = FdExhaustion

@@ -1,0 +1,83 @@
+"""Cap a service's memory a little above what it uses, as a container limit that was set too low."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Le
+
+from lab.errors import FaultError
+from lab.faults.conflicts import MEMORY, PACE, carried
+from lab.model.undo import RestoreMemory
+from lab.ports import MemoryLimit, Observation, World
+
+MIB = 1 << 20
+# The demand goes beyond the limit by this much; the counters of v1 are off by up to 64 pages per core.
+BEYOND_MIB = 16
+DEMAND_MIB_MAX = 512
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryCap:
+    """Limits a container's memory, and memory and swap together, to `headroom_mib` above what it uses now.
+
+    Source of the counters: kernel documentation, cgroup-v1/memory (failcnt, pressure_level), cgroup-v2 (memory.events).
+    """
+
+    kind: ClassVar[str] = "memory_cap"
+    family: ClassVar[str] = "resources"
+    services: ClassVar[tuple[str, ...]] = ("mcp", "qdrant", "toxiproxy")
+    needs: ClassVar[tuple[str, ...]] = ("cgroup_memory", "root")
+    transient: ClassVar[bool] = False
+
+    target: Literal["mcp", "qdrant", "toxiproxy"]
+    headroom_mib: Annotated[int, Ge(8), Le(256)] = 16
+
+    @property
+    def occupies(self) -> tuple[str, ...]:
+        """What it writes; and a Toxiproxy that is short of memory is slow on every link."""
+        return (MEMORY, *carried(self.target, (PACE,)))
+
+    def prepare(self, world: World) -> RestoreMemory:
+        """Remember the limits in force now, read from the cgroup itself."""
+        state = world.containers.state(self.target)
+        if not state.running:
+            raise FaultError(f"{self.target} does not run, so it has no memory to cap", where=state.name)
+        old = world.cgroups.memory(self.target).limit
+        return RestoreMemory(self.target, state.id, old.memory_bytes, old.memory_and_swap_bytes)
+
+    def inject(self, world: World, undo: RestoreMemory) -> None:
+        """Set both limits through the engine, so that the engine's own view stays true."""
+        limit = world.cgroups.memory(undo.service).usage_bytes + self.headroom_mib * MIB
+        world.containers.set_memory_limit(undo.service, undo.container_id, MemoryLimit(limit, limit))
+
+    def observe(self, world: World, before: Observation | None) -> Observation:
+        """Demand a little page cache inside the cgroup, which can be taken back, and count what hit the limit.
+
+        In force when a limit is read back and the demand hits it, while the same demand hit nothing before.
+        """
+        start = world.cgroups.memory(self.target)
+        room = max(0, start.ceiling_bytes - start.usage_bytes) // MIB
+        mib = min(
+            max(self.headroom_mib, room if start.ceiling_bytes >= 0 else 0) + BEYOND_MIB, DEMAND_MIB_MAX
+        )
+        events = world.cgroups.limit_hits(self.target, mib, 0.0)
+        end = world.cgroups.memory(self.target)
+        limited = end.limit.memory_bytes >= 0
+        detail = f"{mib} MiB demanded, {end.usage_bytes / MIB:.0f} MiB used, "
+        detail += f"limit {end.limit.memory_bytes / MIB:.0f} MiB" if limited else "no limit"
+        holds = before is not None and before.measured == 0 and limited and events > 0
+        return Observation(events, "limit events", holds, absent=events == 0, detail=detail)
+
+    @staticmethod
+    def heal(world: World, undo: RestoreMemory) -> None:
+        """Put the old limits back and read them; a dead container gets them when it starts."""
+        limit = MemoryLimit(undo.memory_bytes, undo.memory_and_swap_bytes)
+        world.containers.set_memory_limit(undo.service, undo.container_id, limit)
+        if not world.containers.state(undo.service).running:
+            return
+        now = world.cgroups.memory(undo.service).limit
+        if now != limit:
+            raise FaultError(f"{undo.service} still has {now} after its limits were restored")
+
+
+FAULT = MemoryCap

@@ -1,0 +1,89 @@
+"""Keep a service's memory cgroup full with a hog, so that the kernel reclaims from it all the time."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Le
+
+from lab.errors import FaultError
+from lab.faults.conflicts import HOG, MEMORY, PACE, carried
+from lab.model.undo import RestoreMemory
+from lab.ports import MemoryLimit, Observation, World
+
+MIB = 1 << 20
+# As long as the hog lives.
+LIFETIME_S = 1800.0
+WATCH_S = 0.5
+# Reclaim works in batches, so usage swings a little below the limit.
+NEAR = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPressure:
+    """Holds `hog_mib` inside the container's memory cgroup and leaves `left_mib` below the limit.
+
+    The hog goes on demanding page cache; it, and never the target, is the kernel's first choice when it must kill.
+    cgroup v2 throttles at memory.high; v1 has none, so there the limit stands that much above what is used.
+    """
+
+    kind: ClassVar[str] = "memory_pressure"
+    family: ClassVar[str] = "resources"
+    services: ClassVar[tuple[str, ...]] = ("mcp", "qdrant", "toxiproxy")
+    needs: ClassVar[tuple[str, ...]] = ("cgroup_memory", "root")
+    transient: ClassVar[bool] = False
+    lifetime_s: ClassVar[float] = LIFETIME_S
+
+    target: Literal["mcp", "qdrant", "toxiproxy"]
+    hog_mib: Annotated[int, Ge(8), Le(512)] = 64
+    left_mib: Annotated[int, Ge(2), Le(64)] = 8
+
+    @property
+    def occupies(self) -> tuple[str, ...]:
+        """What it writes; and a Toxiproxy that is short of memory is slow on every link."""
+        return (MEMORY, HOG, *carried(self.target, (PACE,)))
+
+    def prepare(self, world: World) -> RestoreMemory:
+        """Remember the limits in force now; a container that is pressed already is refused."""
+        state = world.containers.state(self.target)
+        if not state.running:
+            raise FaultError(f"{self.target} does not run, so it has no memory to press", where=state.name)
+        now = world.cgroups.memory(self.target)
+        if now.ceiling_bytes not in (-1, now.limit.memory_bytes, now.limit.memory_and_swap_bytes):
+            raise FaultError(f"{self.target} has a memory.high already", where=state.name)
+        token = world.processes.new_token(self.kind)
+        return RestoreMemory(
+            self.target, state.id, now.limit.memory_bytes, now.limit.memory_and_swap_bytes, token
+        )
+
+    def inject(self, world: World, undo: RestoreMemory) -> None:
+        """Start the hog first, so that the limit comes down on what is then used."""
+        world.cgroups.start_hog(undo.service, undo.container_id, undo.token, self.hog_mib)
+        ceiling = world.cgroups.memory(undo.service).usage_bytes + self.left_mib * MIB
+        if not world.cgroups.set_memory_high(undo.service, undo.container_id, ceiling):
+            limit = MemoryLimit(ceiling, ceiling)
+            world.containers.set_memory_limit(undo.service, undo.container_id, limit)
+
+    def observe(self, world: World, before: Observation | None) -> Observation:
+        """In force when usage stays near a limit that is hit all the while without any demand of ours."""
+        events = world.cgroups.limit_hits(self.target, 0, WATCH_S)
+        end = world.cgroups.memory(self.target)
+        near = end.ceiling_bytes >= 0 and end.usage_bytes >= NEAR * end.ceiling_bytes
+        holds = before is not None and before.measured == 0 and near and events > 0
+        where = f"limit {end.ceiling_bytes / MIB:.0f} MiB" if end.ceiling_bytes >= 0 else "no limit"
+        detail = f"{end.usage_bytes / MIB:.0f} MiB used, {where}, watched for {WATCH_S:g} s"
+        return Observation(events, "limit events", holds, absent=events == 0 and not near, detail=detail)
+
+    @staticmethod
+    def heal(world: World, undo: RestoreMemory) -> None:
+        """End the hog, then put the old limits back and read them."""
+        world.processes.end(undo.token)
+        running = world.containers.state(undo.service).running
+        if running:
+            world.cgroups.set_memory_high(undo.service, undo.container_id, -1)
+        limit = MemoryLimit(undo.memory_bytes, undo.memory_and_swap_bytes)
+        world.containers.set_memory_limit(undo.service, undo.container_id, limit)
+        if running and (now := world.cgroups.memory(undo.service).limit) != limit:
+            raise FaultError(f"{undo.service} still has {now} after its limits were restored")
+
+
+FAULT = MemoryPressure

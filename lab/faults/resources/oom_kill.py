@@ -1,0 +1,100 @@
+"""Let the kernel kill a service's process for want of memory; the heal starts the same container again."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Le
+
+from lab.errors import FaultError
+from lab.faults.conflicts import MEMORY, death
+from lab.model.undo import ReviveContainer
+from lab.ports import MemoryLimit, Observation, World
+
+MIB = 1 << 20
+PROBES, KILLED = 3, 137
+# A container of which only a child was killed lives on: then the heal goes on after 5 s. Memory is taken for up to 20.
+DEATH_TRIES, DEATH_NAP_S, STARTS, ACT_MAX_S = 100, 0.05, 2, 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class OomKill:
+    """Limits the container's memory just above what it uses, and takes the rest with a process that cannot be killed.
+
+    So the kernel has nobody to choose but the target's own. Leaves it dead until healed.
+    """
+
+    kind: ClassVar[str] = "oom_kill"
+    family: ClassVar[str] = "resources"
+    services: ClassVar[tuple[str, ...]] = ("mcp", "qdrant")
+    needs: ClassVar[tuple[str, ...]] = ("cgroup_memory", "root")
+    transient: ClassVar[bool] = False
+    act_max_s: ClassVar[float] = ACT_MAX_S
+
+    target: Literal["mcp", "qdrant"]
+    headroom_mib: Annotated[int, Ge(2), Le(256)] = 8
+
+    @property
+    def occupies(self) -> tuple[str, ...]:
+        """Its life, and all that ends with it."""
+        return (MEMORY, *death(self.target))
+
+    def prepare(self, world: World) -> ReviveContainer:
+        """There must be something alive to kill."""
+        state = world.containers.state(self.target)
+        if not state.running:
+            what = f"{self.target} does not run, so the kernel has nothing to kill"
+            raise FaultError(what, where=state.name)
+        old = world.cgroups.memory(self.target).limit
+        token = world.processes.new_token(self.kind)
+        return ReviveContainer(self.target, state.id, old.memory_bytes, old.memory_and_swap_bytes, token)
+
+    def inject(self, world: World, undo: ReviveContainer) -> None:
+        """Set both limits, then take memory until the kernel kills; no more than the cgroup can hold in all."""
+        limit = world.cgroups.memory(undo.service).usage_bytes + self.headroom_mib * MIB
+        world.containers.set_memory_limit(undo.service, undo.container_id, MemoryLimit(limit, limit))
+        world.cgroups.exhaust(undo.service, undo.container_id, undo.token, limit // MIB + 1)
+
+    def observe(self, world: World, before: Observation | None) -> Observation:
+        """In force when the engine saw the kernel kill the container's process and nothing answers any more."""
+        state = world.containers.state(self.target)
+        answered = sum(world.reach.answers(self.target, timeout_s=1.0) for _ in range(PROBES))
+        killed = not state.running and state.oom_killed and state.exit_code == KILLED
+        holds = before is not None and before.absent and killed and answered == 0
+        absent = state.running and answered == PROBES
+        detail = "container runs" if state.running else f"container is dead (exit code {state.exit_code})"
+        detail += f", {'killed' if state.oom_killed else 'not seen killed'} for want of memory"
+        return Observation(answered / PROBES, "share of health requests answered", holds, absent, detail)
+
+    @staticmethod
+    def heal(world: World, undo: ReviveContainer) -> None:
+        """End the lab's process, put the old limits back, start the container, and read the limits."""
+        world.processes.end(undo.token)
+        limit = MemoryLimit(undo.memory_bytes, undo.memory_and_swap_bytes)
+        for _ in range(STARTS):
+            _let_it_die(world, undo.service)
+            world.containers.set_memory_limit(undo.service, undo.container_id, limit)
+            world.containers.start(undo.service, undo.container_id)
+            if world.containers.state(undo.service).running:
+                break
+        if not world.containers.state(undo.service).running:
+            return
+        if (now := world.cgroups.memory(undo.service).limit) != limit:
+            raise FaultError(f"{undo.service} still has {now} after its limits were restored")
+
+
+def _let_it_die(world: World, service: str) -> None:
+    """Wait for the engine to see a death that the kernel began.
+
+    Until then an update fails, and a start finds a container that still "runs" and does nothing.
+    """
+    for _ in range(DEATH_TRIES):
+        if not world.containers.state(service).running:
+            return
+        with suppress(FaultError):  # its process or its cgroup has just gone: it is dying
+            if world.cgroups.memory(service).oom_kills == 0:
+                return
+        world.clock.sleep_s(DEATH_NAP_S)
+
+
+FAULT = OomKill

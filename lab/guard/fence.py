@@ -1,0 +1,137 @@
+"""Who guards which run, in the state directory: one file per run, with the generation that lets a run act.
+
+A run acts only while the generation there is the one it began with; its guardian raises it before it takes over.
+"""
+
+import glob
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lab.errors import WorldError
+from lab.guard.undo_store import wrong_types
+from lab.host.containers import Audit
+from lab.host.machine.state import write_json
+from lab.host.processes.lives import started_ticks
+from lab.ports import Guard, Recorder
+
+FIRST_GENERATION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A run and its guardian, each known by process id and start time in clock ticks since boot."""
+
+    run_id: str
+    project: str
+    pid: int
+    pid_started: float
+    guardian_pid: int
+    guardian_started: float
+    generation: int = FIRST_GENERATION
+
+    @property
+    def run_lives(self) -> bool:
+        """Whether the run's own process still lives."""
+        return started_ticks(self.pid) == self.pid_started
+
+
+class GuardFiles:
+    """Files `<run>.json` in a directory that only its owner can enter."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        directory.chmod(0o700)
+
+    def open(self, guarded: Guarded) -> None:
+        """Write that a run is guarded; on disk before this returns. Raises WorldError where it cannot be written."""
+        path = self._path(guarded.run_id)
+        try:
+            write_json(path, asdict(guarded))
+            self._sync()
+        except OSError as error:
+            raise _stuck("who guards a run cannot be written", path, error) from error
+
+    def generation(self, run_id: str) -> int | None:
+        """The generation that may act now; None where nobody may, as after the end of a run."""
+        found = self._read(self._path(run_id))
+        return None if found is None else found.generation
+
+    def advance(self, run_id: str) -> int:
+        """Raise the generation, so that the run may not act any more; on disk before this returns.
+
+        On a full disk the file goes instead: without one nobody may act. Raises WorldError where that fails, too.
+        """
+        found = self._read(self._path(run_id))
+        if found is None:
+            return FIRST_GENERATION + 1
+        generation = found.generation + 1
+        try:
+            self.open(Guarded(**{**asdict(found), "generation": generation}))
+        except WorldError:
+            self.close(run_id)
+        return generation
+
+    def close(self, run_id: str) -> None:
+        """Forget a run that has ended; one that is forgotten already is fine. Raises WorldError where it stays."""
+        path = self._path(run_id)
+        try:
+            path.unlink(missing_ok=True)
+            # What was being written when its writer was killed.
+            for draft in self._directory.glob(f".{glob.escape(path.name)}.*"):
+                draft.unlink(missing_ok=True)
+            self._sync()
+        except OSError as error:
+            raise _stuck("a run that has ended cannot be forgotten", path, error) from error
+
+    def all(self) -> list[Guarded]:
+        """Every guarded run whose file can be read; who cannot read his own may not act, so nothing is lost.
+
+        What cannot be read is left: it may be another version's, whose run lives.
+        """
+        found = (self._read(path) for path in sorted(self._directory.glob("*.json")))
+        return [one for one in found if one is not None]
+
+    def _read(self, path: Path) -> Guarded | None:
+        try:
+            found = Guarded(**json.loads(path.read_bytes()))
+        except (OSError, ValueError, TypeError, RecursionError):
+            return None
+        return None if [*wrong_types(found)] or path.name != f"{found.run_id}.json" else found
+
+    def _path(self, run_id: str) -> Path:
+        return self._directory / f"{run_id}.json"
+
+    def _sync(self) -> None:
+        handle = os.open(self._directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _stuck(what: str, path: Path, error: OSError) -> WorldError:
+    return WorldError(
+        what,
+        where=str(path),
+        last_state=str(error),
+        try_="free disk space, or see who changed the state directory",
+    )
+
+
+def fenced(guarded: Guard, recorder: Recorder) -> Audit:
+    """The audit of a run's world: may the run still act (else FencedError), then a line in its journal.
+
+    So the fence stands before each single effect. A journal that cannot be written hinders none: what is in force must
+    be healed, and for the rest the run ends at its next event.
+    """
+
+    def audit(act: str, on: str, detail: str) -> None:
+        guarded.check()
+        with suppress(WorldError):
+            recorder.record("effect", act=act, on=on, detail=detail)
+
+    return audit

@@ -1,0 +1,205 @@
+"""The guardian: a process of its own beside each run, that heals when the run dies or hangs.
+
+Started by the run as `python -m lab.guard.guardian`, in a session of its own. All that is slow is done before it says
+that it is ready. It waits without polling for a message, for the run's death, or for the end of a lease. When it
+must, it fences the run, ends it and what belongs to it, heals in reverse, and looks again until even a call that was
+in flight when the run died must have landed.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab.errors import FaultError, LabError, WorldError
+from lab.faults import discover
+from lab.guard.belongings import end_run
+from lab.guard.fence import GuardFiles
+from lab.guard.guardian_journal import GuardianJournal, SharedClock
+from lab.guard.guardian_post import Post, boot_s
+from lab.guard.heal import FAILED, Healer
+from lab.guard.state_files import guard_files, undo_files
+from lab.guard.undo_store import UndoFiles
+from lab.host.processes.lives import Life, commands_of, hold, started_ticks
+from lab.host.processes.processes import end_processes
+from lab.model.undo import UndoRecord
+from lab.provision.stack import stack
+from lab.provision.stack.world import docker_client, world_of
+
+# When to heal and to look again, in seconds after the fence. The last is the longest time-out of any adapter (60 s, the
+# Docker client's own): what a dead run had under way has landed by then, or never will.
+ROUNDS_S = (0.0, 0.25, 1.0, 4.0, 15.0, 60.0)
+# The guardian's own calls give up earlier than a run's: the next round tries again.
+DOCKER_TIMEOUT_S = 15
+DEATH_TIMEOUT_S = 5.0
+_OOM_SCORE = "-900"
+
+
+@dataclass(frozen=True, slots=True)
+class Guardian:
+    """Everything that one guardian works with; `run` is None where the run was dead before it was ready."""
+
+    run_id: str
+    run: Life | None
+    post: Post
+    journal: GuardianJournal
+    undos: UndoFiles
+    files: GuardFiles
+    healer: Healer
+    told: dict[str, str] = field(default_factory=dict)
+
+    def serve(self) -> int:
+        """Watch, and take over when it must; the exit code is 0 when nothing is left."""
+        self.journal.record("guardian_started", pid=os.getpid())
+        self.post.say({"ready": True})
+        why, closed = self._watch()
+        left = self._take_over(why, run_goes_on=closed) if why else []
+        self.journal.record("guardian_ended", left=left)
+        self.journal.close()
+        if closed or self.run is None or self.run.ended():
+            with suppress(WorldError):
+                self.files.close(self.run_id)
+        self.post.say({"closed": True})
+        return 1 if left else 0
+
+    def _watch(self) -> tuple[str, bool]:
+        """Wait; returns why to take over (empty: nothing to do), and whether the run has said that it is done."""
+        leases: dict[str, float] = {}
+        while True:
+            news = self.post.news(min(leases.values(), default=None))
+            for message in news.messages:
+                if "lease" in message:
+                    leases[message["lease"]] = message["until_s"]
+                    self.journal.record("lease_taken", fault=message["lease"], until_s=message["until_s"])
+                    self.post.say({"leased": message["lease"]})
+                elif "release" in message:
+                    leases.pop(message["release"], None)
+                elif "close" in message:
+                    pending = ", ".join(record.fault_id for record in self._pending())
+                    return f"the run ended without healing {pending}" if pending else "", True
+            if news.dead:
+                return "the run is dead", False
+            if over := [fault for fault, until_s in leases.items() if until_s <= boot_s()]:
+                return f"the run lives, but its lease of {', '.join(over)} is over", False
+
+    def _pending(self) -> list[UndoRecord]:
+        return [record for record in self.undos.pending() if record.run_id == self.run_id]
+
+    def _take_over(self, why: str, *, run_goes_on: bool) -> list[str]:
+        """Fence, end the run, heal, look again; returns what could not be healed.
+
+        A run that said that it is done has nothing under way: its process is spared, and one heal is enough.
+        """
+        began_s = boot_s()
+        self._fence(why)
+        if not run_goes_on:
+            self._end_the_run()
+        known: dict[str, UndoRecord] = {}
+        left: list[str] = []
+        for number, at_s in enumerate(ROUNDS_S):
+            # Asked to hurry, it looks once more and is gone: a lab that waits to begin goes on from here.
+            hurried = number > 0 and self.post.hurried(began_s + at_s - boot_s())
+            left = self._round(known)
+            self.journal.record("verified", round=number, left=left)
+            if hurried or not known or (run_goes_on and not left):
+                break
+        self.undos.forget_drafts(self.run_id)
+        return left
+
+    def _fence(self, why: str) -> None:
+        """Let the run act no more. Where that cannot be written, ending the run must do: it is healed all the same."""
+        try:
+            self.journal.record("fenced", why=why, generation=self.files.advance(self.run_id))
+        except WorldError as error:
+            self.journal.record("fenced", why=why, generation=None, failed=str(error))
+
+    def _end_the_run(self) -> None:
+        """SIGKILL to the run, which works on a stopped process too, and to the commands it waits for."""
+        if self.run is not None and not self.run.ended():
+            # Stopped first, so that it starts no other command meanwhile.
+            self.run.signal(signal.SIGSTOP)
+            commands = [held for pid in commands_of(self.run.pid) if (held := _held(pid)) is not None]
+            self.run.signal(signal.SIGKILL)
+            for command in commands:
+                command.signal(signal.SIGKILL)
+                command.close()
+            gone = self.run.ended(DEATH_TIMEOUT_S)
+            self.journal.record("ended_process", pid=self.run.pid, what="the run", gone=gone)
+        try:
+            for pid in end_processes(f"{self.run_id}.", prefix=True):
+                self.journal.record("ended_process", pid=pid, what="a process of the run", gone=True)
+        except (FaultError, OSError) as error:
+            self.journal.record("ended_process", what="processes of the run", gone=False, why=str(error))
+
+    def _round(self, known: dict[str, UndoRecord]) -> list[str]:
+        """Heal everything that was ever pending here, in reverse; those healed before are healed again, to be sure."""
+        for record in self._pending():
+            known.setdefault(record.fault_id, record)
+        left = []
+        for record in known.values():
+            healed = self.healer.heal(record)
+            if self.told.get(record.fault_id) != healed.outcome:
+                self.told[record.fault_id] = healed.outcome
+                self.journal.record(
+                    "healed", fault=record.fault_id, outcome=healed.outcome, detail=healed.detail
+                )
+            if healed.outcome == FAILED or not self._forgotten(record):
+                left.append(record.fault_id)
+        return left
+
+    def _forgotten(self, record: UndoRecord) -> bool:
+        try:
+            self.undos.done(record.run_id, record.fault_id)
+        except WorldError as error:
+            self.journal.record("healed", fault=record.fault_id, outcome=FAILED, detail=str(error))
+            return False
+        return True
+
+
+def _held(pid: int) -> Life | None:
+    started = started_ticks(pid)
+    return None if pid == os.getpid() or started is None else hold(pid, started)
+
+
+def build(
+    run_id: str, project: str, directory: Path, pid: int, started: float, clock: SharedClock
+) -> Guardian:
+    """A guardian with everything prepared; raises LabError where the engine or the stack cannot be had."""
+    run = hold(pid, started)
+    journal = GuardianJournal(directory / "guardian.jsonl", clock)
+    client = docker_client()
+    client.api.timeout = DOCKER_TIMEOUT_S
+    spec = stack.load(project)
+    if spec is None:
+        raise WorldError(f"there is no stack {project!r} to guard", try_="`lab up`")
+
+    def audit(act: str, on: str, detail: str) -> None:
+        journal.record("effect", act=act, on=on, detail=detail)
+
+    world = world_of(client, spec, clock, run_id=run_id, audit=audit)
+    world.containers.state("toxiproxy")
+    healer = Healer(discover(), lambda name: world, lambda undo: end_run(client, undo))
+    return Guardian(run_id, run, Post(run), journal, undo_files(), guard_files(), healer)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry point: RUN_ID PROJECT DIRECTORY RUN_PID RUN_STARTED_TICKS CLOCK_ORIGIN_NS."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    # A fault that fills the memory must not take the one along that heals it.
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="ascii")
+    run_id, project, directory, pid, started, origin = arguments
+    try:
+        guardian = build(run_id, project, Path(directory), int(pid), float(started), SharedClock(int(origin)))
+    except LabError as error:
+        sys.stderr.write(f"guardian: {error}\n")
+        return 12
+    return guardian.serve()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,83 @@
+"""Heals what dead runs left on this machine, after their guardians had time to do it."""
+
+import signal
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from lab.errors import WorldError
+from lab.faults import discover
+from lab.guard.belongings import end_run
+from lab.guard.fence import GuardFiles
+from lab.guard.guardian_post import boot_s
+from lab.guard.heal import HEALED, UNREADABLE, Healed, heal_pending
+from lab.guard.state_files import guard_files, undo_files
+from lab.guard.undo_store import UndoFiles
+from lab.host.processes.lives import hold, is_alive
+from lab.model.undo import EndRun, UndoRecord
+from lab.ports import Clock, World
+from lab.provision.stack import stack
+from lab.provision.stack.world import docker_client, world_of
+
+# How long a command waits for the guardian of a dead run, before it heals by itself what is still pending.
+GUARDIAN_TIMEOUT_S = 30.0
+GUARDIAN_END_S = 5.0
+
+
+def heal_leftovers(clock: Clock) -> list[Healed]:
+    """Heal what dead runs left, where their guardians could not; asks the engine only when there is something to heal.
+
+    A guardian at work is given the time to finish. What belongs to a live run is left alone. Where no engine answers,
+    all stays pending, and is `failed`.
+    """
+    undos, guards = undo_files(), guard_files()
+    before = [_name(record) for record in undos.pending() if not is_alive(record)]
+    _let_guardians_finish(guards)
+    left = {_name(record) for record in undos.pending()}
+    healed = [Healed(*name, HEALED, "by its guardian, just now") for name in before if name not in left]
+    healed += [_unreadable(path, why) for path, why in undos.unreadable()]
+    healed += _heal_pending(undos, clock)
+    for guarded in guards.all():
+        if not guarded.run_lives:
+            undos.forget_drafts(guarded.run_id)
+            with suppress(WorldError):
+                guards.close(guarded.run_id)
+    return healed
+
+
+def _name(record: UndoRecord) -> tuple[str, str]:
+    return record.run_id, record.fault_id
+
+
+def _heal_pending(undos: UndoFiles, clock: Clock) -> list[Healed]:
+    client = cache(docker_client)
+
+    def world(project: str) -> World | None:
+        spec = stack.load(project)
+        return None if spec is None else world_of(client(), spec, clock)
+
+    def end(undo: EndRun) -> list[str]:
+        return end_run(client(), undo)
+
+    return heal_pending(undos, discover(), world, is_alive, end, boot_s())
+
+
+def _let_guardians_finish(guards: GuardFiles) -> None:
+    """Ask the guardians of dead runs to finish now, and wait; they still see to it that nothing is left.
+
+    One that does not end in time is ended: it must not wake up later and act on the faults of the next run.
+    """
+    for guarded in guards.all():
+        if guarded.run_lives or (life := hold(guarded.guardian_pid, guarded.guardian_started)) is None:
+            continue
+        life.signal(signal.SIGTERM)
+        if not life.ended(GUARDIAN_TIMEOUT_S):
+            life.signal(signal.SIGKILL)
+            life.ended(GUARDIAN_END_S)
+        life.close()
+
+
+def _unreadable(path: Path, why: str) -> Healed:
+    run_id, _, fault_id = path.stem.rpartition(".")
+    detail = f"{path}: {why}; what it was to undo is unknown. `lab down --all` removes all stacks; then delete the file"
+    return Healed(run_id, fault_id, UNREADABLE, detail)

@@ -1,0 +1,191 @@
+"""The containers of one stack through the Docker engine's API; touches nothing without the lab's labels."""
+
+from collections.abc import Callable
+from typing import Any
+
+import docker
+from docker.errors import APIError, DockerException, NotFound
+from docker.models.containers import Container
+from requests.exceptions import RequestException
+
+from lab.errors import FaultError, GoneError, WorldError
+from lab.host.cgroups.cgroup_files import for_engine
+from lab.host.labels import OWNER, OWNER_VALUE, SERVICE, STACK
+from lab.host.machine.kernel import cgroup_version
+from lab.ports import ContainerState, CpuQuota, MemoryLimit
+
+Audit = Callable[[str, str, str], None]
+
+
+def unheard(act: str, on: str, detail: str) -> None:
+    """An audit that keeps nothing, for worlds in which nothing is done to anybody."""
+
+
+class DockerContainers:
+    """Implements `lab.ports.Containers` for the stack `project`; each act is told to `audit` before it is done."""
+
+    def __init__(self, client: docker.DockerClient, project: str, audit: Audit = unheard) -> None:
+        self._client = client
+        self._api = client.api
+        self._audit = audit
+        self.project = project
+
+    def state(self, service: str) -> ContainerState:
+        """What the engine says now; raises GoneError where the stack has no such container."""
+        return _state(service, self._find(service).attrs)
+
+    def same(self, service: str, container_id: str) -> ContainerState:
+        """What the engine says of this very container, in one question; raises GoneError where it was replaced."""
+        return _state(service, self._inspect(service, container_id))
+
+    def kill(self, service: str, container_id: str) -> None:
+        """SIGKILL to the container's first process."""
+        self._act(service, container_id, "killed", lambda: self._api.kill(container_id, "SIGKILL"))
+
+    def terminate(self, service: str, container_id: str) -> None:
+        """SIGTERM to the container's first process, which may take its time or ignore it."""
+        self._act(service, container_id, "terminated", lambda: self._api.kill(container_id, "SIGTERM"))
+
+    def start(self, service: str, container_id: str) -> None:
+        """Start it; one that runs already is fine, also frozen: whoever froze it thaws it."""
+        try:
+            self._act(service, container_id, "started", lambda: self._api.start(container_id))
+        except FaultError:
+            if not self._paused(service, container_id):
+                raise
+
+    def restart(self, service: str, container_id: str, grace_s: int) -> None:
+        """SIGTERM, SIGKILL after `grace_s`, then start again."""
+        self._act(service, container_id, "restarted", lambda: self._api.restart(container_id, grace_s))
+
+    def pause(self, service: str, container_id: str) -> None:
+        """Freeze all its processes."""
+        self._act(service, container_id, "paused", lambda: self._api.pause(container_id))
+
+    def unpause(self, service: str, container_id: str) -> None:
+        """Thaw it; one that is not paused is fine."""
+        if not self._paused(service, container_id):
+            return
+        try:
+            self._act(service, container_id, "thawed", lambda: self._api.unpause(container_id))
+        except FaultError:
+            # Killed between the question and the act: the engine thaws what it kills.
+            if self._paused(service, container_id):
+                raise
+
+    def set_cpu_quota(self, service: str, container_id: str, quota: CpuQuota) -> None:
+        """Cap CPU time; a quota of -1 lifts the cap."""
+        limits = {"CpuPeriod": quota.period_us, "CpuQuota": quota.quota_us}
+        self._update(service, container_id, "given a CPU quota", limits)
+
+    def set_memory_limit(self, service: str, container_id: str, limit: MemoryLimit) -> None:
+        """Limit memory, and memory and swap together; the engine wants both at once. -1 lifts them."""
+        taken = for_engine(limit, cgroup_version())
+        limits = {"Memory": taken.memory_bytes, "MemorySwap": taken.memory_and_swap_bytes}
+        self._update(service, container_id, "given a memory limit", limits)
+
+    def set_pids_max(self, service: str, container_id: str, pids_max: int) -> None:
+        """Limit the number of its processes and threads; -1 lifts the limit."""
+        self._update(service, container_id, "given a limit of processes", {"PidsLimit": pids_max})
+
+    def logs(self, service: str) -> bytes:
+        """Everything that the service wrote so far, with time stamps."""
+        output: bytes = self._find(service).logs(timestamps=True)
+        return output
+
+    def _update(self, service: str, container_id: str, verb: str, limits: dict[str, int]) -> None:
+        # docker-py's own `update` knows neither PidsLimit nor an absent limit (-1) of memory; its client is a session
+        # of requests, so the engine can be asked directly.
+        url = f"{self._api.base_url}/v{self._api.api_version}/containers/{container_id}/update"
+
+        def update() -> None:
+            answer = self._api.post(url, json=limits, timeout=self._api.timeout)
+            if not answer.ok:
+                raise APIError(answer.text.strip(), response=answer)
+
+        detail = ", ".join(f"{name} {value}" for name, value in limits.items())
+        self._act(service, container_id, verb, update, detail=detail)
+
+    def _paused(self, service: str, container_id: str) -> bool:
+        return bool(self._inspect(service, container_id)["State"]["Paused"])
+
+    def _find(self, service: str) -> Container:
+        labels = [f"{OWNER}={OWNER_VALUE}", f"{STACK}={self.project}", f"{SERVICE}={service}"]
+        try:
+            found = self._client.containers.list(all=True, filters={"label": labels})
+        except (DockerException, RequestException) as error:
+            raise WorldError(
+                "the Docker engine does not answer", last_state=str(error), try_="`lab doctor`, then `lab up`"
+            ) from error
+        where = f"compose project {self.project}"
+        if not found:
+            raise GoneError(f"the stack has no container for {service!r}", where=where, try_="`lab up`")
+        if len(found) > 1:
+            raise WorldError(
+                f"the stack has {len(found)} containers for {service!r}, not one",
+                where=where,
+                last_state=", ".join(f"{c.name} {c.status}" for c in found),
+                try_="`lab down` and `lab up`",
+            )
+        return found[0]
+
+    def _inspect(self, service: str, container_id: str) -> dict[str, Any]:
+        """The container of this very id, seen to be ours: an id is never given twice."""
+        try:
+            attrs: dict[str, Any] = self._api.inspect_container(container_id)
+        except NotFound:
+            raise self._replaced(service, container_id) from None
+        except (DockerException, RequestException) as error:
+            raise WorldError(
+                "the Docker engine does not answer", last_state=str(error), try_="`lab doctor`, then `lab up`"
+            ) from error
+        labels = attrs["Config"]["Labels"] or {}
+        wanted = {OWNER: OWNER_VALUE, STACK: self.project, SERVICE: service}
+        if any(labels.get(name) != value for name, value in wanted.items()):
+            raise FaultError(
+                f"the container {container_id[:12]} is not {service} of the stack {self.project}",
+                where=str(attrs["Name"]),
+                try_="nothing: what does not carry the lab's labels is left alone",
+            )
+        return attrs
+
+    def _replaced(self, service: str, container_id: str) -> GoneError:
+        now = self._find(service)
+        return GoneError(
+            f"{service} is no longer the same container; somebody replaced it",
+            where=str(now.name),
+            last_state=f"was {container_id[:12]}, is {now.short_id}",
+            try_="run again with nothing else managing the stack",
+        )
+
+    def _act(
+        self, service: str, container_id: str, verb: str, action: Callable[[], Any], detail: str = ""
+    ) -> None:
+        attrs = self._inspect(service, container_id)
+        self._audit(verb, str(attrs["Name"]).lstrip("/"), detail)
+        try:
+            action()
+        except NotFound:
+            raise self._replaced(service, container_id) from None
+        except (DockerException, RequestException) as error:
+            raise FaultError(
+                f"{service} could not be {verb}",
+                where=str(attrs["Name"]).lstrip("/"),
+                last_state=str(error),
+                try_="`lab status`",
+            ) from error
+
+
+def _state(service: str, attrs: dict[str, Any]) -> ContainerState:
+    state = attrs["State"]
+    return ContainerState(
+        service=service,
+        id=attrs["Id"],
+        name=attrs["Name"].lstrip("/"),
+        running=bool(state["Running"]),
+        paused=bool(state["Paused"]),
+        pid=int(state["Pid"]),
+        started_at=str(state["StartedAt"]),
+        exit_code=int(state["ExitCode"]),
+        oom_killed=bool(state["OOMKilled"]),
+    )

@@ -1,0 +1,12 @@
+"""The labels by which the lab knows its own containers, networks and volumes."""
+
+OWNER = "chaos-soak-lab.owner"
+OWNER_VALUE = "lab"
+STACK = "chaos-soak-lab.stack"
+RUN = "chaos-soak-lab.run.loop"
+SERVICE = "com.docker.compose.service"
+
+
+def owned(project: str) -> dict[str, str]:
+    """The labels for something that belongs to a stack."""
+    return {OWNER: OWNER_VALUE, STACK: project}

@@ -1,0 +1,123 @@
+"""Loop devices: which one shows a file as a disk, and making one do so."""
+
+import fcntl
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lab.errors import WorldError
+from lab.host.machine.shell import Runner
+
+# include/uapi/linux/loop.h
+LOOP_CTL_GET_FREE = 0x4C82
+LOOP_MAJOR = 7
+TRIES_MAX = 5
+TIMEOUT_S = 20.0
+SYS_BLOCK = Path("/sys/block")
+# What the kernel adds to the path of a file that was deleted while it was shown.
+DELETED = " (deleted)"
+
+
+def attached(image: Path, sys_block: Path = SYS_BLOCK) -> str | None:
+    """The loop device behind which `image` lies, or None.
+
+    One that shows a deleted file of that name does not count: its content is not the image's.
+    """
+    return next(iter(_showing(str(image.resolve()), sys_block)), None)
+
+
+def _showing(shown: str, sys_block: Path) -> list[str]:
+    """The loop devices whose file the kernel names so; it names files without symlinks in their paths."""
+    return [device for device, file in _backed(sys_block) if file == shown]
+
+
+def _backed(sys_block: Path) -> Iterator[tuple[str, str]]:
+    """Every loop device that shows a file, and the file as the kernel names it."""
+    for backing in sorted(sys_block.glob("loop*/loop/backing_file")):
+        try:
+            # Other programs' files are among them, and a name need not be UTF-8.
+            file = os.fsdecode(backing.read_bytes()).removesuffix("\n")
+        except OSError:
+            # It was freed since it was listed.
+            continue
+        yield f"/dev/{backing.parent.parent.name}", file
+
+
+def attach(image: Path, runner: Runner) -> str:
+    """The loop device that shows `image`, attached now if need be; makes a missing device node (bare
+    containers).
+    """
+    found = attached(image)
+    if found:
+        _make_node(found, int(found.removeprefix("/dev/loop")))
+        return found
+    said = "no loop device was free"
+    for _ in range(TRIES_MAX):
+        number = _free_number(runner)
+        device = f"/dev/loop{number}"
+        _make_node(device, number)
+        done = runner.run(["losetup", device, str(image)], timeout_s=TIMEOUT_S)
+        if done.ok:
+            return device
+        # Somebody else took the same free device in between: ask again.
+        said = done.tail()
+    raise WorldError(
+        "no loop device for the store's volume",
+        where=str(image),
+        last_state=said,
+        try_="`losetup -a` shows who holds them; `lab down --all` frees the lab's own",
+    )
+
+
+def detach(image: Path, runner: Runner, sys_block: Path = SYS_BLOCK) -> None:
+    """Free the loop devices behind `image`, also where somebody deleted it; none is fine."""
+    path = str(image.resolve())
+    _free([*_showing(path, sys_block), *_showing(path + DELETED, sys_block)], str(image), runner)
+
+
+def detach_below(folder: Path, runner: Runner, sys_block: Path = SYS_BLOCK) -> list[str]:
+    """Free the loop devices behind every file in a folder, also behind those that are deleted; returns them."""
+    inside = folder.resolve()
+    # The mark of a deleted file stands at the end of its path, so it changes nothing about where it lies.
+    devices = [device for device, file in _backed(sys_block) if inside in Path(file).parents]
+    _free(devices, f"a file in {folder}", runner)
+    return devices
+
+
+def _free(devices: Sequence[str], shown: str, runner: Runner) -> None:
+    """Free all of them, then complain about the first that stayed: one must not keep the others."""
+    done = [runner.run(["losetup", "--detach", device], timeout_s=TIMEOUT_S) for device in devices]
+    for device, outcome in zip(devices, done, strict=True):
+        outcome.require(
+            "a loop device could not be freed",
+            where=f"{device} for {shown}",
+            try_=f"`losetup --detach {device}`",
+        )
+
+
+def _free_number(runner: Runner) -> int:
+    control = Path("/dev/loop-control")
+    if not control.exists():
+        runner.run(["modprobe", "loop"], timeout_s=TIMEOUT_S)
+    try:
+        with control.open("rb") as file:
+            return fcntl.ioctl(file, LOOP_CTL_GET_FREE)
+    except OSError as error:
+        raise WorldError(
+            "this kernel gives no loop devices",
+            where=str(control),
+            last_state=str(error),
+            try_="`modprobe loop`; where that is not allowed the lab uses a plain volume",
+        ) from error
+
+
+def _make_node(device: str, number: int) -> None:
+    if not Path(device).exists():
+        os.mknod(device, 0o660 | stat.S_IFBLK, os.makedev(LOOP_MAJOR, number))
+
+
+def mount_points(device: str) -> list[str]:
+    """Where a device is mounted, the latest first."""
+    lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    return [line.split()[1] for line in reversed(lines) if line.split()[0] == device]

@@ -1,0 +1,1 @@
+"""Network namespaces: netfilter rules, queueing disciplines, name servers, and measurements from inside."""

@@ -1,0 +1,97 @@
+"""Network namespaces of the lab's own containers: opened by a checked process, entered by threads made for it."""
+
+import ctypes
+import os
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from lab.errors import FaultError, GoneError
+from lab.host.processes.lives import started_ticks
+from lab.ports import ContainerState
+
+# bits/sched.h; the C library has no name for it in Python 3.11.
+CLONE_NEWNET = 0x40000000
+
+_libc = ctypes.CDLL(None, use_errno=True)
+T = TypeVar("T")
+
+
+def belongs(pid: int, container_id: str) -> bool:
+    """Whether a process is in a cgroup of that container."""
+    try:
+        return container_id in Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8")
+    except OSError:
+        return False
+
+
+def host_namespaces() -> set[int]:
+    """Inodes of the namespaces that are never entered: the lab's own, and the first process's where it may be seen."""
+    found = {os.stat("/proc/self/ns/net").st_ino}
+    # Inside a container without all capabilities, even root may not look at the first process.
+    with suppress(PermissionError):
+        found.add(os.stat("/proc/1/ns/net").st_ino)
+    return found
+
+
+@contextmanager
+def namespace_of(state: ContainerState) -> Iterator[int]:
+    """A file descriptor of the network namespace of a container that runs, closed at the end.
+
+    Raises FaultError where it does not run, is not in that container, or shares the host's network.
+    """
+    namespace = _opened(state)
+    try:
+        yield namespace
+    finally:
+        os.close(namespace)
+
+
+def _opened(state: ContainerState) -> int:
+    began = started_ticks(state.pid) if state.running and state.pid > 0 else None
+    if began is None:
+        raise FaultError(f"{state.service} does not run", where=state.name, try_="`lab status`, then `lab up`")
+    try:
+        namespace = os.open(f"/proc/{state.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise FaultError(
+            f"the network of {state.service} cannot be entered",
+            where=state.name,
+            last_state=str(error),
+            try_="as root",
+        ) from error
+    # Compared after it was opened: what is held now is the namespace of that very process.
+    if started_ticks(state.pid) != began or not belongs(state.pid, state.id):
+        os.close(namespace)
+        raise GoneError(f"{state.service} ended while the lab looked at it", where=state.name)
+    if os.fstat(namespace).st_ino in host_namespaces():
+        os.close(namespace)
+        raise FaultError(f"{state.service} is in the host's own network namespace", where=state.name)
+    return namespace
+
+
+def enter(namespace: int) -> None:
+    """Move the calling thread into a network namespace, for good: only in threads made for it."""
+    if _libc.setns(namespace, CLONE_NEWNET) != 0:
+        raise FaultError(
+            "the network namespace cannot be entered", last_state=os.strerror(ctypes.get_errno())
+        )
+
+
+def inside(namespace: int, act: Callable[[], T]) -> T:
+    """What `act` gives in a thread of its own inside the namespace; sockets that it makes stay there."""
+
+    def entered() -> T:
+        enter(namespace)
+        return act()
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(entered).result()
+
+
+def sockets(namespace: int, count: int, kind: socket.SocketKind, protocol: int = 0) -> list[socket.socket]:
+    """So many sockets inside a namespace."""
+    return inside(namespace, lambda: [socket.socket(socket.AF_INET, kind, protocol) for _ in range(count)])

@@ -1,0 +1,147 @@
+"""What can be seen of a network from inside a namespace: connects, echoes, names. All bounded in time and count."""
+
+import errno
+import fcntl
+import os
+import select
+import socket
+import struct
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import count as counting
+
+from lab.errors import FaultError
+from lab.host.network import namespaces
+from lab.ports.netns import Echoes, Met, Told
+
+# linux/sockios.h; the address lies behind the 16 bytes of the name, 2 of family and 2 of port.
+SIOCGIFADDR = 0x8915
+HEADERS_BYTES = 28
+ECHO_REQUEST, ECHO_REPLY, IP_HEADER_BYTES = 8, 0, 20
+RECEIVE_BYTES = 4 << 20
+RESOLVER = ("127.0.0.11", 53)
+NXDOMAIN = 3
+_marks = counting(os.getpid())
+
+
+def address_of(namespace: int, device: str) -> str:
+    """The IPv4 address of a device inside a namespace; raises FaultError where it has none."""
+    with namespaces.sockets(namespace, 1, socket.SOCK_DGRAM)[0] as asker:
+        try:
+            answer = fcntl.ioctl(asker, SIOCGIFADDR, struct.pack("256s", device.encode()[:15]))
+        except OSError as error:
+            raise FaultError(f"{device} has no IPv4 address", last_state=str(error)) from error
+    return socket.inet_ntoa(answer[20:24])
+
+
+def connects(namespace: int, address: tuple[str, int], tries: int, patience_s: float) -> Sequence[Met]:
+    """So many connects at once from inside a namespace; each is closed at once."""
+    ends: dict[int, Met] = {}
+    poll = select.poll()
+    made = namespaces.sockets(namespace, tries, socket.SOCK_STREAM)
+    try:
+        for one in made:
+            one.setblocking(False)
+            code = one.connect_ex(address)
+            if code in (0, errno.EINPROGRESS):
+                poll.register(one.fileno(), select.POLLOUT)
+            else:
+                ends[one.fileno()] = "refused" if code == errno.ECONNREFUSED else "silent"
+        give_up = time.monotonic() + patience_s
+        while len(ends) < tries and (left_s := give_up - time.monotonic()) > 0:
+            for number, _ in poll.poll(left_s * 1000):
+                poll.unregister(number)
+                ends[number] = _end(next(one for one in made if one.fileno() == number))
+        return [ends.get(one.fileno(), "silent") for one in made]
+    finally:
+        for one in made:
+            one.close()
+
+
+def _end(one: socket.socket) -> Met:
+    code = one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code == 0:
+        return "connected"
+    return "refused" if code in (errno.ECONNREFUSED, errno.ECONNRESET) else "silent"
+
+
+def echo(
+    namespace: int, address: str, count: int, size_bytes: int, per_s: float, patience_s: float
+) -> Echoes:
+    """ICMP echo requests at an even pace, answered by the other kernel whatever its processes do.
+
+    Source: RFC 792. The answers are waited for until all came or `patience_s` after the last request.
+    """
+    mark, padding = next(_marks) & 0xFFFF, b"\xa5" * (size_bytes - HEADERS_BYTES)
+    sent: dict[int, float] = {}
+    arrivals: dict[int, float] = {}
+    with namespaces.sockets(namespace, 1, socket.SOCK_RAW, socket.IPPROTO_ICMP)[0] as asker:
+        for option in (socket.SO_RCVBUF, 33):  # SO_RCVBUFFORCE, which no limit of the machine holds back
+            with suppress(OSError):
+                asker.setsockopt(socket.SOL_SOCKET, option, RECEIVE_BYTES)
+        asker.setblocking(False)
+        began = time.monotonic()
+        for number in range(count):
+            while (early_s := began + number / per_s - time.monotonic()) > 0:
+                _hear(asker, mark, arrivals, began, early_s)
+            sent[number] = (time.monotonic() - began) * 1000
+            with suppress(OSError):
+                asker.sendto(_packet(mark, number, padding), (address, 0))
+            _hear(asker, mark, arrivals, began, 0.0)
+        give_up = time.monotonic() + patience_s
+        while len(arrivals) < count and (left_s := give_up - time.monotonic()) > 0:
+            _hear(asker, mark, arrivals, began, left_s)
+    came = sorted(arrivals.items(), key=lambda one: one[1])
+    trips = tuple(at_ms - sent[number] for number, at_ms in came)
+    return Echoes(count, size_bytes, tuple(at_ms for _, at_ms in came), trips)
+
+
+def _hear(asker: socket.socket, mark: int, arrivals: dict[int, float], began: float, wait_s: float) -> None:
+    if not select.select([asker], [], [], wait_s)[0]:
+        return
+    with suppress(BlockingIOError):
+        while True:
+            packet = asker.recv(65536)[IP_HEADER_BYTES:]
+            at_ms = (time.monotonic() - began) * 1000
+            kind, _, _, ours, number = struct.unpack("!BBHHH", packet[:8])
+            if (kind, ours) == (ECHO_REPLY, mark):
+                arrivals.setdefault(number, at_ms)
+
+
+def _packet(mark: int, number: int, padding: bytes) -> bytes:
+    bare = struct.pack("!BBHHH", ECHO_REQUEST, 0, 0, mark, number) + padding
+    return bare[:2] + struct.pack("!H", _checksum(bare)) + bare[4:]
+
+
+def _checksum(data: bytes) -> int:
+    """The internet checksum. Source: RFC 1071."""
+    if len(data) % 2:
+        data += b"\0"
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def resolve(namespace: int, name: str, patience_s: float) -> Told:
+    """Ask the container's resolver for an address, once. Source: RFC 1035."""
+    mark = next(_marks) & 0xFFFF
+    labels = b"".join(bytes([len(part)]) + part.encode("ascii") for part in name.split("."))
+    question = struct.pack("!HHHHHH", mark, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", 1, 1)
+    with namespaces.sockets(namespace, 1, socket.SOCK_DGRAM)[0] as asker:
+        asker.settimeout(patience_s)
+        try:
+            asker.connect(RESOLVER)
+            asker.send(question)
+            answer = asker.recv(4096)
+        except TimeoutError:
+            return "silent"
+        except OSError:
+            return "failed"
+    found, flags, _, answers = struct.unpack("!HHHH", answer[:8])
+    if found != mark or (code := flags & 0xF) not in (0, NXDOMAIN):
+        return "failed"
+    if code == NXDOMAIN:
+        return "no_such_name"
+    return "address" if answers else "failed"

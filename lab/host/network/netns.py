@@ -1,0 +1,178 @@
+"""Network namespaces of the stack's services, entered from the host."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from lab.errors import FaultError, GoneError
+from lab.host.containers import Audit, unheard
+from lab.host.machine.kernel import has_module
+from lab.host.network import namespaces, net_probes, netfilter
+from lab.host.processes.processes import HostProcesses
+from lab.ports import Containers, ContainerState
+from lab.ports.netns import Echoes, Met, Rules, Told
+
+DEVICE = "eth0"
+# Whose container holds a service's network (docs/decisions/0003), who calls it, and at which port.
+HOLDERS = {"qdrant": "qdrant-net", "mcp": "mcp-net", "toxiproxy": "toxiproxy"}
+PEERS = {"qdrant": "toxiproxy", "mcp": "toxiproxy", "toxiproxy": "mcp"}
+PORTS = {"qdrant": 6333, "mcp": 8000, "toxiproxy": 6333}
+
+
+class HostNetns:
+    """Implements `lab.ports.Netns`, which needs root, iptables and iproute2."""
+
+    def __init__(
+        self, containers: Containers, processes: HostProcesses, audit: Audit = unheard
+    ) -> None:
+        self._containers = containers
+        self._processes = processes
+        self._audit = audit
+
+    def holder_id(self, service: str) -> str:
+        """The id of the container that holds the service's network; it must run."""
+        state = self._containers.state(HOLDERS[service])
+        if not state.running:
+            raise FaultError(f"the network of {service} is down", where=state.name, try_="`lab up`")
+        return state.id
+
+    def add_chain(self, service: str, container_id: str, rules: Rules) -> None:
+        """Add it in one transaction, to the network that was seen before."""
+        with self._namespace(service, container_id) as namespace:
+            self._audit("added rules", f"network of {service}", f"{rules.table} {rules.chain}: {rules.lines}")
+            netfilter.add_chain(namespace, rules)
+
+    def remove_chain(self, service: str, container_id: str, table: str, chain: str) -> None:
+        """Remove a chain and its jumps wherever the service's network may still be; one that is gone is fine.
+
+        Raises GoneError where the network was replaced and the chain went with it.
+        """
+        self._everywhere(
+            service, f"removed rules {chain}", lambda one: netfilter.remove_chain(one, table, chain)
+        )
+        _require_same(self._containers.state(HOLDERS[service]), service, container_id)
+
+    def packets(self, service: str, kind: str) -> int:
+        """Packets that the rules of chains of a kind have dropped, refused or redirected so far."""
+        with self._namespace(service) as namespace:
+            return netfilter.packets(namespace, chain_prefix(kind))
+
+    def has_netem(self) -> bool:
+        """Whether the kernel can lose packets in a queueing discipline."""
+        return has_module("sch_netem", "CONFIG_NET_SCH_NETEM")
+
+    def require_plain(self, service: str, device: str) -> None:
+        """Raise FaultError where somebody has given the device a queueing discipline: it would be lost."""
+        with self._namespace(service) as namespace:
+            kind, handle = netfilter.qdisc_kind(namespace, device)
+        if kind not in netfilter.PLAIN:
+            raise FaultError(
+                f"{device} of {service} has a queueing discipline already: {kind} {handle}",
+                try_="`lab heal`; heal the other fault first",
+            )
+
+    def add_qdisc(
+        self, service: str, container_id: str, device: str, kind: str, options: Sequence[str]
+    ) -> None:
+        """Give the device the lab's queueing discipline."""
+        with self._namespace(service, container_id) as namespace:
+            self._audit("added a qdisc", f"{device} of {service}", f"{kind} {' '.join(options)}")
+            netfilter.add_qdisc(namespace, device, kind, options)
+
+    def remove_qdisc(self, service: str, container_id: str, device: str, kind: str) -> None:
+        """Remove the lab's queueing discipline; one that is gone, or not the lab's, is left."""
+        self._everywhere(
+            service, f"removed a qdisc {kind}", lambda one: netfilter.remove_qdisc(one, device, kind)
+        )
+        _require_same(self._containers.state(HOLDERS[service]), service, container_id)
+
+    def connects(self, service: str, tries: int, patience_s: float, *, outward: bool) -> Sequence[Met]:
+        """Connects from the service's caller to it, or `outward` from its own network to its neighbour."""
+        near, far = (service, PEERS[service]) if outward else (PEERS[service], service)
+        with self._namespace(near) as here, self._namespace(far) as there:
+            address = net_probes.address_of(there, DEVICE)
+            return net_probes.connects(here, (address, PORTS[far]), tries, patience_s)
+
+    def echo(self, service: str, count: int, size_bytes: int, per_s: float, patience_s: float) -> Echoes:
+        """Echo requests from the service's caller to its network."""
+        with self._namespace(PEERS[service]) as here, self._namespace(service) as there:
+            address = net_probes.address_of(there, DEVICE)
+            return net_probes.echo(here, address, count, size_bytes, per_s, patience_s)
+
+    def resolve(self, service: str, name: str, patience_s: float) -> Told:
+        """Ask the resolver that the service uses for the address of a name."""
+        with self._namespace(service) as namespace:
+            return net_probes.resolve(namespace, name, patience_s)
+
+    def deny_names(self, service: str, container_id: str, token: str, seconds: float) -> int:
+        """Start a name server that knows no name on the loopback of the service's network; returns its port."""
+        state = self._containers.state(HOLDERS[service])
+        with ExitStack() as stack:
+            namespace = stack.enter_context(self._namespace(service, container_id))
+            udp, tcp = namespaces.inside(namespace, _bound)
+            stack.callback(udp.close)
+            stack.callback(tcp.close)
+            handles = (udp.fileno(), tcp.fileno())
+            self._processes.begin(token, state, "deny", *map(str, handles), str(seconds), keep=handles)
+            return int(udp.getsockname()[1])
+
+    @contextmanager
+    def _namespace(self, service: str, container_id: str | None = None) -> Iterator[int]:
+        """The network of a service; with an id, only while that very container holds it."""
+        holder = HOLDERS[service]
+        containers = self._containers
+        state = containers.state(holder) if container_id is None else containers.same(holder, container_id)
+        with namespaces.namespace_of(state) as namespace:
+            yield namespace
+
+    def _everywhere(self, service: str, verb: str, remove: Callable[[int], bool]) -> None:
+        """Act on the network of the holder and, should that be gone, of the service that may live on in it."""
+        seen: set[int] = set()
+        for name in dict.fromkeys((HOLDERS[service], service)):
+            try:
+                state = self._containers.state(name)
+                if not state.running:
+                    continue
+                with namespaces.namespace_of(state) as namespace:
+                    if (number := netfilter.inode(namespace)) in seen:
+                        continue
+                    seen.add(number)
+                    if remove(namespace):
+                        self._audit(verb, f"network of {name}", "")
+            except GoneError:
+                continue
+
+
+def _require_same(state: ContainerState, service: str, container_id: str) -> None:
+    if state.id != container_id:
+        raise GoneError(
+            f"the network of {service} is no longer the same; somebody replaced {state.name}",
+            where=state.name,
+            last_state=f"was {container_id[:12]}, is {state.id[:12]}",
+            try_="run again with nothing else managing the stack",
+        )
+
+
+def chain_prefix(kind: str) -> str:
+    """How the names of a kind's chains begin; iptables takes 28 characters."""
+    return f"LAB-{kind.replace('_', '-')}-"
+
+
+def _bound() -> tuple[socket.socket, socket.socket]:
+    """A datagram socket and a listener on one port of the loopback, both inheritable."""
+    for _ in range(20):
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            udp.bind(("127.0.0.1", 0))
+            tcp.bind(udp.getsockname())
+            tcp.listen()
+        except OSError:
+            udp.close()
+            tcp.close()
+            continue
+        for one in (udp, tcp):
+            os.set_inheritable(one.fileno(), True)
+        return udp, tcp
+    raise FaultError("no port is free for a name server on the loopback of the network")

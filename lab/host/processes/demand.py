@@ -1,0 +1,114 @@
+"""The lab's own process inside a fault: `python -m lab.host.processes.demand lab-fault=TOKEN ACT ...`; ends by itself.
+
+It says `ready` once it is at work; an error before that is said on the same pipe.
+"""
+
+import ctypes
+import os
+import resource
+import select
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from lab.host.network.nameserver import deny
+
+CONNECT_PAUSE_S = 0.05
+SPARE_FILES = 64
+# What was reached may be a full backlog: a connection that is still under way is given so long between looks.
+CRASHES_MAX = 2000
+
+
+def ready() -> None:
+    """Tell the parent, which then closes the pipe."""
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+
+
+def burn(cpu: str, cpuacct: str, burners: str, seconds: str) -> None:
+    """Enter the cgroups and demand a core with each of `burners` processes."""
+    for entry in (cpu, cpuacct):
+        Path(entry).write_text(str(os.getpid()), encoding="utf-8")
+    end = time.monotonic() + float(seconds)
+    for _ in range(int(burners) - 1):
+        if os.fork() == 0:
+            break
+    else:
+        ready()
+    while time.monotonic() < end:
+        sum(range(1000))
+
+
+def connect(namespace: str, port: str, count: str, seconds: str) -> None:
+    """Enter the network namespace and hold connections that say nothing; one that is closed is made anew."""
+    if ctypes.CDLL(None, use_errno=True).setns(int(namespace), 0x40000000) != 0:  # CLONE_NEWNET, setns(2)
+        raise OSError(ctypes.get_errno(), "setns")
+    wanted = int(count) + SPARE_FILES
+    hard = max(wanted, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    held = {one.fileno(): one for one in (_open(int(port)) for _ in range(int(count)))}
+    poll = select.poll()
+    for number in held:
+        poll.register(number, select.POLLIN | select.POLLHUP | select.POLLERR)
+    ready()
+    end = time.monotonic() + float(seconds)
+    while time.monotonic() < end:
+        for number, _ in poll.poll(200):
+            poll.unregister(number)
+            held.pop(number).close()
+            new = _open(int(port))
+            held[new.fileno()] = new
+            poll.register(new.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
+        # A server that closes at once, or is dead, must not make this process spin.
+        time.sleep(CONNECT_PAUSE_S)
+
+
+def _open(port: int) -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    made.setblocking(False)
+    made.connect_ex(("127.0.0.1", port))
+    return made
+
+
+def crash(service: str, container_id: str, every_s: str, seconds: str) -> None:
+    """Kill and start one container of the lab's own again and again."""
+    # The engine's library is slow to import and none of the other acts needs it.
+    import docker
+
+    from lab.host.containers import DockerContainers
+    from lab.host.labels import OWNER, OWNER_VALUE, STACK
+
+    client = docker.from_env()
+    labels = client.api.inspect_container(container_id)["Config"]["Labels"] or {}
+    if labels.get(OWNER) != OWNER_VALUE:
+        raise ValueError(f"container {container_id[:12]} is not the lab's")
+    containers = DockerContainers(client, labels[STACK])
+    end = time.monotonic() + float(seconds)
+    ready()
+    for _ in range(CRASHES_MAX):
+        if time.monotonic() >= end:
+            return
+        containers.kill(service, container_id)
+        containers.start(service, container_id)
+        time.sleep(float(every_s))
+
+
+def deny_names(udp: str, tcp: str, seconds: str) -> None:
+    """Answer every question for a name with "no such name", on sockets bound inside the container's network."""
+    ready()
+    deny(udp, tcp, seconds)
+
+
+ACTS: dict[str, Callable[..., None]] = {"burn": burn, "connect": connect, "crash": crash, "deny": deny_names}
+
+
+def main() -> None:
+    """Carry out the act that the arguments name."""
+    _, act, *arguments = sys.argv[1:]
+    ACTS[act](*arguments)
+
+
+if __name__ == "__main__":
+    main()

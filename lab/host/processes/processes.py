@@ -1,0 +1,262 @@
+"""The lab's own processes that make demand inside a fault, known by a token in their arguments."""
+
+import itertools
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from lab.errors import FaultError, GoneError
+from lab.host.cgroups.cgroup_files import read_usage
+from lab.host.network.namespaces import belongs, namespace_of
+from lab.host.processes.lives import hold, started_ticks
+from lab.ports.containers import Containers, ContainerState
+from lab.ports.processes import Burning, OpenFiles
+from lab.repository import ROOT
+
+MARK = "lab-fault="
+END_TIMEOUT_S = 5.0
+READY_TIMEOUT_S = 15.0
+LOOK_S = 0.3
+# proc_net_tcp: states of a socket.
+ESTABLISHED, LISTEN = "01", "0A"
+NS_PER_S = 1e9
+
+
+def marked(token: str, *, prefix: bool = False) -> list[int]:
+    """Processes that carry a token in their arguments; with `prefix` those whose token begins so."""
+    wanted = f"{MARK}{token}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            arguments = _arguments(entry)
+            if any(one.startswith(wanted) if prefix else one == wanted for one in arguments):
+                found.append(int(entry.name))
+    return sorted(found)
+
+
+def end_processes(token: str, *, prefix: bool = False) -> list[int]:
+    """SIGKILL every process of a token and wait until it is gone; raises FaultError for one that stays."""
+    ended = marked(token, prefix=prefix)
+    for pid in ended:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    give_up = time.monotonic() + END_TIMEOUT_S
+    while left := marked(token, prefix=prefix):
+        if time.monotonic() > give_up:
+            raise FaultError(f"processes {left} of the lab's own do not end", where=f"{MARK}{token}")
+        time.sleep(0.005)
+    return ended
+
+
+def _arguments(entry: Path) -> list[bytes]:
+    """The argument vector; empty for one that has ended, a zombie included."""
+    try:
+        return (entry / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def _unheard(act: str, on: str, detail: str) -> None:
+    """An audit that keeps nothing."""
+
+
+class HostProcesses:
+    """Implements `lab.ports.Processes`; tokens begin with `owner`, the id of the run. Entering needs root."""
+
+    def __init__(self, owner: str, audit: Callable[[str, str, str], None] = _unheard) -> None:
+        self._owner = owner
+        self._audit = audit
+        self._numbers = itertools.count(1)
+        self._started: list[subprocess.Popen[str]] = []
+
+    def new_token(self, kind: str) -> str:
+        """A token that nobody else has."""
+        return f"{self._owner}.{kind}-{next(self._numbers)}-{os.urandom(3).hex()}"
+
+    def end(self, token: str) -> list[int]:
+        """End all processes of a token; none is fine."""
+        ended = end_processes(token)
+        if ended:
+            self._audit("ended", token, f"processes {ended}")
+        self._started = [one for one in self._started if one.poll() is None]
+        return ended
+
+    def running(self, token: str) -> list[int]:
+        """The processes of a token that live."""
+        return marked(token)
+
+    def burn(
+        self, containers: Containers, state: ContainerState, token: str, burners: int, seconds: float
+    ) -> None:
+        """Demand so many cores inside the container's CPU cgroup until ended, for at most `seconds`."""
+        pid = _inside(containers, state)
+        # On cgroup v1 limiting (cpu) and counting (cpuacct) may be two hierarchies: a burner must be in both.
+        entries = [str(_cgroup(pid, state.id, name) / "cgroup.procs") for name in ("cpu", "cpuacct")]
+        self.begin(token, state, "burn", *entries, str(burners), str(seconds))
+
+    def burning(self, containers: Containers, state: ContainerState) -> Burning:
+        """Watch the lab's burners in the container's CPU cgroup for 0.3 s.
+
+        Source: kernel documentation, scheduler/sched-stats (`/proc/PID/schedstat`: ns run, ns waited to run).
+        """
+        pid = _inside(containers, state)
+        cpu, acct = (_cgroup(pid, state.id, name) for name in ("cpu", "cpuacct"))
+        ours = [one for one in _members(cpu) if _is_marked(one)]
+        start, usage, began = [_schedule(one) for one in ours], read_usage(cpu, acct, 0), time.monotonic()
+        time.sleep(LOOK_S)
+        end, used, span = [_schedule(one) for one in ours], read_usage(cpu, acct, 0), time.monotonic() - began
+        ran = sum(max(0, b[0] - a[0]) for a, b in zip(start, end, strict=True)) / NS_PER_S
+        waited = sum(max(0, b[1] - a[1]) for a, b in zip(start, end, strict=True)) / NS_PER_S
+        total = (used.usage_us - usage.usage_us) / 1e6
+        return Burning(len(ours), (ran + waited) / span, ran / span, total / span)
+
+    def crash(
+        self, containers: Containers, state: ContainerState, token: str, every_s: float, seconds: float
+    ) -> None:
+        """Kill this very container and start it again, every `every_s`, for at most `seconds`."""
+        _inside(containers, state)
+        self.begin(token, state, "crash", state.service, state.id, str(every_s), str(seconds))
+
+    def connect(
+        self, containers: Containers, state: ContainerState, token: str, count: int, seconds: float
+    ) -> None:
+        """Hold idle connections to the server from inside its own network namespace; replace those that it closes."""
+        port = min(_listeners(_inside(containers, state), state.id))
+        with namespace_of(containers.state(state.service)) as namespace:
+            arguments = (str(namespace), str(port), str(count), str(seconds))
+            self.begin(token, state, "connect", *arguments, keep=(namespace,))
+
+    def connected(self, containers: Containers, state: ContainerState) -> int:
+        """Established connections at the server's port, counted at the server's side in its namespace."""
+        pid = _inside(containers, state)
+        port = min(_listeners(pid, state.id))
+        return sum(1 for local, kind, _ in _sockets(pid) if local == port and kind == ESTABLISHED)
+
+    def open_files(self, containers: Containers, state: ContainerState) -> OpenFiles:
+        """The process in the container that holds the listening socket, which need not be its first (`docker-init`)."""
+        pid = _inside(containers, state)
+        listeners = _listeners(pid, state.id)
+        server = listeners[min(listeners)]
+        began = started_ticks(server)
+        if began is None:
+            raise GoneError(f"{state.service} ended while the lab looked at it", where=state.name)
+        soft, hard = resource.prlimit(server, resource.RLIMIT_NOFILE)
+        return OpenFiles(server, began, len(os.listdir(f"/proc/{server}/fd")), soft, hard)
+
+    def limit_open_files(self, container_id: str, files: OpenFiles) -> bool:
+        """Set the limits of that very process; False where it has ended, and whoever has its id now is left alone."""
+        life = hold(files.pid, files.pid_started)
+        if life is None:
+            return False
+        try:
+            if not belongs(files.pid, container_id):
+                raise FaultError(f"process {files.pid} is not in container {container_id[:12]}")
+            self._audit("limited", f"process {files.pid}", f"open files {files.soft} of {files.hard}")
+            resource.prlimit(files.pid, resource.RLIMIT_NOFILE, (files.soft, files.hard))
+        except ProcessLookupError:
+            return False
+        finally:
+            life.close()
+        return True
+
+    def begin(
+        self, token: str, state: ContainerState, act: str, *arguments: str, keep: tuple[int, ...] = ()
+    ) -> None:
+        """Start one and wait until it says that it is at work; raises FaultError with what it said instead."""
+        self._audit(f"began to {act}", state.name, token)
+        command = [sys.executable, "-m", "lab.host.processes.demand", f"{MARK}{token}", act, *arguments]
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            pass_fds=keep,
+            start_new_session=True,
+            cwd=ROOT,
+        )
+        self._started.append(process)
+        assert process.stdout is not None
+        with process.stdout as output:
+            heard, _, _ = select.select([output], [], [], READY_TIMEOUT_S)
+            said = output.readline() if heard else "nothing in time"
+            if said != "ready\n":
+                end_processes(token)
+                raise FaultError(
+                    f"could not {act} {state.service}", where=state.name, last_state=said.strip()
+                )
+
+
+def _inside(containers: Containers, state: ContainerState) -> int:
+    """The first process of the container, seen again to be of this very container."""
+    now = containers.state(state.service)
+    if now.id != state.id:
+        raise GoneError(f"{state.service} is no longer the same container", where=now.name)
+    if not now.running or not belongs(now.pid, state.id):
+        raise FaultError(f"{state.service} does not run", where=now.name, try_="`lab up`")
+    return now.pid
+
+
+def _cgroup(pid: int, container_id: str, controller: str) -> Path:
+    # Only here: the cgroups adapter marks its own processes with what this module defines.
+    from lab.host.cgroups.cgroups import cgroup_dir
+
+    found = cgroup_dir(pid, controller)
+    if container_id not in str(found):
+        raise FaultError(
+            f"{found} is not the cgroup of container {container_id[:12]}", where=f"process {pid}"
+        )
+    return found
+
+
+def _members(cgroup: Path) -> list[int]:
+    return [int(line) for line in (cgroup / "cgroup.procs").read_text(encoding="utf-8").split()]
+
+
+def _is_marked(pid: int) -> bool:
+    return any(one.startswith(MARK.encode()) for one in _arguments(Path(f"/proc/{pid}")))
+
+
+def _schedule(pid: int) -> tuple[int, int]:
+    """Nanoseconds run, and waited to run; zeros for one that has ended."""
+    try:
+        run, wait, _ = Path(f"/proc/{pid}/schedstat").read_text(encoding="utf-8").split()
+    except OSError:
+        return 0, 0
+    return int(run), int(wait)
+
+
+def _sockets(pid: int) -> Iterator[tuple[int, str, str]]:
+    """Local port, state and inode of each TCP socket in a process's network namespace. Source: proc_net_tcp."""
+    for name in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{name}").read_text(encoding="utf-8").splitlines()[1:]:
+            fields = line.split()
+            yield int(fields[1].rpartition(":")[2], 16), fields[3], fields[9]
+
+
+def _links(pid: int) -> Iterator[str]:
+    """What the descriptors of a process point at; none for one that has ended, and without those closed meanwhile."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(FileNotFoundError):
+                yield os.readlink(f"/proc/{pid}/fd/{name}")
+
+
+def _listeners(pid: int, container_id: str) -> dict[int, int]:
+    """The container's own process by the port at which it listens; raises FaultError where none does."""
+    ports = {f"socket:[{inode}]": port for port, kind, inode in _sockets(pid) if kind == LISTEN}
+    found = {}
+    for member in _members(_cgroup(pid, container_id, "memory")):
+        found.update({ports[link]: member for link in _links(member) if link in ports})
+    if not found:
+        raise FaultError("no process of the container listens", where=container_id[:12], try_="`lab status`")
+    return found

@@ -1,0 +1,1 @@
+"""One check per module; a module with a `CHECK` is found by discovery."""

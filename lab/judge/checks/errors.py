@@ -1,0 +1,62 @@
+"""Share of requests in the steady phases that brought no right answer, whatever the layer at which they
+failed.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from lab.judge.stats.intervals import share_interval
+from lab.judge.windows.steady_load import SUBJECT, failures, steady_load, tally
+from lab.judge.windows.timeline import Windows
+from lab.model.evidence import Evidence
+from lab.model.samples import Request
+from lab.model.verdict import Bound, Finding, Interval, Verdict, undecided
+
+CHECK = "errors"
+
+
+def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
+    """One finding about all steady phases together."""
+    load = steady_load(evidence, windows, CHECK)
+    if not load.requests:
+        return [undecided(CHECK, SUBJECT, "no request was due in a steady phase", evidence=load.evidence)]
+    bound = Bound("<", evidence.plan.bounds.error_rate)
+    rest = load.unexplained()
+    interval = _interval(load.requests, load.missing)
+    bad = failures(load.requests, unknown=True)
+    return [
+        Finding(
+            CHECK,
+            SUBJECT,
+            bound.judge(interval),
+            bound.judge(_interval(rest, load.missing)) if rest else Verdict.INCONCLUSIVE,
+            _reason(load.requests, rest, load.missing, evidence.plan.bounds.latency_p95_ms),
+            observed=float(bad.mean()),
+            unit="share",
+            ci=interval,
+            bound=bound,
+            n=len(load.requests),
+            evidence=load.evidence,
+            known_issues=load.counts(),
+        )
+    ]
+
+
+def _interval(requests: Sequence[Request], missing: int) -> Interval:
+    return share_interval(failures(requests, unknown=False), failures(requests, unknown=True), missing)
+
+
+def _reason(requests: Sequence[Request], rest: Sequence[Request], missing: int, limit_ms: float) -> str:
+    said = f"{tally(requests, missing, limit_ms)} requests{_worst(requests)}"
+    if len(rest) == len(requests):
+        return said
+    return f"{said}; without known issues: {tally(rest, missing, limit_ms)}{_worst(rest)}"
+
+
+def _worst(requests: Sequence[Request]) -> str:
+    """The most frequent failure in its own words."""
+    kinds = Counter((r.op, r.layer.value, r.message) for r in requests if not r.ok)
+    if not kinds:
+        return ""
+    (op, layer, message), n = min(kinds.items(), key=lambda item: (-item[1], item[0]))
+    return f" (most often {op}, {layer}, {n} times: {message[:120]!r})"

@@ -1,0 +1,40 @@
+"""Was every planned fault really there, by measurement: absent before, in force, gone after?"""
+
+from lab.judge.windows import references
+from lab.judge.windows.timeline import FaultWindow, Windows
+from lab.model.evidence import Evidence
+from lab.model.journal import Event
+from lab.model.verdict import Finding, Verdict, undecided
+
+CHECK = "in_force"
+
+
+def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
+    """One finding per planned fault, whether it ran or not."""
+    return [_finding(fault) for fault in windows.faults]
+
+
+def _finding(fault: FaultWindow) -> Finding:
+    subject, where = fault.planned.id, references.events(fault.story)
+    proofs = [event for event in fault.story if event.kind == "proof"]
+    if doubts := fault.doubts + fault.heal_doubts + fault.shared_doubts:
+        return undecided(CHECK, subject, "; ".join(doubts), evidence=where, n=len(proofs))
+    during = fault.proof("during")
+    moments = " → ".join(_said(fault.proof(moment)) for moment in ("before", "during", "after"))
+    unit = "" if during is None else str(during.data.get("unit", ""))
+    return Finding(
+        CHECK,
+        subject,
+        Verdict.PASS,
+        Verdict.PASS,
+        f"before → in force → after: {moments} {unit}",
+        observed=None if during is None else during.data.get("measured"),
+        unit=unit or None,
+        n=len(proofs),
+        evidence=where,
+    )
+
+
+def _said(proof: Event | None) -> str:
+    measured = None if proof is None else proof.data.get("measured")
+    return "nothing measured" if measured is None else f"{measured:.4g}"

@@ -1,0 +1,60 @@
+"""P95 in the steady phases, from the intended sending time; a request without a right answer never ends.
+
+P95 < limit means that less than 5 % of the due requests are late, failed or missing. k6's own p95 leaves out
+what failed and what it dropped; this one does not (statistics: "Latency"). What the generator sent late of itself
+widens the interval: the target's time is then only known to lie between the two.
+"""
+
+from collections.abc import Sequence
+
+from lab.judge.stats.intervals import percentile, percentile_interval
+from lab.judge.windows.steady_load import SUBJECT, latencies, least_latencies, steady_load, tally
+from lab.judge.windows.timeline import Windows
+from lab.model.evidence import Evidence
+from lab.model.samples import Request
+from lab.model.verdict import Bound, Finding, Interval, Verdict, undecided
+
+CHECK = "latency"
+SHARE = 0.95
+
+
+def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
+    """One finding about all steady phases together."""
+    load = steady_load(evidence, windows, CHECK)
+    if not load.requests:
+        return [undecided(CHECK, SUBJECT, "no request was due in a steady phase", evidence=load.evidence)]
+    bound = Bound("<", evidence.plan.bounds.latency_p95_ms)
+    rest = load.unexplained()
+    interval = _interval(load.requests, load.missing)
+    return [
+        Finding(
+            CHECK,
+            SUBJECT,
+            bound.judge(interval),
+            bound.judge(_interval(rest, load.missing)) if rest else Verdict.INCONCLUSIVE,
+            _reason(load.requests, rest, load.missing, bound.value),
+            observed=percentile(latencies(load.requests), SHARE),
+            unit="ms (P95)",
+            ci=interval,
+            bound=bound,
+            n=len(load.requests),
+            evidence=load.evidence,
+            known_issues=load.counts(),
+        )
+    ]
+
+
+def _interval(requests: Sequence[Request], missing: int) -> Interval:
+    return percentile_interval(least_latencies(requests), latencies(requests), SHARE, missing)
+
+
+def _reason(requests: Sequence[Request], rest: Sequence[Request], missing: int, limit_ms: float) -> str:
+    said = f"{tally(requests, missing, limit_ms)} requests; 5 % may be"
+    if len(rest) == len(requests):
+        return said
+    apart = (
+        f"P95 {percentile(latencies(rest), SHARE):.4g} ms, {tally(rest, missing, limit_ms)}"
+        if rest
+        else "nothing"
+    )
+    return f"{said}; without known issues: {apart}"

@@ -1,0 +1,44 @@
+"""Does the observer stay small? What canary and recall take of the target's CPU capacity in the steady
+phases.
+"""
+
+from lab.judge.windows import references
+from lab.judge.windows.steady_load import SUBJECT
+from lab.judge.windows.timeline import Windows
+from lab.model.evidence import Evidence
+from lab.model.verdict import Bound, Finding, Interval, undecided
+
+CHECK = "observer_share"
+
+
+def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
+    """One finding, from the cost that was measured before the load began."""
+    cost = evidence.journal.last("observer_cost")
+    if cost is None:
+        return [undecided(CHECK, SUBJECT, "what the observer costs the target was not measured")]
+    canary_ms, recall_ms, share = (float(cost.data[key]) for key in ("canary_ms", "recall_ms", "share"))
+    where = references.events([cost])
+    if not (canary_ms > 0 and recall_ms > 0 and share > 0):
+        reason = f"canary {canary_ms:g} ms, recall {recall_ms:g} ms of CPU time: nothing was measured"
+        return [undecided(CHECK, SUBJECT, reason, evidence=where)]
+    bound = Bound("<", evidence.plan.observer.share_max)
+    verdict = bound.judge(Interval(share, share))
+    fast = cost.data.get("share_fast")
+    reason = f"canary {canary_ms:.3g} ms and recall {recall_ms:.3g} ms of CPU time per call"
+    if isinstance(fast, (int, float)):
+        reason += f"; while a fault is in force or not recovered from: {fast:.1%}"
+    unit, n = "share of the target's CPU capacity", int(cost.data.get("calls", 1))
+    return [
+        Finding(
+            CHECK,
+            SUBJECT,
+            verdict,
+            verdict,
+            reason,
+            observed=share,
+            unit=unit,
+            bound=bound,
+            n=n,
+            evidence=where,
+        )
+    ]

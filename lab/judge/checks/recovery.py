@@ -1,0 +1,68 @@
+"""Time from the confirmed heal of each fault until the target is well again, as an interval.
+
+Only the canary counts: a good probe is answered rightly within the SLO; a slot in which none could be sent is
+never good, and no evidence that the target was bad. The definition stands in `recovered`; for a kill the clock
+starts when the start was issued.
+"""
+
+from lab.judge.stats.recovery_clock import Seen, held_since
+from lab.judge.windows import host_cpu, references
+from lab.judge.windows.timeline import FaultWindow, Windows
+from lab.judge.windows.watch_gaps import doubts_of, hole, not_held
+from lab.model.evidence import Evidence
+from lab.model.recovery import CANARY
+from lab.model.verdict import Bound, Finding, Interval, Verdict, undecided
+
+__all__ = ["CHECK", "findings", "held_since"]
+
+CHECK = "recovery"
+
+
+def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
+    """One finding per planned fault."""
+    return [_finding(evidence, fault) for fault in windows.faults]
+
+
+def _finding(evidence: Evidence, fault: FaultWindow) -> Finding:
+    subject, span, doubts = fault.planned.id, fault.span, doubts_of(fault)
+    if doubts or span is None or fault.cleared_ms is None:
+        return undecided(CHECK, subject, "; ".join(doubts), evidence=references.events(fault.story))
+    after = [one for one in fault.canary if one.sent_ms >= fault.cleared_ms]
+    where = (*references.events(fault.story), references.samples("probes", fault.cleared_ms, span.to_ms))
+    if fault.recovery is None:
+        reason = f"{len(after)} canary probes after the heal; it takes {CANARY.window} to show a recovery"
+        return undecided(CHECK, subject, reason, evidence=where, n=len(after))
+    clock = fault.recovery[0]
+    bound = Bound("<", evidence.plan.bounds.recovery_s)
+    interval = Interval(clock.lo_s, float("inf") if clock.hi_s is None else clock.hi_s)
+    verdict, flaw = bound.judge(interval), hole(evidence, fault)
+    if verdict is Verdict.PASS:
+        flaw = flaw or not_held(evidence, fault)
+    if flaw:
+        verdict = Verdict.INCONCLUSIVE
+    return Finding(
+        CHECK,
+        subject,
+        verdict,
+        verdict,
+        _said(fault, after)
+        + (f"; {flaw}" if flaw else "")
+        + ("" if verdict is Verdict.PASS else host_cpu.said(evidence, fault.cleared_ms, span.to_ms)),
+        observed=clock.hi_s,
+        unit="s from the heal",
+        ci=interval,
+        bound=bound,
+        n=len(after),
+        evidence=where,
+    )
+
+
+def _said(fault: FaultWindow, after: list[Seen]) -> str:
+    assert fault.recovery is not None
+    clock, bad = fault.recovery[0], sum(not one.good for one in after)
+    if clock.hi_s is None:
+        said = f"never recovered while watched: still bad {clock.lo_s:.4g} s after the heal"
+    else:
+        said = f"recovered between {clock.lo_s:.4g} and {clock.hi_s:.4g} s after the heal"
+    together = fault.cleared_by_another
+    return f"{said}{together}; {bad} of {len(after)} probes bad"

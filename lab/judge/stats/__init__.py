@@ -1,0 +1,1 @@
+"""The statistics behind the checks: intervals, quantiles, and the clock of recovery."""

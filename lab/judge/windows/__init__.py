@@ -1,0 +1,1 @@
+"""What belongs to which stretch of a run: phases, fault windows, gaps, acts of others, known issues."""

@@ -1,0 +1,93 @@
+"""Declared defects of the target: what each explains, and which of them this run has seen."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+
+from lab.judge.windows.timeline import Windows
+from lab.model.evidence import Evidence
+from lab.model.plan import Plan
+from lab.model.samples import Layer, Recall, Request
+from lab.model.target import KnownIssue
+from lab.model.verdict import KnownIssueCount
+
+ACCURACY = "accuracy"
+# Nobody knows how these ended, so no defect of the target can explain them.
+UNSETTLED = (Layer.UNSENT, Layer.LOST)
+
+
+def declared(plan: Plan, check: str) -> tuple[KnownIssue, ...]:
+    """The issues that may explain failures under one check.
+
+    One for another version of the target, or without a message, explains nothing.
+    """
+    version = plan.target.version
+    mine = [issue for issue in plan.target.known_issues if issue.check == check]
+    return tuple(issue for issue in mine if issue.target_version == version and issue.message)
+
+
+def explains_request(
+    issues: Sequence[KnownIssue], check: str, request: Request, faults: Collection[str]
+) -> str | None:
+    """The id of the issue that explains a failed request, if one does."""
+    if not issues or request.ok or request.layer in UNSETTLED:
+        return None
+    return _first(issues, check, request.op, request.layer, request.message, faults)
+
+
+def explains_recall(
+    issues: Sequence[KnownIssue], plan: Plan, row: Recall, faults: Collection[str]
+) -> str | None:
+    """The id of the issue that explains an answer which broke a condition, if one does."""
+    if not issues or not row.answered or row.layer is Layer.OK:
+        return None
+    return _first(issues, ACCURACY, plan.target.recall, row.layer, row.message, faults)
+
+
+def _first(
+    issues: Sequence[KnownIssue],
+    check: str,
+    operation: str,
+    layer: Layer,
+    message: str,
+    faults: Collection[str],
+) -> str | None:
+    for issue in issues:
+        if issue.matches(check=check, operation=operation, layer=layer.value, message=message, faults=faults):
+            return issue.id
+    return None
+
+
+def counted(ids: Iterable[str | None]) -> tuple[KnownIssueCount, ...]:
+    """How many observations each issue explains, by id."""
+    found = Counter(one for one in ids if one is not None)
+    return tuple(KnownIssueCount(name, found[name]) for name in sorted(found))
+
+
+def census(evidence: Evidence, windows: Windows) -> list[dict[str, object]]:
+    """Every declared issue with how often it was seen in the whole run, whatever the window."""
+    plan = evidence.plan
+    seen: Counter[str | None] = Counter()
+    for check in sorted({issue.check for issue in plan.target.known_issues}):
+        issues = declared(plan, check)
+        if check == ACCURACY:
+            rows = evidence.samples.recall
+            seen.update(explains_recall(issues, plan, r, windows.kinds_at(r.sent_ms)) for r in rows)
+        else:
+            requests = evidence.samples.requests
+            seen.update(
+                explains_request(issues, check, r, windows.kinds_at(r.scheduled_ms)) for r in requests
+            )
+    return [
+        {
+            "id": issue.id,
+            "check": issue.check,
+            "operation": issue.operation,
+            "faults": list(issue.faults),
+            "n": seen[issue.id],
+            "seen": seen[issue.id] > 0,
+            "explanation": issue.explanation,
+            "date": issue.date,
+            "target_version": issue.target_version,
+        }
+        for issue in sorted(plan.target.known_issues, key=lambda issue: (issue.id, issue.check))
+    ]

@@ -1,0 +1,47 @@
+"""Whether a recovery was watched as it must be: proven and healed, no hole between the probes, and long enough."""
+
+from itertools import pairwise
+
+from lab.judge.windows.timeline import FaultWindow
+from lab.model.evidence import Evidence
+from lab.model.recovery import CANARY
+
+# After the recovery the canary is slow on purpose: then this many of its periods may pass without a probe, but never
+# so many that the hold is not watched.
+GAP_PERIODS, SLOW_GAP_MAX_MS = 3.0, 3000.0
+
+
+def doubts_of(fault: FaultWindow) -> tuple[str, ...]:
+    """Why nothing can be said of a recovery from this fault at all."""
+    # A service that never comes back is a result; a fault of ours that is still there is not the target's.
+    started = fault.starts and fault.cleared_ms is not None
+    return fault.doubts + (() if started else fault.heal_doubts) + fault.shared_doubts
+
+
+def hole(evidence: Evidence, fault: FaultWindow) -> str:
+    """A hole in the watch, from the heal until the recovery has held or to the step's end, in words, or nothing."""
+    assert fault.span is not None
+    assert fault.cleared_ms is not None
+    to_ms, recovering = fault.span.to_ms, fault.recovering
+    calm_ms = to_ms if recovering is None else recovering.done_ms
+    end_ms = to_ms if recovering is None else min(to_ms, recovering.sent_ms + CANARY.hold_ms)
+    sent = [one.sent_ms for one in fault.canary if one.asked and fault.cleared_ms <= one.sent_ms <= end_ms]
+    for before, then in pairwise([fault.cleared_ms, *sent, end_ms]):
+        if then - before > (CANARY.gap_ms if before < calm_ms else _slow_gap_ms(evidence)):
+            return f"no canary probe was sent for {(then - before) / 1000:.3g} s"
+    return ""
+
+
+def not_held(evidence: Evidence, fault: FaultWindow) -> str:
+    """A watch that ended before the recovery has held; only a pass needs that: a relapse is later still."""
+    if fault.span is None or fault.recovering is None:
+        return ""
+    watched_ms = fault.span.to_ms - fault.recovering.sent_ms
+    if CANARY.hold_ms - watched_ms <= _slow_gap_ms(evidence):
+        return ""
+    return f"it must hold for {CANARY.hold_ms / 1000:g} s, and was watched for {watched_ms / 1000:.3g} s"
+
+
+def _slow_gap_ms(evidence: Evidence) -> float:
+    periods_ms = GAP_PERIODS * 1000 / evidence.plan.observer.canary_slow_hz
+    return min(SLOW_GAP_MAX_MS, max(CANARY.gap_ms, periods_ms))

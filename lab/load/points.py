@@ -1,0 +1,241 @@
+"""k6's raw points of one chunk, turned into requests.
+
+k6 says when an iteration started, when its answer was there, how it was judged, and when it dropped one; it
+does not say when an iteration was due. That follows: the arrival-rate executor has one tick per period since
+its start, on an absolute schedule, and every tick either starts an iteration or drops one. So the n-th of
+both together, in order of time, belongs to the n-th slot (grafana/k6, lib/executor/constant_arrival_rate.go).
+"""
+
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from lab.load.inputs import Turn
+from lab.model.samples import Layer, Request
+
+_PIECE_BYTES = 256 * 1024
+_LINE_BYTES_MAX = 1024 * 1024
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_WANTED = {
+    f'"metric":"{name}"'.encode(): name
+    for name in ("mcp_started", "mcp_answered", "mcp_call", "mcp_skipped_slots", "dropped_iterations")
+}
+_IS_POINT = b'"type":"Point"'
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSchedule:
+    """What one chunk was asked to do. `epoch_ms` is the wall-clock time at which the run's clock read 0."""
+
+    source: str
+    start_ms: float
+    period_ms: float
+    turns: Sequence[Turn]
+    epoch_ms: float
+
+    def due_ms(self, slot: int) -> float:
+        """When the request of a slot is due."""
+        return round(self.start_ms + slot * self.period_ms, 3)
+
+    def op(self, slot: int) -> str:
+        """The operation of a slot."""
+        return self.turns[min(slot, len(self.turns) - 1)][0]
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRows:
+    """What the points of a chunk amount to; `rows` is sorted by `scheduled_ms`.
+
+    `started` = judged + `lost`. `late_slots` were due before k6 began; they count as unsent. `missing` slots
+    left no trace at all, and no row is made up for them. `problems` lists what does not fit together.
+    """
+
+    rows: tuple[Request, ...]
+    truncated: bool
+    started: int
+    dropped: int
+    lost: int
+    late_slots: int
+    missing: int
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Started:
+    """One iteration as its points tell it; times in ms of the run's clock."""
+
+    sent_ms: float
+    answered_ms: float | None = None
+    op: str = ""
+    layer: Layer | None = None
+    message: str = ""
+    sessions_lost: int = 0
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """All points of a chunk that matter, by the iteration's number."""
+
+    started: dict[int, _Started] = field(default_factory=dict)
+    dropped_ms: list[float] = field(default_factory=list)
+    late_slots: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def read_chunk(path: Path, schedule: ChunkSchedule) -> ChunkRows:
+    """The requests in one `points-NNNN.json.gz`; a file that is missing or breaks off counts as truncated."""
+    gathered, lines = _Gathered(), GzipLines(path)
+    for line in lines:
+        _take(line, schedule, gathered)
+    problems = [*([lines.damage] if lines.damage else []), *gathered.problems]
+    return _rows(gathered, schedule, truncated=bool(lines.damage), problems=problems)
+
+
+class GzipLines:
+    """The whole lines of a gzip file, a piece at a time; then `damage` says why they broke off, if so."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.damage = ""
+
+    def __iter__(self) -> Iterator[bytes]:
+        rest = b""
+        for piece in self._pieces():
+            *lines, rest = (rest + piece).split(b"\n")
+            yield from lines
+            if len(rest) > _LINE_BYTES_MAX:
+                self.damage = f"{self._path.name}: a line longer than {_LINE_BYTES_MAX} bytes"
+                return
+        if rest and not self.damage:
+            self.damage = f"{self._path.name}: the last line breaks off"
+
+    def _pieces(self) -> Iterator[bytes]:
+        unpack = zlib.decompressobj(wbits=31)
+        try:
+            with self._path.open("rb") as file:
+                while not unpack.eof and (packed := file.read(_PIECE_BYTES)):
+                    yield unpack.decompress(packed, _PIECE_BYTES)
+                    while unpack.unconsumed_tail:
+                        yield unpack.decompress(unpack.unconsumed_tail, _PIECE_BYTES)
+        except (OSError, zlib.error) as error:
+            self.damage = f"{self._path.name}: {error}"
+            return
+        if not unpack.eof:
+            self.damage = f"{self._path.name}: the gzip stream breaks off"
+
+
+def _take(line: bytes, schedule: ChunkSchedule, gathered: _Gathered) -> None:
+    # k6 writes the metric's name first; most lines are k6's own metrics and need no parsing.
+    name = _WANTED.get(line[1 : line.find(b",")])
+    if name is None or _IS_POINT not in line:
+        return
+    try:
+        data = json.loads(line)["data"]
+        at_ms = round(epoch_ms(data["time"]) - schedule.epoch_ms, 3)
+        _take_point(name, data, at_ms, gathered)
+    except (ValueError, KeyError, TypeError) as error:
+        gathered.problems.append(f"a point of {name} cannot be read: {type(error).__name__}: {error}")
+
+
+def _take_point(name: str, data: dict[str, Any], at_ms: float, gathered: _Gathered) -> None:
+    if name == "mcp_skipped_slots":
+        gathered.late_slots = int(data["value"])
+        return
+    if name == "dropped_iterations":
+        gathered.dropped_ms.extend([at_ms] * int(data["value"]))
+        return
+    turn = int(data["metadata"]["seq"])
+    if name == "mcp_started":
+        if turn in gathered.started:
+            gathered.problems.append(f"iteration {turn} started twice")
+        gathered.started[turn] = _Started(at_ms)
+        return
+    if turn not in gathered.started:
+        gathered.problems.append(f"iteration {turn} has a point of {name} and never started")
+        return
+    _complete(gathered.started[turn], name, data, at_ms)
+
+
+def _complete(started: _Started, name: str, data: dict[str, Any], at_ms: float) -> None:
+    if name == "mcp_answered":
+        started.answered_ms = at_ms
+        return
+    started.layer = Layer(data["tags"]["layer"])
+    started.op = str(data["tags"]["op"])
+    started.message = str(data["metadata"].get("message", ""))
+    started.sessions_lost = int(data["metadata"].get("sessions_lost", 0))
+
+
+def epoch_ms(text: str) -> float:
+    """Milliseconds since 1970 of an RFC 3339 time, to the microsecond; raises ValueError on anything else."""
+    return ((datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND) / 1000
+
+
+def _rows(gathered: _Gathered, schedule: ChunkSchedule, *, truncated: bool, problems: list[str]) -> ChunkRows:
+    late = gathered.late_slots
+    rows = [_unsent(slot, schedule, "the load generator started late") for slot in range(late)]
+    for tick, started in _in_order(gathered.started, gathered.dropped_ms):
+        if started is not None:
+            rows.append(_request(late + tick, started, schedule))
+        elif late + tick < len(schedule.turns):  # A tick at the very end is the next chunk's first slot.
+            rows.append(_unsent(late + tick, schedule, "no virtual user was free"))
+    if holes := max(gathered.started, default=-1) + 1 - len(gathered.started):
+        problems.append(f"{holes} iterations in between left no trace")
+    return ChunkRows(
+        rows=tuple(rows),
+        truncated=truncated,
+        started=len(gathered.started),
+        dropped=len(rows) - late - len(gathered.started),
+        lost=sum(row.layer is Layer.LOST for row in rows),
+        late_slots=late,
+        missing=max(0, len(schedule.turns) - len(rows)),
+        problems=tuple(problems),
+    )
+
+
+def _in_order(started: dict[int, _Started], dropped_ms: list[float]) -> Iterator[tuple[int, _Started | None]]:
+    """Iterations by the number of their tick, with None for each one that was dropped in between."""
+    drops, passed = sorted(dropped_ms), 0
+    for turn in sorted(started):
+        while passed < len(drops) and drops[passed] < started[turn].sent_ms:
+            yield turn + passed, None
+            passed += 1
+        yield turn + passed, started[turn]
+    after = max(started, default=-1) + 1
+    yield from ((after + number, None) for number in range(passed, len(drops)))
+
+
+def _unsent(slot: int, schedule: ChunkSchedule, why: str) -> Request:
+    return Request(
+        scheduled_ms=schedule.due_ms(slot),
+        sent_ms=None,
+        done_ms=None,
+        op=schedule.op(slot),
+        ok=False,
+        layer=Layer.UNSENT,
+        message=why,
+        source=schedule.source,
+    )
+
+
+def _request(slot: int, started: _Started, schedule: ChunkSchedule) -> Request:
+    judged = started.layer is not None and started.answered_ms is not None
+    layer = started.layer if started.layer and judged else Layer.LOST
+    # Only an answer ends a request; one that found no connection or no answer in time is censored.
+    answered = layer not in (Layer.LOST, Layer.TRANSPORT)
+    return Request(
+        scheduled_ms=schedule.due_ms(slot),
+        sent_ms=started.sent_ms,
+        done_ms=started.answered_ms if answered else None,
+        op=started.op or schedule.op(slot),
+        ok=layer is Layer.OK,
+        layer=layer,
+        message="started and never ended" if layer is Layer.LOST else started.message,
+        source=schedule.source,
+        sessions_lost=started.sessions_lost,
+    )

@@ -1,0 +1,163 @@
+"""A reference server with outages that are known in advance: `python -m lab.observe.calibration_server`.
+
+Prints its port, reads a schedule from stdin (one line of JSON: kind, start and end in ms of CLOCK_MONOTONIC each), and
+prints at each end the true times. The truth is by arrival: whatever request the server takes up within [start, end) is
+refused, never answered, answered late or answered wrongly. So a `slow` outage ends when the first request may arrive
+that is answered at once, and what hangs when a `hang` ends is cut. Ends when its stdin does.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from lab.errors import WorldError
+from lab.repository import ROOT
+
+SLOW_S = 0.4
+KINDS = ("refuse", "hang", "slow", "wrong")
+
+
+Outage = tuple[str, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A running reference server, as its parent sees it."""
+
+    url: str
+    process: "subprocess.Popen[str]"
+
+    def outages(self, schedule: Sequence[Outage]) -> Iterator[Outage]:
+        """Have the outages carried out, and yield each as it truly was, once it is over; raises WorldError."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(schedule) + "\n")
+        self.process.stdin.flush()
+        for _ in schedule:
+            line = self.process.stdout.readline()
+            if not line:
+                raise WorldError("the reference server died", where=self.url, try_="run again")
+            kind, start_ms, end_ms = json.loads(line)
+            yield kind, start_ms, end_ms
+
+
+@contextmanager
+def running() -> Iterator[Reference]:
+    """A reference server in a process of its own, until the block ends; raises WorldError where it does not start."""
+    command = [sys.executable, "-m", __name__]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        try:
+            assert process.stdout is not None
+            port = process.stdout.readline().strip()
+            if not port:
+                raise WorldError(
+                    "the reference server did not start", where=" ".join(command), try_="run it by hand"
+                )
+            yield Reference(f"http://127.0.0.1:{port}/mcp", process)
+        finally:
+            process.kill()
+
+
+class _Server:
+    """The server itself; `mode` is the kind of the outage in force, or empty."""
+
+    def __init__(self) -> None:
+        self.mode, self.port = "", 0
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+
+    async def listen(self) -> None:
+        """Accept connections, on the same port as before."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def suffer(self, kind: str, end_ms: float) -> Outage:
+        """One outage from now on; returns it with its true times, ms of CLOCK_MONOTONIC."""
+        assert self._server is not None
+        began_ms, self.mode = _now_ms(), kind
+        if kind == "refuse":
+            self._server.close()
+            self.reset()
+        await asyncio.sleep(max(0.0, end_ms - _now_ms()) / 1000)
+        self.mode = ""
+        if kind == "refuse":
+            await self.listen()
+        ended_ms = _now_ms()
+        if kind == "hang":
+            self.reset()
+        return kind, began_ms, ended_ms
+
+    def reset(self) -> None:
+        """Reset every connection."""
+        for writer in list(self._open):
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+                length = (
+                    int(head.split("content-length:")[1].split("\r\n")[0]) if "content-length" in head else 0
+                )
+                body = await reader.readexactly(length)
+                if self.mode == "hang":
+                    await reader.read()
+                    break
+                await self._answer(json.loads(body) if body else {}, writer)
+        self._open.discard(writer)
+        writer.close()
+
+    async def _answer(self, asked: dict[str, object], writer: asyncio.StreamWriter) -> None:
+        mode = self.mode
+        if mode == "slow":
+            await asyncio.sleep(SLOW_S)
+        ids = [f"{'false' if mode == 'wrong' else 'd'}{n}" for n in range(10)]
+        result: dict[str, object] = {"protocolVersion": "2025-06-18", "capabilities": {}}
+        if asked.get("method") == "tools/call":
+            found = [{"payload": {"document_id": one}} for one in ids]
+            result = {"content": [], "structuredContent": {"results": found}}
+        text = json.dumps({"jsonrpc": "2.0", "id": asked.get("id"), "result": result}).encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n"
+        writer.write(head.encode() + b"Mcp-Session-Id: reference\r\n\r\n" + text)
+        await writer.drain()
+
+
+def _now_ms() -> float:
+    return time.monotonic_ns() / 1e6
+
+
+def _say(word: object) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+
+
+async def _end_with_parent() -> None:
+    """A parent that is killed closes the pipe; nobody else would end this process."""
+    await asyncio.to_thread(sys.stdin.read)
+    os._exit(0)
+
+
+async def _main() -> None:
+    server = _Server()
+    await server.listen()
+    _say(server.port)
+    schedule = json.loads(await asyncio.to_thread(sys.stdin.readline) or "[]")
+    watch = asyncio.create_task(_end_with_parent())
+    for kind, start_ms, end_ms in schedule:
+        await asyncio.sleep(max(0.0, start_ms - _now_ms()) / 1000)
+        _say(json.dumps(await server.suffer(kind, end_ms)))
+    await watch
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt):
+        asyncio.run(_main())

@@ -1,0 +1,60 @@
+"""Memory of every container and of its processes, and what the lab itself takes."""
+
+import psutil
+
+from lab.errors import FaultError, WorldError
+from lab.host.cgroups.cgroups import cgroup_dir, read_anonymous_bytes, read_usage
+from lab.model.samples import HostReading, Memory
+from lab.ports import Clock, Containers, Sink
+
+
+class MemorySampler:
+    """One call reads everything once: anonymous memory from the cgroups, RSS and PSS of the processes, CPU seconds.
+
+    A container that is dead at that moment (killed on purpose, say) has no memory and gives no row. Source of RSS and
+    PSS: proc_pid_smaps(5), through psutil.
+    """
+
+    def __init__(self, services: tuple[str, ...], containers: Containers, clock: Clock, sink: Sink) -> None:
+        self._services, self._containers, self._clock, self._sink = services, containers, clock, sink
+        self._lab = psutil.Process()
+        self.reads_failed: dict[str, int] = dict.fromkeys(services, 0)
+
+    def read(self) -> None:
+        """Hand one round of readings to the sink."""
+        rows: list[Memory | HostReading] = []
+        for service in self._services:
+            try:
+                rows += self._service(service)
+            except (FaultError, WorldError, OSError, psutil.Error):
+                # Between "is it running?" and the reading it may die; the missing row says so, and is counted.
+                self.reads_failed[service] += 1
+        rows += self._lab_itself()
+        self._sink.add(rows)
+
+    def _service(self, service: str) -> list[Memory | HostReading]:
+        pid = self._containers.state(service).pid
+        if pid == 0:
+            self.reads_failed[service] += 1
+            return []
+        at_ms = self._clock.now_ms()
+        anonymous = read_anonymous_bytes(cgroup_dir(pid, "memory"))
+        rows: list[Memory | HostReading] = [Memory(at_ms, service, None, "anon_bytes", anonymous)]
+        for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
+            name, info = f"{process.name()}", process.memory_full_info()
+            rows.append(Memory(at_ms, service, name, "rss_bytes", info.rss))
+            rows.append(Memory(at_ms, service, name, "pss_bytes", info.pss))
+        usage = read_usage(cgroup_dir(pid, "cpu"), cgroup_dir(pid, "cpuacct"), at_ms)
+        rows.append(HostReading(at_ms, f"{service}_cpu_s", usage.usage_us / 1e6))
+        return rows
+
+    def _lab_itself(self) -> list[HostReading]:
+        at_ms = self._clock.now_ms()
+        times = self._lab.cpu_times()
+        machine, cpu = psutil.virtual_memory(), psutil.cpu_times()
+        return [
+            HostReading(at_ms, "lab_cpu_s", times.user + times.system),
+            HostReading(at_ms, "lab_rss_bytes", float(self._lab.memory_info().rss)),
+            HostReading(at_ms, "host_available_bytes", float(machine.available)),
+            HostReading(at_ms, "host_cpu_idle_s", cpu.idle + cpu.iowait),
+        ]

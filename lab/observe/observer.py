@@ -1,0 +1,242 @@
+"""Asks the target, on open schedules, while everything else goes on: canary, recall, memory and the store's work.
+
+One thread with one event loop. A probe that hangs delays no other: each slot is its own task, at most `outstanding_max`
+at a time, and a slot that could not be sent is recorded as `unsent`: never good, and no evidence against the target. So
+is one that is late only because the loop itself stood still: `stalled`.
+"""
+
+import asyncio
+import itertools
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+
+import httpx
+
+from lab.model.plan import ObserverPlan
+from lab.model.samples import STALLED, Layer, Probe
+from lab.model.target import Target
+from lab.observe.mcp import McpSession
+from lab.ports import Clock, Sink
+from lab.probes import canary, recall, store_idle
+from lab.probes.recall import TruthQuery
+
+RECENT_PROBES = 5000
+STOP_TIMEOUT_S = 15.0
+STOP_NOTICED_MS = 100.0
+# Of a whole deadline waited in vain, a stall of the lab must account for at least the rest of this.
+WAITED_SHARE = 0.8
+
+
+def unless_stalled(probe: Probe, stalled_ms: float, *, deadline_s: float, slo_ms: float) -> Probe:
+    """The probe, or no evidence where it is late only because the lab itself stood still for `stalled_ms` of it.
+
+    Refused and wrong it is all the same. Where it waited longer than the SLO besides, or in vain for most of its
+    deadline, it is late.
+    """
+    if probe.done_ms is None:
+        return probe
+    took_ms = probe.done_ms - probe.sent_ms
+    given_up = probe.outcome == Layer.TRANSPORT.value and took_ms >= deadline_s * 1000
+    late = probe.outcome == Layer.OK.value and took_ms > slo_ms
+    allowed_ms = min(slo_ms, WAITED_SHARE * 1000 * deadline_s) if given_up else slo_ms
+    if not (given_up or late) or took_ms - stalled_ms > allowed_ms:
+        return probe
+    detail = f"the lab stood still for {stalled_ms:.0f} of {took_ms:.0f} ms; {probe.outcome} {probe.detail}"
+    return replace(probe, outcome=STALLED, detail=detail)
+
+
+class Stalls:
+    """When the event loop itself stood still (a busy machine, another thread); what it timed was late by as much.
+
+    A beat every 20 ms; one that comes more than 10 ms late is a stall. Times in ms of the run's clock.
+    """
+
+    BEAT_MS, LATE_MS = 20.0, 10.0
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self._due_ms = clock, float("inf")
+        self._seen: deque[tuple[float, float]] = deque(maxlen=RECENT_PROBES)
+
+    async def watch(self, stopping: threading.Event) -> None:
+        """Beat until the observer stops."""
+        while not stopping.is_set():
+            self._due_ms = self._clock.now_ms() + self.BEAT_MS
+            await asyncio.sleep(self.BEAT_MS / 1000)
+            woke_ms = self._clock.now_ms()
+            if woke_ms - self._due_ms > self.LATE_MS:
+                self._seen.append((self._due_ms, woke_ms))
+        self._due_ms = float("inf")
+
+    def within_ms(self, from_ms: float, to_ms: float) -> float:
+        """How long it stood still in a span of time; a beat that is overdue right now counts as well."""
+        spans = [*self._seen, (self._due_ms, to_ms)]
+        return sum(max(0.0, min(b, to_ms) - max(a, from_ms)) for a, b in spans)
+
+    def excuse(self, probe: Probe, deadline_s: float, slo_ms: float) -> Probe:
+        """A probe that has just ended, see `unless_stalled`."""
+        stalled_ms = 0.0 if probe.done_ms is None else self.within_ms(probe.sent_ms, probe.done_ms)
+        return unless_stalled(probe, stalled_ms, deadline_s=deadline_s, slo_ms=slo_ms)
+
+
+class TargetObserver:
+    """Implements `lab.ports.Observer`. `on_memory` takes one memory reading and hands its samples over itself.
+
+    `accuracy` is the part of the exact documents that a right canary answer holds. `store_url` is the store's own
+    address, past all proxies; without it nobody looks whether the store is idle.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        target: Target,
+        plan: ObserverPlan,
+        queries: Sequence[TruthQuery],
+        clock: Clock,
+        sink: Sink,
+        on_memory: Callable[[], None],
+        accuracy: float = 0.9,
+        store_url: str | None = None,
+    ) -> None:
+        self._accuracy, self._store_url = accuracy, store_url
+        self._canary_queries = itertools.cycle(queries)
+        self._url, self._target, self._plan, self._queries = url, target, plan, queries
+        self._deadline_s = plan.canary_deadline_ms / 1000
+        self._clock, self._sink, self._on_memory = clock, sink, on_memory
+        self._fast = False
+        self._outstanding = 0
+        self._stalls = Stalls(clock)
+        self._recent: deque[Probe] = deque(maxlen=RECENT_PROBES)
+        self._deaths: list[tuple[str, str]] = []
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="observer", daemon=True)
+
+    def start(self) -> None:
+        """Begin probing."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Send no more probes and wait for those on their way."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(STOP_TIMEOUT_S + self._target.request_timeout_ms / 1000)
+        if self._thread.is_alive():
+            self._deaths.append(("observer", "did not stop in time"))
+
+    def watch_closely(self, closely: bool) -> None:
+        """Canary at its fast rate from now on, or back at the slow one."""
+        self._fast = closely
+
+    def recent_probes(self, since_ms: float) -> Sequence[Probe]:
+        """Canary probes sent since then, by their sending time."""
+        return sorted((p for p in list(self._recent) if p.sent_ms >= since_ms), key=lambda p: p.sent_ms)
+
+    def died(self) -> list[tuple[str, str]]:
+        """Each sampler that stopped by itself, with why."""
+        return list(self._deaths)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._observe())
+        except (OSError, RuntimeError, ValueError, LookupError, TypeError) as error:
+            self._deaths.append(("observer", f"{type(error).__name__}: {error}"))
+
+    async def _observe(self) -> None:
+        version = self._target.protocol_version
+        canary_session, recall_session = McpSession(self._url, version), McpSession(self._url, version)
+        pending: set[asyncio.Task[None]] = set()
+        loops = (
+            self._canary_loop(canary_session, pending),
+            self._recall_loop(recall_session, pending),
+            self._memory_loop(),
+            self._store_loop(),
+            self._stalls.watch(self._stopping),
+        )
+        try:
+            await asyncio.gather(*loops)
+            if pending:
+                await asyncio.wait(pending, timeout=self._target.request_timeout_ms / 1000)
+        finally:
+            for session in (canary_session, recall_session):
+                await session.close()
+
+    async def _canary_loop(self, session: McpSession, pending: set[asyncio.Task[None]]) -> None:
+        """Tick at the fast rate always and skip ticks while slow, so that a change of rate takes effect at once."""
+        slow_every = max(1, math.ceil(self._plan.canary_fast_hz / self._plan.canary_slow_hz - 1e-9))
+        next_ms = self._clock.now_ms()
+        for tick in itertools.count():
+            if self._stopping.is_set():
+                return
+            if self._fast or tick % slow_every == 0:
+                self._spawn(pending, self._canary_slot(session))
+            next_ms = await self._sleep_until(next_ms + 1000 / self._plan.canary_fast_hz)
+
+    async def _canary_slot(self, session: McpSession) -> None:
+        if self._outstanding >= self._plan.outstanding_max:
+            probe = canary.unsent(self._clock, self._target, f"{self._outstanding} probes were outstanding")
+        else:
+            self._outstanding += 1
+            try:
+                query = canary.Query(next(self._canary_queries), self._plan.recall_k, self._accuracy)
+                probe = await canary.measure(session, self._clock, self._target, query, self._deadline_s)
+            finally:
+                self._outstanding -= 1
+        probe = self._stalls.excuse(probe, self._deadline_s, self._plan.canary_slo_ms)
+        self._recent.append(probe)
+        self._sink.add([probe])
+
+    async def _store_loop(self) -> None:
+        """Tick at the fast rate always, and skip ticks while nobody watches closely and the store was seen idle."""
+        if self._store_url is None:
+            return
+        idle, next_ms = False, self._clock.now_ms()
+        async with httpx.AsyncClient(trust_env=False, timeout=store_idle.DEADLINE_S) as http:
+            for tick in itertools.count():
+                if self._stopping.is_set():
+                    return
+                if self._fast or not idle or tick % store_idle.SLOW_EVERY == 0:
+                    probe = await store_idle.measure(http, self._clock, self._store_url)
+                    idle = probe.outcome == Layer.OK.value
+                    limit_s = store_idle.DEADLINE_S
+                    self._sink.add([self._stalls.excuse(probe, limit_s, 1000 * limit_s)])
+                next_ms = await self._sleep_until(next_ms + 1000 / store_idle.HZ)
+
+    async def _recall_loop(self, session: McpSession, pending: set[asyncio.Task[None]]) -> None:
+        next_ms = self._clock.now_ms()
+        for query in itertools.cycle(self._queries):
+            if self._stopping.is_set():
+                return
+            self._spawn(pending, self._recall_slot(session, query))
+            next_ms = await self._sleep_until(next_ms + 1000 / self._plan.recall_hz)
+
+    async def _recall_slot(self, session: McpSession, query: TruthQuery) -> None:
+        row = await recall.measure(session, self._clock, self._target, query, self._plan.recall_k)
+        self._sink.add([row])
+
+    async def _memory_loop(self) -> None:
+        next_ms = self._clock.now_ms()
+        while not self._stopping.is_set():
+            await asyncio.to_thread(self._on_memory)
+            next_ms = await self._sleep_until(next_ms + 1000 * self._plan.memory_every_s)
+
+    async def _sleep_until(self, due_ms: float) -> float:
+        """Sleep until a slot is due, and return when it was; slots that the lab itself slept through are not repeated.
+
+        Such a hole shows as a gap between samples, which the judge does not bridge.
+        """
+        while not self._stopping.is_set() and (left_ms := due_ms - self._clock.now_ms()) > 0:
+            await asyncio.sleep(min(left_ms, STOP_NOTICED_MS) / 1000)
+        return max(due_ms, self._clock.now_ms() - STOP_NOTICED_MS)
+
+    def _spawn(self, pending: set[asyncio.Task[None]], slot: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(slot)
+        pending.add(task)
+        task.add_done_callback(pending.discard)
+        task.add_done_callback(self._notice)
+
+    def _notice(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._deaths.append(("probe", f"{type(error).__name__}: {error}"))

@@ -1,0 +1,118 @@
+"""The `docker compose` command: used where it works, else a package of the system, else built."""
+
+import hashlib
+import os
+import re
+import shutil
+from pathlib import Path
+
+from lab.errors import WorldError
+from lab.host.machine.shell import Runner, is_root
+from lab.host.machine.state import cache_directory, machine_lock
+from lab.provision.images.go_build import GoProgram, build_program
+from lab.provision.machine.engine import Engine
+from lab.provision.machine.packages import Packages
+from lab.provision.machine.progress import Progress
+
+VERSION_TIMEOUT_S = 20.0
+PACKAGE = "github.com/docker/compose/v2"
+MODULE = Path(__file__).resolve().parent / "gomods" / "compose"
+# Debian's `docker-compose` is the old version 1 up to bookworm and the plugin from trixie on.
+SYSTEM_PACKAGES = ("docker-compose-v2", "docker-compose")
+
+
+def ensure_compose(engine: Engine, runner: Runner, packages: Packages, progress: Progress) -> str:
+    """The version of a working `docker compose`; raises WorldError where none can be had."""
+    with machine_lock("compose-plugin"):
+        _ensure_docker_program(runner, packages)
+        found = compose_version(engine, runner)
+        if found:
+            return found
+        if not _from_packages(packages):
+            _install_built(runner, progress)
+        found = compose_version(engine, runner)
+        if found:
+            return found
+    raise WorldError(
+        "the compose plugin was installed, but `docker compose version` still fails",
+        where=str(plugin_path()),
+        last_state=_ask(engine, runner)[1],
+        try_="look whether DOCKER_CONFIG or HOME point elsewhere for docker",
+    )
+
+
+def compose_version(engine: Engine, runner: Runner) -> str | None:
+    """The version that `docker compose` reports, or None where it does not work."""
+    version, _ = _ask(engine, runner)
+    return version
+
+
+def _ask(engine: Engine, runner: Runner) -> tuple[str | None, str]:
+    said = runner.run(
+        ["docker", "compose", "version", "--short"], timeout_s=VERSION_TIMEOUT_S, env=engine.environment
+    )
+    found = re.match(r"v?(\d+\.\d+\.\d+\S*)", said.stdout.strip())
+    return (found[1] if said.ok and found and not found[1].startswith("1.") else None), said.tail()
+
+
+def _ensure_docker_program(runner: Runner, packages: Packages) -> None:
+    """An engine may be reachable without the docker program beside it."""
+    for name in ("docker.io", "docker-cli"):
+        if runner.find("docker"):
+            return
+        others = packages.installed(("docker-ce", "docker-ce-cli", "podman", "containerd.io"))
+        if others:
+            raise WorldError(
+                "the docker program is missing",
+                last_state=f"{', '.join(sorted(others))} is installed, which the lab does not displace",
+                try_="install the docker program that belongs to it (docker-ce-cli)",
+            )
+        packages.install([name], why="the docker program is missing")
+
+
+def _from_packages(packages: Packages) -> bool:
+    """Take the system's package where it is version 2 or newer."""
+    if not is_root():
+        return False
+    for name in SYSTEM_PACKAGES:
+        version = packages.candidate(name)
+        if version and int(re.match(r"(?:\d+:)?(\d*)", version)[1] or 0) >= 2:  # type: ignore[index]
+            packages.install([name], why="docker compose is missing")
+            return True
+    return False
+
+
+def plugin_path() -> Path:
+    """Where the docker program looks for a user's plugins."""
+    config = os.environ.get("DOCKER_CONFIG")
+    return (Path(config) if config else Path.home() / ".docker") / "cli-plugins" / "docker-compose"
+
+
+def _install_built(runner: Runner, progress: Progress) -> None:
+    built = _built(runner, progress)
+    path = plugin_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".docker-compose.{os.getpid()}")
+    try:
+        shutil.copyfile(built, draft)
+        draft.chmod(0o755)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    progress.note(f"installed the compose plugin into {path}")
+
+
+def _built(runner: Runner, progress: Progress) -> Path:
+    """The plugin's binary in the cache, built if these pins were not built before."""
+    pins = (MODULE / "go.mod").read_bytes() + (MODULE / "go.sum").read_bytes()
+    built = cache_directory("compose", hashlib.sha256(pins).hexdigest()[:12]) / "docker-compose"
+    if built.exists():
+        return built
+    pinned = re.search(rf"^\s*(?:require )?{PACKAGE} (v\S+)", pins.decode(), re.MULTILINE)
+    version = pinned[1] if pinned else "unknown"
+    program = GoProgram(
+        "docker-compose", MODULE, f"{PACKAGE}/cmd", f"-X {PACKAGE}/internal.Version={version}"
+    )
+    with progress.step(f"building the compose plugin {version} (about 2 minutes)") as step:
+        build_program(program, built, runner, progress, step)
+    return built

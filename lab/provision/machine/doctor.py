@@ -1,0 +1,178 @@
+"""Preflight: what this machine can do for the lab, and for each lack the fix; changes nothing."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.host.machine import kernel
+from lab.host.machine.shell import Runner, Subprocesses, is_root
+from lab.host.machine.state import state_dir
+from lab.provision.images.compose_plugin import compose_version
+from lab.provision.images.image_specs import load_images
+from lab.provision.images.images import FREE_BYTES_MIN, nearest
+from lab.provision.images.registry import Registry, through
+from lab.provision.machine.engine import Engine, NoEngine, find_engine
+from lab.provision.machine.engine_start import decide, gather
+from lab.provision.machine.fault_tools import TOOLS
+from lab.provision.machine.packages import Packages
+from lab.provision.machine.progress import silent
+from lab.provision.stack import owned, stack_spec, store_volume
+from lab.provision.stack.ports import chosen_ports, holder, is_free, variable
+
+PYTHON_MIN = (3, 11)
+MEMORY_BYTES_MIN = 4 * 1000**3
+CPUS_MIN = 2
+PTRACE_ROOT_ONLY = 2
+UNVERIFIED = "version 2; the lab's paths there are tested on recorded trees, never verified on a real one"
+AS_ROOT = "run the lab as root or with sudo"
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """One thing that the machine can or cannot do; `fix` says how it could."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+
+
+def check_machine(*, ask_registry: bool = False) -> list[Capability]:
+    """Everything that `lab doctor` shows; names are the ones that faults need (`cgroup_cpu`, `netem`, ...).
+
+    Asking the registry can take seconds and is left out unless wanted.
+    """
+    runner = Subprocesses()
+    found = find_engine(runner)
+    engine = found if isinstance(found, Engine) else None
+    return [
+        _python(),
+        *_docker(found, runner),
+        Capability("root", is_root(), "root" if is_root() else "not root", AS_ROOT),
+        _disk(engine),
+        _memory(),
+        Capability(
+            "cpus",
+            kernel.cpus() >= CPUS_MIN,
+            f"{kernel.cpus()} usable",
+            "2 CPUs at least: verdicts get noisy below",
+        ),
+        *_cgroups(),
+        *_tools(runner),
+        _store(engine, runner),
+        *([_registry(engine)] if ask_registry else []),
+        _ports(engine),
+    ]
+
+
+def _can(name: str, detail: str) -> Capability:
+    return Capability(name, ok=True, detail=detail)
+
+
+def _lack(name: str, detail: str, fix: str) -> Capability:
+    return Capability(name, ok=False, detail=detail, fix=fix)
+
+
+def _python() -> Capability:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Capability(
+        "python", sys.version_info >= PYTHON_MIN, version, "install Python 3.11 or newer and set PYTHON"
+    )
+
+
+def _docker(found: Engine | NoEngine, runner: Runner) -> Iterator[Capability]:
+    if isinstance(found, NoEngine):
+        step = decide(found, gather(runner, Packages(runner, silent())))
+        yield _lack("docker_engine", found.detail, step.try_ or f"`lab up` will {step.action} one")
+        yield _lack("docker_compose", "no engine to ask with", "`lab up` installs the plugin")
+        return
+    yield _can("docker_engine", f"{found.version} (API {found.api}) at {found.host}")
+    version = compose_version(found, runner)
+    yield Capability(
+        "docker_compose", version is not None, version or "missing", "`lab up` installs the plugin"
+    )
+
+
+def _disk(engine: Engine | None) -> Capability:
+    paths = [nearest(Path(engine.root_directory))] if engine and engine.root_directory else [Path("/")]
+    free = min(shutil.disk_usage(path).free for path in [*paths, state_dir()])
+    detail = f"{free / 1e9:.0f} GB free"
+    return Capability(
+        "disk", free >= FREE_BYTES_MIN, detail, "free some space: 8 GB are needed to build the images"
+    )
+
+
+def _memory() -> Capability:
+    total, available = kernel.memory_bytes()
+    detail = f"{total / 1e9:.1f} GB, {available / 1e9:.1f} GB available"
+    return Capability(
+        "memory", available >= MEMORY_BYTES_MIN, detail, "4 GB should be available: stop other programs"
+    )
+
+
+def _cgroups() -> Iterator[Capability]:
+    version = kernel.cgroup_version()
+    fix = "boot with cgroups (`cgroup_enable=memory`, or a newer kernel)"
+    seen = {0: "not mounted", 1: "version 1"}.get(version, UNVERIFIED)
+    yield Capability("cgroup", version > 0, seen, fix)
+    for name in ("cpu", "memory", "blkio", "pids"):
+        there = version > 0 and kernel.has_controller(name)
+        yield Capability(f"cgroup_{name}", there, "controller present" if there else "controller absent", fix)
+
+
+def _tools(runner: Runner) -> Iterator[Capability]:
+    for program in ("iptables", "nsenter"):
+        path = runner.find(program)
+        yield Capability(
+            program, path is not None, path or "not installed", f"`apt-get install {TOOLS[program]}`"
+        )
+    yield _tbf(runner)
+    netem = kernel.has_module("sch_netem", "CONFIG_NET_SCH_NETEM")
+    netem_fix = "none needed: the lab loses packets by a rule instead"
+    found = "in this kernel; never verified on a real one" if netem else "not in this kernel"
+    yield Capability("netem", netem, found, netem_fix)
+    scope = kernel.ptrace_scope()
+    allowed = scope == 0 or (is_root() and scope <= PTRACE_ROOT_ONLY)
+    yield Capability(
+        "ptrace", allowed, f"yama scope {scope}", f"{AS_ROOT}, or `sysctl kernel.yama.ptrace_scope=0`"
+    )
+    go = runner.find("go")
+    # Not a lack: the toolchain also comes as a Python package.
+    yield _can("go", go or "not installed; a packaged toolchain is fetched when something must be built")
+
+
+def _tbf(runner: Runner) -> Capability:
+    if runner.find("tc") is None:
+        return _lack("tbf", "tc is not installed", f"`apt-get install {TOOLS['tc']}`")
+    there = kernel.has_module("sch_tbf", "CONFIG_NET_SCH_TBF")
+    return Capability(
+        "tbf", there, "in this kernel" if there else "not in this kernel", "a kernel with sch_tbf"
+    )
+
+
+def _store(engine: Engine | None, runner: Runner) -> Capability:
+    if engine is None:
+        return _lack("store_ext4", "no engine", "`lab up`")
+    kind, why = store_volume.possible_kind(engine, runner)
+    return Capability("store_ext4", kind == "ext4", why or "the store gets a file system of its own", AS_ROOT)
+
+
+def _registry(engine: Engine | None) -> Capability:
+    fix = "none needed: images are built here; Grafana is left out"
+    if engine is None:
+        return _lack("registry", "not asked: no engine", fix)
+    registry, ref = Registry(through(engine)), load_images().base.registry
+    answered = registry.digest(ref) is not None
+    return Capability(
+        "registry", answered, "answers" if answered else registry.why_silent(ref) or f"has no {ref}", fix
+    )
+
+
+def _ports(engine: Engine | None) -> Capability:
+    ours = owned.published_ports(engine, stack_spec.DEFAULT_PROJECT) if engine else frozenset()
+    taken = {name: port for name, port in chosen_ports().items() if port not in ours and not is_free(port)}
+    detail = ", ".join(f"{port} ({name}) held by {holder(port)}" for name, port in taken.items())
+    fix = "stop that program, or set " + ", ".join(variable(name) for name in taken)
+    return Capability("ports", not taken, detail or "free, or held by the lab's own stack", fix)

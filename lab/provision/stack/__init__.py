@@ -1,0 +1,1 @@
+"""A stack from its specification to its end: compose, readiness, store volume, world."""

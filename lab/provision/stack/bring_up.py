@@ -1,0 +1,45 @@
+"""From nothing to a running stack, in one call."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+from lab.errors import ScenarioError
+from lab.provision.images.image_specs import Mode
+from lab.provision.machine.progress import saying
+from lab.provision.stack.prepare import prepare
+from lab.provision.stack.stack import StackSpec, plan_stack, start
+from lab.provision.stack.stack_spec import Ports, check_project, target_settings
+
+
+def bring_up(
+    project: str,
+    target_dir: Path,
+    *,
+    images_from: str = "auto",
+    progress: Callable[[str], None] = lambda text: None,
+    ports: Ports = None,
+    ready: Callable[[str], bool] | None = None,
+) -> StackSpec:
+    """Install and start what is missing, get or build the images, start the stack and wait until it serves.
+
+    With everything there this changes nothing. Raises ScenarioError for the user's mistakes, WorldError for
+    the machine's lacks.
+    """
+    mode: Mode = _mode(images_from)
+    check_project(project)
+    target_settings(target_dir)
+    shown = saying(progress)
+    prepared = prepare(target_dir, shown, mode=mode)
+    spec = plan_stack(project, target_dir, prepared.images, ports)
+    start(spec, shown, ready=ready)
+    return spec
+
+
+def _mode(text: str) -> Mode:
+    for mode in get_args(Mode):
+        if text == mode:
+            return mode  # type: ignore[no-any-return]
+    raise ScenarioError(
+        "that is no source of images", where="--images", last_state=repr(text), try_="auto, registry or build"
+    )

@@ -1,0 +1,159 @@
+"""A stack as planned: everything needed to start it again the same way, kept in the state directory."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from lab.errors import ScenarioError, WorldError
+from lab.host.machine.state import state_dir, write_json
+from lab.model.quantities import parse_duration_s
+from lab.provision.images.drafts import remove_tree
+from lab.provision.images.image_specs import TARGET_SERVICE, ImageUsed
+from lab.provision.stack.store_volume import Kind, StoreVolume
+
+DEFAULT_PROJECT = "chaos-soak-lab"
+PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,60}")
+START_TIMEOUT, START_TIMEOUT_S = "120s", 120.0
+SERVICES = ("qdrant-net", "mcp-net", "qdrant", "toxiproxy", "prometheus", TARGET_SERVICE)
+
+
+@dataclass(frozen=True, slots=True)
+class StackSpec:
+    """One stack: its compose project, host ports by name, images by service, target and store volume."""
+
+    project: str
+    ports: Mapping[str, int]
+    images: Mapping[str, ImageUsed]
+    target_dir: Path
+    store_volume: str
+    store_kind: Kind
+    grafana: bool
+    environment: Mapping[str, str] = field(default_factory=dict)
+    endpoint: str = "/mcp"
+    start_timeout_s: float = START_TIMEOUT_S
+
+    @property
+    def volume(self) -> StoreVolume:
+        return StoreVolume(self.store_volume, self.project, self.store_kind)
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The services of this stack, in the order in which they start."""
+        return (*SERVICES[:-1], *(["grafana"] if self.grafana else []), SERVICES[-1])
+
+    @property
+    def directory(self) -> Path:
+        """Where this stack's files lie in the state directory."""
+        return stacks_directory() / self.project
+
+    def url(self, port: str, path: str = "") -> str:
+        """The address of a published port on this machine."""
+        return f"http://127.0.0.1:{self.ports[port]}{path}"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSettings:
+    """The parts of `target.yaml` that matter for starting: the rest is checked by whoever uses it."""
+
+    environment: Mapping[str, str]
+    endpoint: str
+    start_timeout_s: float
+
+
+def target_settings(folder: Path) -> TargetSettings:
+    """Read `environment`, `endpoint` and `start_timeout`; raises ScenarioError where they are of the wrong
+    kind.
+    """
+    path = folder / "target.yaml"
+    try:
+        value: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        environment = {str(key): str(item) for key, item in (value.get("environment") or {}).items()}
+        endpoint = str(value["endpoint"])
+        return TargetSettings(
+            environment, endpoint, parse_duration_s(value.get("start_timeout", START_TIMEOUT))
+        )
+    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ScenarioError(
+            "the target folder cannot be used",
+            where=str(path),
+            last_state=f"{type(error).__name__}: {error}",
+            try_="`lab target check DIR` explains what is wrong with it",
+        ) from error
+
+
+def stacks_directory() -> Path:
+    """Where the specs of all stacks lie."""
+    path = state_dir() / "stacks"
+    path.mkdir(exist_ok=True)
+    return path
+
+
+def check_project(project: str) -> str:
+    """A name that is safe as compose project, container prefix and file name; raises ScenarioError."""
+    if PROJECT.fullmatch(project):
+        return project
+    raise ScenarioError(
+        "that is no name for a stack",
+        last_state=repr(project),
+        try_="lower-case letters, digits, - and _, beginning with a letter or digit",
+    )
+
+
+def save(spec: StackSpec) -> None:
+    """Write the spec and the target's compose file, each atomically."""
+    value = asdict(spec) | {"target_dir": str(spec.target_dir)}
+    write_json(spec.directory / "target.json", target_compose(spec.environment))
+    write_json(spec.directory / "stack.json", value)
+
+
+def load(project: str) -> StackSpec | None:
+    """The spec of a stack that was planned before, or None."""
+    path = stacks_directory() / check_project(project) / "stack.json"
+    if not path.exists():
+        return None
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        images = {name: ImageUsed(**image) for name, image in value["images"].items()}
+        return StackSpec(**{**value, "images": images, "target_dir": Path(value["target_dir"])})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise WorldError(
+            "the saved stack cannot be read",
+            where=str(path),
+            last_state=repr(error),
+            try_="`lab down --all`, then `lab up`",
+        ) from error
+
+
+def saved_projects() -> list[str]:
+    """The projects that have a saved spec."""
+    return sorted(path.parent.name for path in stacks_directory().glob("*/stack.json"))
+
+
+def forget(project: str) -> None:
+    """Delete what is saved of a stack; nothing saved is fine."""
+    remove_tree(stacks_directory() / check_project(project))
+
+
+def target_compose(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The compose file that carries a target's environment.
+
+    A file of compose's own kind and not an env file: there the rules for quotes and line ends differ between
+    versions, here `$` is the only character with a meaning.
+    """
+    literal = {name: value.replace("$", "$$") for name, value in sorted(environment.items())}
+    return {"services": {TARGET_SERVICE: {"environment": literal}}}
+
+
+def compose_variables(spec: StackSpec) -> dict[str, str]:
+    """The LAB_ variables that `compose/compose.yaml` reads."""
+    images = {f"LAB_IMAGE_{name.upper()}": image.ref for name, image in spec.images.items()}
+    ports = {f"LAB_PORT_{name.upper()}": str(port) for name, port in spec.ports.items()}
+    return {"LAB_PROJECT": spec.project, "LAB_STORE_VOLUME": spec.store_volume, **images, **ports}
+
+
+Ports = Mapping[str, int] | Literal["free"] | None

@@ -1,0 +1,1 @@
+"""YAML in, values out: strict, with the line of every problem."""
