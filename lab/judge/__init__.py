@@ -46,7 +46,9 @@ def discover() -> dict[str, Check]:
         if name is None:
             continue
         if name in found:
-            raise ValueError(f"two checks are called {name!r}; one of them is lab/judge/checks/{info.name}.py")
+            raise ValueError(
+                f"two checks are called {name!r}; one of them is lab/judge/checks/{info.name}.py"
+            )
         found[name] = module.findings
     return dict(sorted(found.items()))
 

@@ -19,7 +19,9 @@ from lab.ports import ContainerState
 from lab.ports.netns import Rules
 
 HOME = Path(__file__).resolve().parents[2]
-DROP = Rules("filter", "LAB-partition-abc123", ("INPUT -p tcp --dport 9", "OUTPUT -d 192.0.2.1"), ("-j DROP",))
+DROP = Rules(
+    "filter", "LAB-partition-abc123", ("INPUT -p tcp --dport 9", "OUTPUT -d 192.0.2.1"), ("-j DROP",)
+)
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -95,7 +97,15 @@ RATE = ("rate", "1mbit", "burst", "3200", "latency", "200ms")
 def test_the_denying_name_server_answers_inside_by_both_protocols(namespace: int) -> None:
     udp, tcp = namespaces.inside(namespace, _bound)
     port, handles = udp.getsockname()[1], (udp.fileno(), tcp.fileno())
-    command = [sys.executable, "-m", "lab.host.processes.demand", "lab-fault=test", "deny", *map(str, handles), "20"]
+    command = [
+        sys.executable,
+        "-m",
+        "lab.host.processes.demand",
+        "lab-fault=test",
+        "deny",
+        *map(str, handles),
+        "20",
+    ]
     server = subprocess.Popen(command, pass_fds=handles, stdout=subprocess.PIPE, text=True, cwd=HOME)
     try:
         assert server.stdout is not None and server.stdout.readline() == "ready\n"

@@ -116,7 +116,9 @@ def test_an_observer_that_died_is_not_waited_for(tmp_path: Path) -> None:
     assert "canary unknown for 0.3 s" in str(dog.tripped()) and "OSError: gone" in str(dog.tripped())
 
 
-def test_an_observer_that_hangs_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_observer_that_hangs_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(watchdog, "HUNG_S", 1.0)
     dog = watch(Abort(canary_dark_s=0.3), Canary([Probe(200, None, "search", "unsent", "")]), tmp_path)
     ended_s = seconds_until_ended(dog, 5)

@@ -200,9 +200,11 @@ def _create(client: docker.DockerClient, spec: StackSpec) -> None:
 def hurt(run_id: str, directory: Path, *, guarded: bool) -> None:
     """What a run does: every undo on disk, then its fault in force. Then it waits to be killed."""
     clock = RunClock()
-    link: Guard = GuardianLink(
-            run_id=run_id, project=PROJECT, directory=directory, clock=clock, files=guard_files()
-        ) if guarded else Absent()
+    link: Guard = (
+        GuardianLink(run_id=run_id, project=PROJECT, directory=directory, clock=clock, files=guard_files())
+        if guarded
+        else Absent()
+    )
     spec = stack_spec.load(PROJECT)
     assert spec is not None
     world = world_of(docker_client(), spec, clock, run_id=run_id)

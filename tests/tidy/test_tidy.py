@@ -293,9 +293,10 @@ def test_every_target_of_the_makefile_explains_itself() -> None:
     assert not silent
 
 
-def test_ruff_is_content() -> None:
+@pytest.mark.parametrize("asked", [["check"], ["format", "--check"]])
+def test_ruff_is_content(asked: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "--no-cache", "."],
+        [sys.executable, "-m", "ruff", *asked, "--no-cache", "."],
         cwd=HOME,
         capture_output=True,
         text=True,

@@ -54,9 +54,7 @@ class PacketLoss:
             world.netns.add_qdisc(undo.service, undo.container_id, undo.device, undo.kind, options)
             return
         hook = "INPUT ! -i lo" if self.direction == "inbound" else "OUTPUT ! -o lo"
-        proof.add(
-            world, undo, (hook,), f"-m statistic --mode random --probability {self.loss:.6f} -j DROP"
-        )
+        proof.add(world, undo, (hook,), f"-m statistic --mode random --probability {self.loss:.6f} -j DROP")
 
     def observe(self, world: World, before: Observation | None) -> Observation:
         """In force when as many echo requests stay unanswered as that probability plausibly gives, and none before."""
@@ -64,7 +62,9 @@ class PacketLoss:
         lost = seen.sent - len(seen.arrivals_ms)
         likely = plausible(lost, seen.sent, self.loss)
         holds = before is not None and before.absent and lost > CLEAN and likely
-        said = f"{lost} of {seen.sent} echo requests unanswered, {self.loss * seen.sent:.0f} were to be expected"
+        said = (
+            f"{lost} of {seen.sent} echo requests unanswered, {self.loss * seen.sent:.0f} were to be expected"
+        )
         return Observation(seen.lost_share, "share of echoes lost", holds, lost <= CLEAN, said)
 
     @staticmethod

@@ -32,7 +32,9 @@ def for_engine(limit: MemoryLimit, version: int) -> MemoryLimit:
     So is that of both together on cgroup version 1, where the kernel refuses it below the other. On version 2 the
     engine takes swap for the difference of the two, and two largest would leave no swap at all: there it stays -1.
     """
-    memory, both = (one if one >= 0 else NO_LIMIT_BYTES for one in (limit.memory_bytes, limit.memory_and_swap_bytes))
+    memory, both = (
+        one if one >= 0 else NO_LIMIT_BYTES for one in (limit.memory_bytes, limit.memory_and_swap_bytes)
+    )
     return MemoryLimit(memory, both if version == 1 else limit.memory_and_swap_bytes)
 
 

@@ -38,7 +38,11 @@ def proxying(containers: Containers, known: Proxying | None = None) -> Proxying:
 
     The very process that is `known` from before is still the right one while it is in its container.
     """
-    if known is not None and started_ticks(known.pid) == known.started and belongs(known.pid, known.container_id):
+    if (
+        known is not None
+        and started_ticks(known.pid) == known.started
+        and belongs(known.pid, known.container_id)
+    ):
         return known
     state = containers.state(SERVICE)
     started = started_ticks(state.pid) if state.running and state.pid > 0 else None

@@ -53,7 +53,9 @@ def namespace_of(state: ContainerState) -> Iterator[int]:
 def _opened(state: ContainerState) -> int:
     began = started_ticks(state.pid) if state.running and state.pid > 0 else None
     if began is None:
-        raise FaultError(f"{state.service} does not run", where=state.name, try_="`lab status`, then `lab up`")
+        raise FaultError(
+            f"{state.service} does not run", where=state.name, try_="`lab status`, then `lab up`"
+        )
     try:
         namespace = os.open(f"/proc/{state.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:

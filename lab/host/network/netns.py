@@ -23,9 +23,7 @@ PORTS = {"qdrant": 6333, "mcp": 8000, "toxiproxy": 6333}
 class HostNetns:
     """Implements `lab.ports.Netns`, which needs root, iptables and iproute2."""
 
-    def __init__(
-        self, containers: Containers, processes: HostProcesses, audit: Audit = unheard
-    ) -> None:
+    def __init__(self, containers: Containers, processes: HostProcesses, audit: Audit = unheard) -> None:
         self._containers = containers
         self._processes = processes
         self._audit = audit
