@@ -10,24 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.tidy.structure import layer_of
+from tests.tidy.structure import room_of as part_of
+
 HOME = Path(__file__).resolve().parents[2]
 MODULES = sorted((HOME / "lab").rglob("*.py"))
 
-# Lowest first; a module imports only what stands in its own row's layer package or lower.
-LAYERS = (
-    ("model", "errors", "repository", "__init__"),
-    ("ports",),
-    ("judge", "report"),
-    ("faults", "probes", "profilers"),
-    ("evidence", "host"),
-    ("read", "observe", "provision"),
-    ("truth",),
-    ("load", "plan"),
-    ("guard",),
-    ("run",),
-    ("cli",),
-    ("__main__",),
-)
 # These packages stand beside each other in one layer and must not know each other.
 STRANGERS = {
     "judge": {"report"},
@@ -67,19 +55,6 @@ BANNED_NAMES = {"manager", "helper", "helpers", "utils", "util", "base", "common
 
 def relative(path: Path) -> str:
     return path.relative_to(HOME).as_posix()
-
-
-def layer_of(name: str) -> int:
-    found = [number for number, row in enumerate(LAYERS) if name in row]
-    assert found, (
-        f"lab/{name} stands in no layer: give it a row of LAYERS in tests/tidy, and say it in the design"
-    )
-    return found[0]
-
-
-def part_of(path: Path) -> str:
-    first = path.relative_to(HOME / "lab").parts[0]
-    return first.removesuffix(".py")
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
