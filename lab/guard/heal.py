@@ -5,35 +5,11 @@ from dataclasses import dataclass
 from subprocess import SubprocessError
 
 from lab.errors import FaultError, GoneError, LabError, WorldError
-from lab.model.undo import (
-    EnableProxy,
-    EndRun,
-    RemoveChain,
-    RemoveQdisc,
-    RemoveToxic,
-    RestoreOpenFiles,
-    RestoreThrottle,
-    StartContainer,
-    Undo,
-    UndoRecord,
-    Unpause,
-)
+from lab.model.undo import EnableProxy, EndRun, RemoveToxic, Undo, UndoRecord
 from lab.ports import Fault, UndoStore, World
 
 HEALED, GONE, LIVE, FAILED, UNREADABLE = "healed", "gone", "live", "failed", "unreadable"
 SERVICES = ("qdrant-net", "mcp-net", "qdrant", "toxiproxy", "mcp")
-# What ends with the processes of the stack. Limits of CPU, memory and processes stand in a container's configuration
-# and a filler lies on the volume: those are undone even when nothing runs.
-_FLEETING = (
-    RemoveToxic,
-    EnableProxy,
-    RemoveChain,
-    RemoveQdisc,
-    Unpause,
-    RestoreThrottle,
-    RestoreOpenFiles,
-    StartContainer,
-)
 # What a bug in one heal may raise: it must not keep the others from being healed.
 _BROKEN = (
     LabError,
@@ -102,7 +78,7 @@ class Healer:
         except GoneError as error:
             return GONE, error.what
         except (FaultError, WorldError):
-            if isinstance(record.undo, _FLEETING) and nothing_runs(world):
+            if record.undo.facts.ends_with_the_stack and nothing_runs(world):
                 return (
                     GONE,
                     "no container of the stack runs any more, and the fault ended with them; try `lab up`",

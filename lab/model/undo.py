@@ -5,12 +5,33 @@ container that was hurt: another one in its place is left alone.
 """
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
+
+
+@dataclass(frozen=True, slots=True)
+class UndoFacts:
+    """What every undo of one type has in common; each type states it as `facts`.
+
+    `ends_with_the_stack`: the effect of the fault is gone as soon as no container of the stack runs. Limits of CPU,
+    memory and processes stay, because they stand in a container's configuration; a filler file stays on the volume.
+
+    `starts_a_container`: the heal starts a container, so the clock of the recovery runs from the moment when the start
+    was issued, and not from the moment when the container is healthy.
+
+    `container_actions`: what the fault and its heal do to their container, in the engine's words. By these the lab's
+    own events are told from somebody else's.
+    """
+
+    ends_with_the_stack: bool = False
+    starts_a_container: bool = False
+    container_actions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveToxic:
     """Remove one toxic by its name from one Toxiproxy proxy."""
+
+    facts: ClassVar[UndoFacts] = UndoFacts(ends_with_the_stack=True)
 
     proxy: str
     name: str
@@ -20,12 +41,16 @@ class RemoveToxic:
 class EnableProxy:
     """Enable a Toxiproxy proxy again."""
 
+    facts: ClassVar[UndoFacts] = UndoFacts(ends_with_the_stack=True)
+
     proxy: str
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveChain:
     """Remove one netfilter chain, and the jumps to it, from the network namespace of a service."""
+
+    facts: ClassVar[UndoFacts] = UndoFacts(ends_with_the_stack=True)
 
     service: str
     container_id: str
@@ -38,6 +63,8 @@ class RemoveChain:
 class RemoveQdisc:
     """Remove the lab's root qdisc of a kind from a device in a service's network namespace."""
 
+    facts: ClassVar[UndoFacts] = UndoFacts(ends_with_the_stack=True)
+
     service: str
     container_id: str
     device: str
@@ -48,6 +75,10 @@ class RemoveQdisc:
 class StartContainer:
     """Start the container of a service that the lab stopped, after ending the lab's own killers."""
 
+    facts: ClassVar[UndoFacts] = UndoFacts(
+        ends_with_the_stack=True, starts_a_container=True, container_actions=("kill", "stop", "restart")
+    )
+
     service: str
     container_id: str
     token: str = ""
@@ -57,6 +88,8 @@ class StartContainer:
 class Unpause:
     """Thaw the container of a service."""
 
+    facts: ClassVar[UndoFacts] = UndoFacts(ends_with_the_stack=True, container_actions=("pause",))
+
     service: str
     container_id: str
 
@@ -64,6 +97,8 @@ class Unpause:
 @dataclass(frozen=True, slots=True)
 class RestoreCpuQuota:
     """Give a container its CPU quota back; `quota_us` is -1 where there was no limit."""
+
+    facts: ClassVar[UndoFacts] = UndoFacts()
 
     service: str
     container_id: str
@@ -74,6 +109,8 @@ class RestoreCpuQuota:
 @dataclass(frozen=True, slots=True)
 class RestoreMemory:
     """End the lab's hogs, then give a container its memory limits back (bytes, -1 where there was none)."""
+
+    facts: ClassVar[UndoFacts] = UndoFacts()
 
     service: str
     container_id: str
@@ -86,6 +123,8 @@ class RestoreMemory:
 class ReviveContainer:
     """As RestoreMemory, then start the container whose process the kernel killed for want of memory."""
 
+    facts: ClassVar[UndoFacts] = UndoFacts(starts_a_container=True)
+
     service: str
     container_id: str
     memory_bytes: int
@@ -97,6 +136,8 @@ class ReviveContainer:
 class RestorePidsMax:
     """Give a container its limit of processes back; -1 where there was none."""
 
+    facts: ClassVar[UndoFacts] = UndoFacts()
+
     service: str
     container_id: str
     pids_max: int
@@ -106,6 +147,8 @@ class RestorePidsMax:
 @dataclass(frozen=True, slots=True)
 class RestoreThrottle:
     """Give a container its block device limits back: bytes and operations a second, 0 where there was none."""
+
+    facts: ClassVar[UndoFacts] = UndoFacts(ends_with_the_stack=True)
 
     service: str
     container_id: str
@@ -120,6 +163,8 @@ class RestoreThrottle:
 class RemoveFiller:
     """Remove the lab's filler file from the file system that holds a service's data."""
 
+    facts: ClassVar[UndoFacts] = UndoFacts()
+
     service: str
     container_id: str
     name: str
@@ -131,6 +176,8 @@ class RestoreOpenFiles:
 
     The process is known by its id and its start time in clock ticks since boot.
     """
+
+    facts: ClassVar[UndoFacts] = UndoFacts(ends_with_the_stack=True)
 
     service: str
     container_id: str
@@ -145,12 +192,16 @@ class RestoreOpenFiles:
 class EndProcesses:
     """End the lab's own processes of one fault."""
 
+    facts: ClassVar[UndoFacts] = UndoFacts()
+
     token: str
 
 
 @dataclass(frozen=True, slots=True)
 class EndRun:
     """End what belongs to a run as a whole: its load containers and its own processes."""
+
+    facts: ClassVar[UndoFacts] = UndoFacts()
 
     run_id: str
     project: str
@@ -173,7 +224,7 @@ Undo = (
     | EndProcesses
     | EndRun
 )
-_KINDS: dict[str, type[Undo]] = {cls.__name__: cls for cls in get_args(Undo)}
+_TYPES: dict[str, type[Undo]] = {cls.__name__: cls for cls in get_args(Undo)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +247,16 @@ class UndoRecord:
     lease_until_s: float = 0.0
 
 
+def facts_of(undo: object) -> UndoFacts:
+    """The facts of an undo as a journal holds it: a mapping with the name of its type under `type`.
+
+    A journal may come from another version of the lab or be damaged. For anything unknown nothing is claimed.
+    """
+    name = undo.get("type") if isinstance(undo, dict) else None
+    known = _TYPES.get(name) if isinstance(name, str) else None
+    return UndoFacts() if known is None else known.facts
+
+
 def to_json(record: UndoRecord) -> dict[str, Any]:
     """The record as plain JSON values; `from_json` is its inverse."""
     plain = {field.name: getattr(record, field.name) for field in fields(record) if field.name != "undo"}
@@ -206,7 +267,7 @@ def from_json(data: dict[str, Any]) -> UndoRecord:
     """The record that `to_json` wrote; raises ValueError on anything else, for a guessed undo is worse than none."""
     try:
         values = dict(data["undo"])
-        undo = _KINDS[values.pop("type")](**values)
+        undo = _TYPES[values.pop("type")](**values)
         return UndoRecord(**{**data, "undo": undo})
     except (KeyError, TypeError) as error:
         raise ValueError(f"not an undo record: {error}") from error

@@ -1,13 +1,24 @@
 """Quantities, verdicts and undos: the values that everything else rests on."""
 
 import math
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.model.quantities import format_duration, parse_duration_s, round_significant
-from lab.model.undo import RemoveToxic, RestoreCpuQuota, StartContainer, UndoRecord, from_json, to_json
+from lab.model.undo import (
+    RemoveToxic,
+    RestoreCpuQuota,
+    StartContainer,
+    Undo,
+    UndoFacts,
+    UndoRecord,
+    facts_of,
+    from_json,
+    to_json,
+)
 from lab.model.verdict import Bound, Finding, Interval, Verdict, worst
 
 names = st.text(min_size=1, max_size=10)
@@ -27,6 +38,45 @@ def test_an_undo_survives_json(record: UndoRecord) -> None:
 def test_a_damaged_undo_is_refused_not_guessed(damaged: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="undo"):
         from_json(damaged)
+
+
+def named(**wanted: object) -> set[str]:
+    """The types of undo whose facts have these values."""
+    return {
+        cls.__name__
+        for cls in get_args(Undo)
+        if all(getattr(cls.facts, name) == value for name, value in wanted.items())
+    }
+
+
+def test_every_type_of_undo_states_its_facts() -> None:
+    """Old journals name the types, so what is said of one of them decides how old runs are judged."""
+    assert named(starts_a_container=True) == {"StartContainer", "ReviveContainer"}
+    assert named(container_actions=("kill", "stop", "restart")) == {"StartContainer"}
+    assert named(container_actions=("pause",)) == {"Unpause"}
+    assert len(named(container_actions=())) == len(get_args(Undo)) - 2
+    # Limits in a container's configuration, and a file on a volume, outlast the containers.
+    assert named(ends_with_the_stack=False) == {
+        "RestoreCpuQuota",
+        "RestoreMemory",
+        "ReviveContainer",
+        "RestorePidsMax",
+        "RemoveFiller",
+        "EndProcesses",
+        "EndRun",
+    }
+
+
+@pytest.mark.parametrize("cls", get_args(Undo))
+def test_the_facts_of_an_undo_are_found_by_the_name_in_a_journal(cls: type[Any]) -> None:
+    assert facts_of({"type": cls.__name__, "service": "mcp"}) == cls.facts
+
+
+@pytest.mark.parametrize(
+    "undo", [None, 3, [], "StartContainer", {}, {"type": ["StartContainer"]}, {"type": "Old"}]
+)
+def test_of_an_unknown_undo_nothing_is_claimed(undo: object) -> None:
+    assert facts_of(undo) == UndoFacts()
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("1.5h", 5400), ("250ms", 0.25)])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from lab.model.evidence import Evidence
 from lab.model.journal import Event, Journal
 from lab.model.plan import PlannedFault
+from lab.model.undo import facts_of
 
 # What a service never does to itself. One that dies (`die`, `oom`) may have done so alone, and is judged.
 ACTS = ("kill", "stop", "pause", "restart", "destroy")
@@ -14,8 +15,6 @@ SERVICES = ("mcp", "qdrant", "toxiproxy")
 HOLDER = "-net"
 # What the engine tells comes a little later than what was done.
 LATE_MS = 5000.0
-# Which of them a fault of ours does to its service's container, by what takes it back. The kernel's own kill is none.
-OURS = {"StartContainer": ("kill", "stop", "restart"), "Unpause": ("pause",)}
 # How long after the last that a fault did the engine may still tell of it; shorter, for it is an alibi.
 ALIBI_MS = 2000.0
 # A heal that recreates Toxiproxy's state says so, and stops and starts it.
@@ -71,8 +70,7 @@ def _of_fault(fault: PlannedFault, began: Event, journal: Journal) -> _Alibi:
 
     Within the hold of one that has to be seen in force at its end, an act of somebody else's shows there.
     """
-    undo = began.data.get("undo")
-    actions = OURS.get(str(undo.get("type")), ()) if isinstance(undo, dict) else ()
+    actions = facts_of(began.data.get("undo")).container_actions
     last = "fault_injected" if began.data.get("transient") is True else "fault_healing"
     done = journal.first(last, fault=fault.id)
     until_ms = float("inf") if done is None else done.at_ms + ALIBI_MS

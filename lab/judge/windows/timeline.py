@@ -15,9 +15,7 @@ from lab.model.evidence import Evidence
 from lab.model.journal import Event, Journal
 from lab.model.plan import STEADY, PlannedFault
 from lab.model.recovery import CANARY, Rule
-
-# Faults whose heal starts a container: their clock runs from the start issued, never from "healthy".
-_STARTS = ("StartContainer", "ReviveContainer")
+from lab.model.undo import facts_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +262,8 @@ _NOWHERE = Event(-1, "", 0.0, "", "", {})
 
 def _heals_by_starting(injecting: Event, planned: PlannedFault) -> bool:
     undo = injecting.data.get("undo")
-    return isinstance(undo, dict) and undo.get("type") in _STARTS if undo else planned.kind == "kill"
+    # Journals of early versions hold no undo, and of their kinds `kill` alone was healed by a start.
+    return facts_of(undo).starts_a_container if undo else planned.kind == "kill"
 
 
 def _canary(evidence: Evidence, span: Window | None) -> tuple[Seen, ...]:
