@@ -82,7 +82,7 @@ def read_evidence(run: Path) -> Evidence:
     """Everything that a judge may look at, with all damage named."""
     plan = read_plan(run)
     journal = read_journal(run / "journal.jsonl")
-    samples, damage = read_samples(run / "samples.sqlite")
+    samples, damage = read_samples(run / "samples.sqlite", plan.streams)
     digest = hashlib.sha256((run / "plan.json").read_bytes()).hexdigest()
     started = journal.first("run_started")
     if started is not None and started.data.get("plan_sha256") != digest:

@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +17,7 @@ from typing import Any, get_args, get_type_hints
 
 from lab.errors import WorldError
 from lab.model.encodable import encodable
+from lab.model.plan import USUAL_STREAMS
 from lab.model.samples import HostReading, Layer, Memory, Probe, Recall, Request, Samples
 
 Row = Request | Probe | Recall | Memory | HostReading
@@ -156,16 +157,19 @@ class SampleStore:
         return more
 
 
-def read_samples(path: Path) -> tuple[Samples, list[str]]:
-    """All tables in time order, and what could not be read; nothing is written beside the file."""
+def read_samples(path: Path, streams: Collection[str] = USUAL_STREAMS) -> tuple[Samples, list[str]]:
+    """All tables in time order, and what could not be read; nothing is written beside the file.
+
+    A table that is absent is damage only where `streams`, what the run was to record, names it.
+    """
     if not path.is_file():
         return Samples(), [f"{path.name} is missing"]
     log = path.with_name(f"{path.name}-wal")
     try:
         if log.is_file() and log.stat().st_size:
-            return _read_killed(path, log)
+            return _read_killed(path, log, streams)
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as db:
-            return _read(db, path.name)
+            return _read(db, path.name, streams)
     except OSError as error:
         # Without the name of the copy, which is another one each time.
         return Samples(), [f"{path.name} is unreadable: {error.strerror or type(error).__name__}"]
@@ -173,7 +177,7 @@ def read_samples(path: Path) -> tuple[Samples, list[str]]:
         return Samples(), [f"{path.name} is unreadable: {error}"]
 
 
-def _read_killed(path: Path, log: Path) -> tuple[Samples, list[str]]:
+def _read_killed(path: Path, log: Path, streams: Collection[str]) -> tuple[Samples, list[str]]:
     """What a writer that was killed has left: SQLite recovers its log, which changes the files, so copies of them."""
     with TemporaryDirectory(prefix="lab-samples-") as folder:
         copy = Path(folder) / path.name
@@ -183,16 +187,19 @@ def _read_killed(path: Path, log: Path) -> tuple[Samples, list[str]]:
             # A statement that reads makes SQLite look at the log at all; the second tells how much of it is valid.
             db.execute("PRAGMA schema_version").fetchone()
             _, frames, _ = db.execute("PRAGMA wal_checkpoint").fetchone()
-            samples, damage = _read(db, path.name)
+            samples, damage = _read(db, path.name, streams)
     if frames <= 0:
         damage.append(f"{log.name} holds nothing that can be recovered")
     return samples, damage
 
 
-def _read(db: sqlite3.Connection, name: str) -> tuple[Samples, list[str]]:
+def _read(db: sqlite3.Connection, name: str, streams: Collection[str]) -> tuple[Samples, list[str]]:
     damage: list[str] = []
+    there = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     tables: dict[str, tuple[Any, ...]] = {}
     for table, (cls, _) in _SCHEMA.items():
+        if table not in there and table not in streams:
+            continue
         try:
             tables[table] = _read_table(db, table, cls)
         except (sqlite3.Error, ValueError, TypeError) as error:

@@ -9,6 +9,9 @@ from lab.model.target import Target
 
 _USUAL = Abort()
 WARM_UP, STEADY, FAULT = "warm_up", "steady", "fault"
+# What a run records unless its plan says otherwise. It is also what plans mean that were written before they named
+# their streams, so it never changes: a stream that is added later is named by the plans that expect it.
+USUAL_STREAMS = ("requests", "probes", "recall", "memory", "host")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything a run does, in order, and everything a judge needs to know about what was meant."""
+    """Everything a run does, in order, and everything a judge needs to know about what was meant.
+
+    `streams` names the tables of samples that the run must leave; a table that is not named may be absent.
+    """
 
     campaign: str
     why: str
@@ -98,6 +104,7 @@ class Plan:
     queries: int
     corpus: str
     abort_if: Abort = _USUAL
+    streams: tuple[str, ...] = USUAL_STREAMS
 
     def faults(self) -> tuple[PlannedFault, ...]:
         """The planned faults in the order in which they will be injected."""

@@ -64,13 +64,15 @@ def _plan(evidence: Evidence) -> Iterator[str]:
 
 
 def _samples(evidence: Evidence) -> Iterator[str]:
+    """What is wrong with the streams that the plan expects; a table that it does not name may be absent or empty."""
     ended = evidence.journal.last("run_ended")
     recorded = ended.data.get("rows") if ended is not None else None
     counts = evidence.samples.counts()
     if not isinstance(recorded, dict):
         yield "the journal does not say how many samples there must be"
         recorded = counts
-    for table, n in counts.items():
+    for table in evidence.plan.streams:
+        n = counts.get(table, 0)
         if recorded.get(table) != n:
             yield f"table {table} has {n} rows, the journal says {recorded.get(table)}"
         if n == 0:
