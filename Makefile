@@ -6,7 +6,6 @@ PY := .venv/bin/python
 AS_ROOT = $(shell sh requirements/as_root.sh)
 LAB = $(AS_ROOT) $(PY) -m lab
 PYTEST = $(AS_ROOT) $(PY) -m pytest
-DURATION ?= 12m
 export DURATION SEED CAMPAIGN TARGET PYTHON
 
 .DEFAULT_GOAL := help
@@ -14,7 +13,7 @@ export DURATION SEED CAMPAIGN TARGET PYTHON
 
 help: ## show this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
-	@echo "  Options of soak: DURATION=12m SEED=1 CAMPAIGN=chaos/soak.yaml TARGET=workspace-qdrant-mcp"
+	@echo "  Options of soak: CAMPAIGN=chaos/soak.yaml DURATION=12m SEED=1 TARGET=workspace-qdrant-mcp"
 
 setup: ## make .venv with everything, for development and tests
 	@sh requirements/venv.sh dev
@@ -32,7 +31,7 @@ lab-status: setup-runtime ## show the stack, its addresses and pending faults
 	@$(LAB) status
 
 soak: setup-runtime ## the main job: load, rotating faults, verdict
-	@$(LAB) soak $${CAMPAIGN:+"$$CAMPAIGN"} --duration "$$DURATION" $${SEED:+--seed "$$SEED"} $${TARGET:+--target "$$TARGET"}
+	@$(LAB) soak $${CAMPAIGN:+"$$CAMPAIGN"} $${DURATION:+--duration "$$DURATION"} $${SEED:+--seed "$$SEED"} $${TARGET:+--target "$$TARGET"}
 
 prepare: setup
 	@$(AS_ROOT) $(PY) -m lab.provision

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Makes .venv from requirements/$1.txt (runtime or dev), every package checked by hash; does nothing when it is up to
-# date. Called from the checkout's top folder. Exit 12: this machine lacks something, and what to try is said.
+# Makes .venv from requirements/$1.txt (runtime or dev), every package checked by hash, and installs the command
+# .venv/bin/lab. Does nothing when all of it is up to date. Called from the checkout's top folder. Exit 12: this machine
+# lacks something, and what to try is said.
 set -eu
 lock="requirements/$1.txt"
 
@@ -63,17 +64,34 @@ with_heartbeat() {
     return "$status"
 }
 
-main() {
-    .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || make_venv
+install_packages() {
     hash=$(sha256sum "$lock" | cut -c1-16)
     stamp=".venv/.lab-$1-$hash"
-    [ -e "$stamp" ] && exit 0
+    [ -e "$stamp" ] && return
     # What development needs includes what running needs.
-    [ "$1" = runtime ] && [ -e ".venv/.lab-dev-$(sha256sum requirements/dev.txt | cut -c1-16)" ] && exit 0
+    [ "$1" = runtime ] && [ -e ".venv/.lab-dev-$(sha256sum requirements/dev.txt | cut -c1-16)" ] && return
     echo "setup: installing $(grep -c '^[a-z].*==' "$lock") Python packages into .venv (about half a minute)" >&2
     with_heartbeat .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r "$lock" ||
         fail "the Python packages of $lock could not be installed" "look at pip's lines above; is the package index in reach?"
     : >"$stamp"
+}
+
+# Installs the checkout itself, editable, for the command .venv/bin/lab. Needs no network: the build backend is one of
+# the locked packages. The command names this folder, so a checkout that was moved gets it again.
+install_lab() {
+    hash=$({ pwd -P; cat pyproject.toml; } | sha256sum | cut -c1-16)
+    stamp=".venv/.lab-command-$hash"
+    [ -e "$stamp" ] && [ -x .venv/bin/lab ] && return
+    rm -f .venv/.lab-command-*
+    .venv/bin/python -m pip install -q --disable-pip-version-check --no-index --no-deps --no-build-isolation -e . ||
+        fail "the command .venv/bin/lab could not be installed" "look at pip's lines above; \`make clean setup\` starts anew"
+    : >"$stamp"
+}
+
+main() {
+    .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || make_venv
+    install_packages "$1"
+    install_lab
 }
 
 main "$1"
