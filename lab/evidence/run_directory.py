@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from lab.errors import ScenarioError
 from lab.evidence.journal_file import read_journal
 from lab.evidence.runs_folder import require_runs
-from lab.evidence.sample_store import read_samples
+from lab.evidence.sample_reader import read_samples
 from lab.model.encodable import encodable
 from lab.model.evidence import Evidence
 from lab.model.plan import Plan

@@ -76,13 +76,20 @@ class Recall:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """One memory reading; `process` is None for a whole container. Metrics: anon_bytes, rss_bytes, pss_bytes."""
+    """One memory reading. Metrics: anon_bytes, rss_bytes, pss_bytes.
+
+    `process`, `pid` and `started` (the time at which the process started, in seconds since 1970) are None for a whole
+    container. Runs from before the two last columns have only the name; with them, a worker that was restarted under
+    the same name is a series of its own.
+    """
 
     at_ms: float
     container: str
     process: str | None
     metric: str
     bytes: int
+    pid: int | None = None
+    started: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,9 +41,9 @@ class MemorySampler:
         anonymous = read_anonymous_bytes(cgroup_dir(pid, "memory"))
         rows: list[Memory | HostReading] = [Memory(at_ms, service, None, "anon_bytes", anonymous)]
         for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
-            name, info = f"{process.name()}", process.memory_full_info()
-            rows.append(Memory(at_ms, service, name, "rss_bytes", info.rss))
-            rows.append(Memory(at_ms, service, name, "pss_bytes", info.pss))
+            name, info, started = process.name(), process.memory_full_info(), process.create_time()
+            for metric, read in (("rss_bytes", info.rss), ("pss_bytes", info.pss)):
+                rows.append(Memory(at_ms, service, name, metric, read, process.pid, started))
         usage = read_usage(cgroup_dir(pid, "cpu"), cgroup_dir(pid, "cpuacct"), at_ms)
         rows.append(HostReading(at_ms, f"{service}_cpu_s", usage.usage_us / 1e6))
         return rows

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from lab.errors import WorldError
-from lab.evidence.sample_store import SampleStore, read_samples
+from lab.evidence.sample_reader import read_samples
+from lab.evidence.sample_store import SampleStore
 from lab.guard.guardian_journal import origin_ns
 from lab.judge.stats.recovery_clock import Seen, clocks, noticed, recovery_point, within_slo
 from lab.model.plan import ObserverPlan

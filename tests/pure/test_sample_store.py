@@ -10,13 +10,15 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lab.errors import WorldError
 from lab.evidence import sample_store
-from lab.evidence.sample_store import SampleStore, read_samples
+from lab.evidence.sample_reader import read_samples
+from lab.evidence.sample_store import SampleStore
 from lab.model.samples import HostReading, Layer, Memory, Probe, Recall
 
 HOME = Path(__file__).resolve().parents[2]
@@ -230,7 +232,7 @@ def test_rows_are_counted_as_they_are_handed_over(tmp_path: Path, monkeypatch: p
         def __init__(self, db: sqlite3.Connection) -> None:
             self.commit = db.commit
 
-        def execute(self, *_: object) -> None: ...
+        def executemany(self, *_: object) -> None: ...
 
     monkeypatch.setattr(SampleStore, "_write_batch", lambda store, db: write(store, Forgetful(db)))  # type: ignore[arg-type]
     store = SampleStore(tmp_path / "samples.sqlite")
@@ -244,3 +246,51 @@ def test_rows_are_counted_as_they_are_handed_over(tmp_path: Path, monkeypatch: p
     assert store.close()["probes"] == 1600
     assert read_samples(tmp_path / "samples.sqlite")[0].counts()["probes"] == 0
     assert not store.died()
+
+
+def test_rows_are_committed_in_batches_of_half_a_second(tmp_path: Path) -> None:
+    """Two hundred hands-over within a moment are few commits, and each row is on disk within a second."""
+    path = tmp_path / "samples.sqlite"
+    commits: list[float] = []
+
+    class Counting(sqlite3.Connection):
+        def commit(self) -> None:
+            commits.append(time.monotonic())
+            super().commit()
+
+    connect = sqlite3.connect
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sample_store.sqlite3, "connect", lambda path: connect(path, factory=Counting))
+        store = SampleStore(path)
+        wait_until(lambda: commits)
+    tables = len(commits)
+    began = time.monotonic()
+    for n in range(200):
+        store.add([probe(float(n))])
+    wait_until(lambda: rows_in(path) == 200)
+    assert time.monotonic() - began < 5
+    assert 1 <= len(commits) - tables <= 4
+    assert store.close()["probes"] == 200
+
+
+def rows_in(path: Path) -> int:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+        return int(db.execute("SELECT count(*) FROM probes").fetchone()[0])
+
+
+def test_a_process_is_told_from_the_next_one_of_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "samples.sqlite"
+    first = Memory(1.0, "mcp", "python", "rss_bytes", 3, 17, 1000.5)
+    rows = [first, replace(first, at_ms=2.0), replace(first, at_ms=3.0, pid=18, started=2000.25)]
+    store = SampleStore(path)
+    store.add([*rows, Memory(1.0, "mcp", None, "anon_bytes", 9)])
+    store.close()
+    samples, damage = read_samples(path)
+    assert not damage and sorted(map(repr, samples.memory)) == sorted(
+        map(repr, [*rows, Memory(1.0, "mcp", None, "anon_bytes", 9)])
+    )
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("ALTER TABLE memory DROP COLUMN pid")
+        db.execute("ALTER TABLE memory DROP COLUMN started")
+    older, damage = read_samples(path)
+    assert not damage and {(row.pid, row.started) for row in older.memory} == {(None, None)}

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from lab.evidence import run_directory
-from lab.evidence.sample_store import SampleStore, read_samples
+from lab.evidence.sample_reader import read_samples
+from lab.evidence.sample_store import SampleStore
 from lab.judge import judge
 from lab.model.evidence import Evidence
 from lab.model.plan import USUAL_STREAMS

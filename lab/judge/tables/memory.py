@@ -7,17 +7,23 @@ from lab.judge.windows.timeline import Windows
 from lab.model.evidence import Evidence
 from lab.model.verdict import Finding, Verdict
 
+# Container, process, metric, process id and start time; "" and 0 stand for what a whole container does not have.
+Series = tuple[str, str, str, int, float]
+
 
 def describe(evidence: Evidence, windows: Windows, found: Sequence[Finding]) -> list[dict[str, object]]:
-    """One row per container, process and metric."""
-    series: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    """One row per metric of each container and process; a process that was restarted is another one."""
+    series: dict[Series, list[float]] = defaultdict(list)
     for reading in evidence.samples.memory:
-        series[reading.container, reading.process or "", reading.metric].append(reading.at_ms)
+        who = (reading.container, reading.process or "", reading.metric)
+        series[*who, reading.pid or 0, reading.started or 0.0].append(reading.at_ms)
     return [
         {
             "container": container,
             "process": process or None,
             "metric": metric,
+            "pid": pid or None,
+            "started": started or None,
             "verdict": Verdict.NOT_TESTED.value,
             "growth_mb_per_24h": None,
             "ci": None,
@@ -25,5 +31,5 @@ def describe(evidence: Evidence, windows: Windows, found: Sequence[Finding]) -> 
             "samples": len(times),
             "duration_s": (max(times) - min(times)) / 1000,
         }
-        for (container, process, metric), times in sorted(series.items())
+        for (container, process, metric, pid, started), times in sorted(series.items())
     ]
