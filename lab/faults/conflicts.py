@@ -1,59 +1,51 @@
-"""What a fault needs to itself: no two faults of one step may name the same thing.
+"""The resources that faults claim: two faults of one step may not claim the same resource of the same service.
 
-Either both would write it, so that a heal out of its turn leaves the other's value behind, or the proof of one cannot
-tell its own effect from the other's. `{target}` stands for the service that is hit.
+Either both would write it, so that a heal out of order leaves the other's value behind, or the proof of one could not
+tell its own effect from the other's.
 """
 
-# A link's toxics: when data comes, how much of it comes, and how a connection ends. Direction makes no difference, for
-# all of them are seen on whole round trips.
-PACE = "the pace of the link {target}"
-BYTES = "what the link {target} carries"
-ENDS = "how connections of the link {target} end"
+from lab.model.scenario import Claim, claims
+
+# A link: when data arrives, how much of it, and how a connection ends. The direction makes no difference, because all
+# of them are measured on whole round trips.
+PACE, BYTES, ENDS = "link speed", "link traffic", "connection ends"
 LINK = (PACE, BYTES, ENDS)
 
-# A service's network. Loss and rate are seen in the same echoes, and want the same root queueing discipline.
-PACKETS = "the packets of {target}"
-CONNECTS = "connects to {target}"
-NAMES = "what {target} is told of names"
-RATE = "what rate_limit does to {target}"
+# A service's network. Loss and rate are measured by the same echo requests, and need the same root queueing discipline.
+PACKETS, CONNECTS, NAMES, RATE = "packets", "connects", "name resolution", "outgoing rate"
 NETWORK = (PACKETS, CONNECTS, NAMES, RATE)
 
-# A service's container: what is written into its limits, and what is done inside it.
-CPU_QUOTA = "the CPU quota of {target}"
-MEMORY = "the memory limits of {target}"
-DISK = "the disk of {target}"
-DISK_LIMITS = "the disk limits of {target}"
-CLIENTS = "the connections that {target} accepts"
-BURNERS = "the lab's load inside the CPU cgroup of {target}"
-HOG = "the lab's load inside the memory cgroup of {target}"
-LIFE = "the life of {target}"
-# What ends with the container's processes; the limits that are not here stand in its configuration.
-_MORTAL = (DISK_LIMITS, CLIENTS, BURNERS, HOG)
+# A service's container: its limits, and what the lab does inside it.
+CPU_QUOTA, MEMORY, DISK, DISK_LIMITS = "CPU quota", "memory limits", "disk", "disk limits"
+CLIENTS, BURNERS, HOG = "accepted connections", "CPU load by the lab", "memory load by the lab"
+LIFE = "main process"
+# These end when the container's processes end; the other limits stand in the container's configuration.
+_ENDS_WITH_PROCESSES = (DISK_LIMITS, CLIENTS, BURNERS, HOG)
 
-# From whose network a service's is measured, as in the adapter that does it.
+# From whose network a service's network is measured, as in the adapter that does it.
 PEERS = {"qdrant": "toxiproxy", "mcp": "toxiproxy", "toxiproxy": "mcp"}
 _PROXY, _LINKS = "toxiproxy", ("qdrant", "mcp")
 
 
-def network(service: str, *names: str) -> tuple[str, ...]:
-    """What a fault needs to itself that acts on all packets of a service: those names, wherever it would be seen.
+def network(service: str, *resources: str) -> frozenset[Claim]:
+    """The claims of a fault that acts on all packets of a service: these resources wherever its effect would show.
 
-    That is at the service, and at each that is measured from there; and at every link where that is Toxiproxy's
-    network, for what goes past a proxy does not pass it.
+    It shows at the service itself and at each service that is measured from there. In Toxiproxy's network it also shows
+    on every link.
     """
-    seen_at = (service, *(one for one, peer in PEERS.items() if peer == service))
-    return (*(name.format(target=one) for one in seen_at for name in (*names, RATE)), *carried(service))
+    shows_at = (service, *(measured for measured, peer in PEERS.items() if peer == service))
+    return frozenset().union(carried(service), *(claims(each, *resources, RATE) for each in shows_at))
 
 
-def carried(service: str, names: tuple[str, ...] = LINK) -> tuple[str, ...]:
-    """What of the links is at the mercy of a service: those names of both for Toxiproxy, nothing for others."""
-    return tuple(name.format(target=link) for link in _LINKS for name in names) if service == _PROXY else ()
+def carried(service: str, resources: tuple[str, ...] = LINK) -> frozenset[Claim]:
+    """Link resources that a fault on this service also claims: all links go through Toxiproxy, none through others."""
+    return frozenset(Claim(name, link) for link in _LINKS for name in resources if service == _PROXY)
 
 
-def death(service: str) -> tuple[str, ...]:
-    """What a fault needs to itself that ends a service's processes: its life, and all that ends with it.
+def death(service: str) -> frozenset[Claim]:
+    """The claims of a fault that ends a service's processes: the main process, and all that ends with it.
 
-    Toxiproxy takes along every toxic, and the rules of its network, which no other container holds.
+    With Toxiproxy end all toxics and the rules of its network, because no other container holds that network.
     """
-    ends = (LIFE, *_MORTAL, *(NETWORK if service == _PROXY else ()))
-    return (*(one.format(target=service) for one in ends), *carried(service))
+    ends = (LIFE, *_ENDS_WITH_PROCESSES, *(NETWORK if service == _PROXY else ()))
+    return claims(service, *ends) | carried(service)

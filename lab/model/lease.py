@@ -24,10 +24,10 @@ def hold_max_s(spec: FaultSpec, hold_s: float) -> float:
 
     The looks around the hold, and the other faults' injections, take of the same time.
     """
-    return min(one.lifetime_s for one in spec.together) - (lease_s(spec, hold_s) - hold_s)
+    return min(one.params.lifetime_s for one in spec.together) - (lease_s(spec, hold_s) - hold_s)
 
 
 def _around_s(one: FaultSpec) -> float:
     # One that passes by itself is not looked at after the hold.
-    looks = 1 if one.transient else 2
-    return SPARE_S + one.act_max_s + looks * (PROOF_TIMEOUT_S + RETRY_S + one.look_max_s)
+    looks = 1 if one.params.transient else 2
+    return SPARE_S + one.params.act_max_s + looks * (PROOF_TIMEOUT_S + RETRY_S + one.params.look_max_s)

@@ -1,26 +1,84 @@
 """What a user asks for: a campaign, before any randomness is spent."""
 
 import math
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import Field, asdict, dataclass, field
+from typing import Any, ClassVar, Protocol
 
 from lab.model.quantities import MB
 
-# What a kind that says nothing may take for one look, and for its injection and its heal together.
-LOOK_MAX_S, ACT_MAX_S = 30.0, 30.0
+
+@dataclass(frozen=True, slots=True, order=True)
+class Claim:
+    """One resource of one service that a fault needs to itself, for it acts on it or is measured by it."""
+
+    resource: str
+    service: str
+
+    def __str__(self) -> str:
+        return f"the {self.resource} of {self.service}"
+
+
+def claims(service: str, *resources: str) -> frozenset[Claim]:
+    """A claim on each of these resources of one service."""
+    return frozenset(Claim(resource, service) for resource in resources)
+
+
+class FaultFacts(Protocol):
+    """What the planner must know about one fault: its parameters, and what its kind states beside them.
+
+    A fault kind is a frozen dataclass that inherits from this (through `lab.ports.Fault`), so it states only what
+    differs from the defaults here.
+
+    `needs`: the capabilities without which it cannot work (see `lab doctor`). `transient`: the effect passes by itself,
+    as that of a restart. `lifetime_s`: seconds after which what the fault starts ends by itself; infinite where it
+    starts nothing. `resources`: what a fault claims of its target; a kind that names none claims itself, so that it
+    never stands twice at one target.
+    """
+
+    __slots__ = ()
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    kind: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]] = ()
+    transient: ClassVar[bool] = False
+    lifetime_s: ClassVar[float] = math.inf
+    resources: ClassVar[tuple[str, ...]] = ()
+
+    # No property: a dataclass would take an inherited property for the field's default value.
+    target: str
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters by name, without the target."""
+        return {name: value for name, value in asdict(self).items() if name != "target"}
+
+    @property
+    def occupies(self) -> frozenset[Claim]:
+        """What no other fault of the same step may claim."""
+        return claims(self.target, *(self.resources or (self.kind,)))
+
+    @property
+    def look_max_s(self) -> float:
+        """The longest time in seconds that one observation may take."""
+        return 30.0
+
+    @property
+    def act_max_s(self) -> float:
+        """The longest time in seconds that the injection and one heal may take together."""
+        return 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class FaultSpec:
-    """One fault as asked for; `params` is the kind's own frozen parameter class (with its `target` service).
+    """One fault as asked for; `params` is an instance of the kind's own class, with its `target` service.
 
-    `companions` are in force together with it: injected after it in their order, healed in reverse. `where` says where
-    it was asked for. What a kind says of itself beside its parameters is optional, and so read here in one place.
+    `companions` are in force together with it: injected after it in their order, and healed in reverse. `where` is the
+    place in a file, or the command line, where it was asked for.
     """
 
     kind: str
     target: str
-    params: Any
+    params: FaultFacts
     hold_s: float | None = None
     companions: tuple["FaultSpec", ...] = ()
     where: str = field(default="", compare=False)
@@ -34,32 +92,6 @@ class FaultSpec:
     def together(self) -> tuple["FaultSpec", ...]:
         """This fault and its companions, in the order of injection."""
         return (self, *self.companions)
-
-    @property
-    def occupied(self) -> frozenset[str]:
-        """What no other fault of its step may name too, from `occupies`; by default itself on its target."""
-        named = getattr(self.params, "occupies", (f"what {self.kind} does to {{target}}",))
-        return frozenset(one.format(target=self.target) for one in named)
-
-    @property
-    def look_max_s(self) -> float:
-        """Seconds that one look at it may take."""
-        return float(getattr(self.params, "look_max_s", LOOK_MAX_S))
-
-    @property
-    def act_max_s(self) -> float:
-        """Seconds that its injection and one heal may take together."""
-        return float(getattr(self.params, "act_max_s", ACT_MAX_S))
-
-    @property
-    def lifetime_s(self) -> float:
-        """Seconds after which what it started ends by itself; infinite where it starts nothing."""
-        return float(getattr(self.params, "lifetime_s", math.inf))
-
-    @property
-    def transient(self) -> bool:
-        """Whether its effect passes by itself."""
-        return bool(getattr(self.params, "transient", False))
 
 
 @dataclass(frozen=True, slots=True)

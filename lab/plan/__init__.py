@@ -110,7 +110,7 @@ def _by_capability(
     able: list[FaultSpec] = []
     unable: list[tuple[FaultSpec, str]] = []
     for spec in faults:
-        needs = [need for one in spec.together for need in type(one.params).needs]
+        needs = [need for one in spec.together for need in one.params.needs]
         lacking = [need for need in needs if not capabilities.get(need, False)]
         if lacking:
             unable.append((spec, lacking[0]))

@@ -12,9 +12,9 @@ from lab.model.scenario import FaultSpec
 def require_apart(spec: FaultSpec, where: str) -> None:
     """Raise ScenarioError where two faults of a step would overwrite each other, or could not be told apart."""
     for one, other in combinations(spec.together, 2):
-        if shared := sorted(one.occupied & other.occupied):
+        if shared := sorted(one.params.occupies & other.params.occupies):
             raise ScenarioError(
-                f"{one.said} and {other.said} cannot be in force together: both act on, or are seen by, {shared[0]}",
+                f"{one.said} and {other.said} cannot be in force together: both act on or are measured by {shared[0]}",
                 where=other.where or spec.where or where,
                 try_="two steps, one after the other; or one of them on another service",
             )
@@ -25,8 +25,8 @@ def require_lasting(spec: FaultSpec, hold_s: float, where: str) -> None:
     if hold_s <= hold_max_s(spec, hold_s):
         return
     most_s = math.floor(hold_max_s(spec, hold_s))
-    short = min(spec.together, key=lambda one: one.lifetime_s)
-    lasts = f"what {short.said} needs ends by itself after {format_duration(short.lifetime_s)}"
+    short = min(spec.together, key=lambda one: one.params.lifetime_s)
+    lasts = f"what {short.said} needs ends by itself after {format_duration(short.params.lifetime_s)}"
     if most_s >= 1:
         try_ = f"a hold of {format_duration(most_s)} at most; the looks around it take the rest"
     else:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from string import ascii_lowercase
 
 from lab.errors import ScenarioError
@@ -100,7 +99,7 @@ def _together(number: int, spec: FaultSpec, scenario: Scenario, hold_s: float) -
             id=f"f{number}{letter}-{one.kind}",
             kind=one.kind,
             target=one.target,
-            params={name: value for name, value in asdict(one.params).items() if name != "target"},
+            params=one.params.parameters,
             hold_s=lasting_s,
             recovery_max_s=scenario.bounds.recovery_s + CANARY.hold_ms / 1000 + LATE_S,
             lease_s=leased_s,

@@ -7,6 +7,7 @@ by side.
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+from lab.model.scenario import FaultFacts
 from lab.model.undo import Undo
 from lab.ports.cgroups import Cgroups, CpuUsage
 from lab.ports.containers import Containers, ContainerState, CpuQuota, MemoryLimit
@@ -86,22 +87,23 @@ class World:
     storage: Storage
 
 
-class Fault(Protocol):
-    """A fault kind: its fields are its parameters, validated strictly by their types.
+class Fault(FaultFacts, Protocol):
+    """A fault kind: a frozen dataclass that inherits from this, whose fields are its parameters.
 
-    `services` lists what it can hit, `families` groups it in lists, `needs` names the capability (see `lab doctor`).
-    `heal` is idempotent and works from the undo alone, in another process. The effect of a `transient` fault passes by
-    itself (a restart): it is seen to have happened, and its heal sees to it that nothing is left.
+    The parameters are validated strictly by their types. `family` groups kinds in lists, `services` are those that it
+    can hit. What else a kind may state, with its default, is in `FaultFacts`.
+
+    `prepare` returns the undo and changes nothing. `inject` acts. `observe` measures the effect; `before` is the
+    observation from before the injection, None while that one is made. `heal` is idempotent and works from the undo
+    alone, in another process. The effect of a `transient` fault passes by itself: it is observed that it happened, and
+    its heal makes sure that nothing is left.
     """
 
-    kind: ClassVar[str]
+    __slots__ = ()
+
     family: ClassVar[str]
     services: ClassVar[tuple[str, ...]]
-    needs: ClassVar[tuple[str, ...]]
-    transient: ClassVar[bool]
 
-    @property
-    def target(self) -> str: ...
     def prepare(self, world: World) -> Undo: ...
     def inject(self, world: World, undo: Any) -> None: ...
     def observe(self, world: World, before: Observation | None) -> Observation: ...

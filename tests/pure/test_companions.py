@@ -1,6 +1,7 @@
 """Faults of one step are refused where they overwrite or hide each other, or where the hold outlasts one of them."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -147,10 +148,25 @@ def test_faults_that_can_be_told_apart_are_planned(faults: list[Fault]) -> None:
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_no_kind_stands_twice_at_one_target(kind: str) -> None:
-    """Also one that says nothing of what it takes up."""
+    """Also one that states no resources, such as pids_cap."""
     one = (kind, EXAMPLES.get(kind, {}))
     with pytest.raises(ScenarioError, match=f"{kind} on .* and {kind} on .* cannot be in force together"):
         planned(campaign([one, one]))
+
+
+@pytest.mark.parametrize(
+    ("faults", "resource"),
+    [
+        (on("mcp", "cpu_cap", "cpu_cap"), "the CPU quota of mcp"),
+        ([*on("toxiproxy", "partition"), *on("mcp", "packet_loss")], "the packets of mcp"),
+        ([*on("qdrant", "slow_close"), *on("toxiproxy", "restart")], "the connection ends of qdrant"),
+        (on("mcp", "pids_cap", "pids_cap"), "the pids_cap of mcp"),
+    ],
+)
+def test_the_message_names_what_two_faults_both_claim(faults: list[Fault], resource: str) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        planned(campaign(faults))
+    assert caught.value.what.endswith(f"both act on or are measured by {resource}")
 
 
 def test_any_two_companions_are_compared() -> None:
@@ -174,7 +190,7 @@ def lasting(kind: str, hold_s: float, beside: tuple[FaultSpec, ...] = ()) -> Sce
     return replace(campaign(on("mcp", "kill")), faults=(spec,), duration_s=24 * HOURS_S)
 
 
-MORTAL = sorted(kind for kind, fault in KINDS.items() if hasattr(fault, "lifetime_s"))
+MORTAL = sorted(kind for kind, fault in KINDS.items() if math.isfinite(fault.lifetime_s))
 
 
 def test_these_need_something_that_ends_by_itself() -> None:

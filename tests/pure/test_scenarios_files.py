@@ -17,6 +17,7 @@ from lab.errors import ScenarioError
 from lab.faults import discover
 from lab.model.quantities import KB
 from lab.model.scenario import Abort, Bounds, FaultSpec, Scenario
+from lab.ports import Fault
 from lab.read.campaigns import build_fault, dump_campaign, duration_s, load_campaign, scenario_of
 from lab.read.strict_yaml import parse
 from tests.pure.test_strict_yaml_hostile import PIECES
@@ -26,13 +27,12 @@ PLACE = re.compile(r":[1-9]\d*(:[1-9]\d*)?$")
 
 
 @dataclass(frozen=True, slots=True)
-class Stall:
+class Stall(Fault):
     """A fault kind as a plug-in would bring it; validated by its types alone."""
 
     kind: ClassVar[str] = "stall"
     family: ClassVar[str] = "test"
     services: ClassVar[tuple[str, ...]] = ("mcp", "qdrant")
-    needs: ClassVar[tuple[str, ...]] = ()
 
     target: Literal["mcp", "qdrant"]
     stall_ms: Annotated[int, Ge(1), Le(1000)]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lab.errors import ScenarioError
 from lab.model.plan import FAULT, STEADY, WARM_UP, Plan
 from lab.model.recovery import CANARY
-from lab.model.scenario import Bounds, FaultSpec, Scenario
+from lab.model.scenario import Bounds, FaultFacts, FaultSpec, Scenario
 from lab.plan import describe, duration_min_s, schedule
 from lab.read.targets import load_target
 
@@ -22,18 +22,19 @@ CLEAN = replace(TARGET, known_issues=())
 
 
 @dataclass(frozen=True, slots=True)
-class Stall:
+class Stall(FaultFacts):
     """A fault that every machine can inject."""
 
-    needs: ClassVar[tuple[str, ...]] = ()
+    kind: ClassVar[str] = "stall"
     target: str = "mcp"
     depth: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Drill:
+class Drill(FaultFacts):
     """A fault that needs what few machines have."""
 
+    kind: ClassVar[str] = "drill"
     needs: ClassVar[tuple[str, ...]] = ("root", "drill")
     target: str = "qdrant"
 

@@ -20,7 +20,7 @@ from lab.faults.link.proof import (
     tries,
 )
 from lab.model.undo import RemoveToxic
-from lab.ports import Observation, World
+from lab.ports import Fault, Observation, World
 from lab.ports.proxies import Seen
 
 # A transfer takes half a second at the cap, so that the proof is short and no single pause decides it.
@@ -31,7 +31,7 @@ FREE_SHARE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Bandwidth:
+class Bandwidth(Fault):
     """Passes on at most `rate_kb_per_s` (1000 bytes) a second and connection in one direction.
 
     `toxicity` is the share of connections that are hit. Source: Toxiproxy's `bandwidth` toxic. The rate is bounded by
@@ -41,9 +41,7 @@ class Bandwidth:
     kind: ClassVar[str] = "bandwidth"
     family: ClassVar[str] = "link"
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp")
-    needs: ClassVar[tuple[str, ...]] = ()
-    transient: ClassVar[bool] = False
-    occupies: ClassVar[tuple[str, ...]] = (PACE, BYTES)
+    resources: ClassVar[tuple[str, ...]] = (PACE, BYTES)
 
     target: Link
     rate_kb_per_s: Annotated[int, Ge(2), Le(100)] = 20

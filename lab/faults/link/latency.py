@@ -10,7 +10,7 @@ from lab.faults.link import proof
 from lab.faults.link.looks import compared_max_s
 from lab.faults.link.proof import Direction, Link, Signs, Toxicity
 from lab.model.undo import RemoveToxic
-from lab.ports import Observation, World
+from lab.ports import Fault, Observation, World
 from lab.ports.proxies import Exchange, Seen
 
 # Half of the promised delay gone is not healed: the toxic is either there or not, so a tenth is generous.
@@ -21,7 +21,7 @@ CLOCK_MS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Latency:
+class Latency(Fault):
     """Adds `latency_ms` plus or minus `jitter_ms` to what the target's proxy passes on in one direction.
 
     `mcp` is the link from the load to the MCP server, `qdrant` the link from the MCP server to Qdrant; `toxicity` is
@@ -31,9 +31,7 @@ class Latency:
     kind: ClassVar[str] = "latency"
     family: ClassVar[str] = "link"
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp")
-    needs: ClassVar[tuple[str, ...]] = ()
-    transient: ClassVar[bool] = False
-    occupies: ClassVar[tuple[str, ...]] = (PACE,)
+    resources: ClassVar[tuple[str, ...]] = (PACE,)
 
     target: Link
     latency_ms: Annotated[int, Ge(50), Le(60_000)] = 300

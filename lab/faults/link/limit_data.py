@@ -21,14 +21,14 @@ from lab.faults.link.proof import (
     tries,
 )
 from lab.model.undo import RemoveToxic
-from lab.ports import Observation, World
+from lab.ports import Fault, Observation, World
 from lab.ports.proxies import Exchange, Seen
 
 PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class LimitData:
+class LimitData(Fault):
     """Closes each connection once `limit_bytes` have been passed on in one direction.
 
     `toxicity` is the share of connections that are hit. Source: Toxiproxy's `limit_data` toxic. An open connection's
@@ -38,9 +38,7 @@ class LimitData:
     kind: ClassVar[str] = "limit_data"
     family: ClassVar[str] = "link"
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp")
-    needs: ClassVar[tuple[str, ...]] = ()
-    transient: ClassVar[bool] = False
-    occupies: ClassVar[tuple[str, ...]] = (BYTES, ENDS)
+    resources: ClassVar[tuple[str, ...]] = (BYTES, ENDS)
 
     target: Link
     limit_bytes: Annotated[int, Ge(256), Le(100_000)] = 1000

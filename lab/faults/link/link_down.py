@@ -7,12 +7,12 @@ from lab.errors import FaultError
 from lab.faults.conflicts import LINK
 from lab.faults.link.proof import TRIES, Link
 from lab.model.undo import EnableProxy
-from lab.ports import Observation, World
+from lab.ports import Fault, Observation, World
 from lab.ports.proxies import Exchange
 
 
 @dataclass(frozen=True, slots=True)
-class LinkDown:
+class LinkDown(Fault):
     """Refuses new connections on a link and closes those that are open.
 
     Source: Toxiproxy's `enabled: false`; there is no direction and no toxicity to it.
@@ -22,8 +22,7 @@ class LinkDown:
     family: ClassVar[str] = "link"
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp")
     needs: ClassVar[tuple[str, ...]] = ("root",)
-    transient: ClassVar[bool] = False
-    occupies: ClassVar[tuple[str, ...]] = LINK
+    resources: ClassVar[tuple[str, ...]] = LINK
 
     target: Link
 

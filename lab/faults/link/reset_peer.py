@@ -9,14 +9,14 @@ from lab.faults.conflicts import LINK
 from lab.faults.link.looks import compared_max_s
 from lab.faults.link.proof import Direction, Link, Signs, Toxicity, add, judged, remove, toxic_undo, tries
 from lab.model.undo import RemoveToxic
-from lab.ports import Observation, World
+from lab.ports import Fault, Observation, World
 from lab.ports.proxies import Exchange, Seen
 
 CLOCK_MS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class ResetPeer:
+class ResetPeer(Fault):
     """Resets (RST) every new connection `delay_ms` after its first data in one direction, and every open one at once.
 
     `toxicity` is the share of new connections that are hit; open ones are all reset when the fault is injected.
@@ -28,8 +28,7 @@ class ResetPeer:
     family: ClassVar[str] = "link"
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp")
     needs: ClassVar[tuple[str, ...]] = ("root",)
-    transient: ClassVar[bool] = False
-    occupies: ClassVar[tuple[str, ...]] = LINK
+    resources: ClassVar[tuple[str, ...]] = LINK
 
     target: Link
     delay_ms: Annotated[int, Ge(0), Le(60_000)] = 0

@@ -11,7 +11,7 @@ from lab.faults.link import proof
 from lab.faults.link.looks import compared_max_s
 from lab.faults.link.proof import Direction, Link, Signs, Toxicity
 from lab.model.undo import RemoveToxic
-from lab.ports import Observation, World
+from lab.ports import Fault, Observation, World
 from lab.ports.proxies import Seen
 
 # So many pieces must be seen; with the least delay they take 80 ms together.
@@ -20,7 +20,7 @@ HIT_SHARE, CLEAN_SHARE = 0.8, 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Slicer:
+class Slicer(Fault):
     """Passes data on in pieces of `average_size_bytes` plus or minus the variation, each followed by a pause.
 
     `toxicity` is the share of connections that are hit. Source: Toxiproxy's `slicer` toxic; without a pause the kernel
@@ -30,9 +30,7 @@ class Slicer:
     kind: ClassVar[str] = "slicer"
     family: ClassVar[str] = "link"
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp")
-    needs: ClassVar[tuple[str, ...]] = ()
-    transient: ClassVar[bool] = False
-    occupies: ClassVar[tuple[str, ...]] = (PACE, BYTES)
+    resources: ClassVar[tuple[str, ...]] = (PACE, BYTES)
 
     target: Link
     average_size_bytes: Annotated[int, Ge(8), Le(256)] = 64

@@ -21,7 +21,7 @@ from lab.faults.link.proof import (
     tries,
 )
 from lab.model.undo import RemoveToxic
-from lab.ports import Observation, World
+from lab.ports import Fault, Observation, World
 from lab.ports.proxies import Exchange, Seen
 
 # What a close may take without the fault, and by how much the fault's own clock may differ from ours.
@@ -30,7 +30,7 @@ CLOCK_MS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class SlowClose:
+class SlowClose(Fault):
     """Delays the close of each connection by `delay_ms`, in the direction in which it is passed on.
 
     `downstream` delays a close by the server, `upstream` one by the client; `toxicity` is the share of connections that
@@ -40,9 +40,7 @@ class SlowClose:
     kind: ClassVar[str] = "slow_close"
     family: ClassVar[str] = "link"
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp")
-    needs: ClassVar[tuple[str, ...]] = ()
-    transient: ClassVar[bool] = False
-    occupies: ClassVar[tuple[str, ...]] = (ENDS,)
+    resources: ClassVar[tuple[str, ...]] = (ENDS,)
 
     target: Link
     delay_ms: Annotated[int, Ge(100), Le(60_000)] = 1000

@@ -20,7 +20,7 @@ from lab.faults.link.proof import (
     tries,
 )
 from lab.model.undo import RemoveToxic
-from lab.ports import Observation, World
+from lab.ports import Fault, Observation, World
 from lab.ports.proxies import Exchange, Seen
 
 # How long an answer is waited for before it counts as swallowed; a healthy one comes within half of it.
@@ -29,7 +29,7 @@ CLOCK_MS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Timeout:
+class Timeout(Fault):
     """Passes nothing on in one direction; connections are accepted, and closed after `timeout_ms` where that is not 0.
 
     With 0 they stay open and silent until the fault is healed, which closes them. `toxicity` is the share of
@@ -39,9 +39,7 @@ class Timeout:
     kind: ClassVar[str] = "timeout"
     family: ClassVar[str] = "link"
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp")
-    needs: ClassVar[tuple[str, ...]] = ()
-    transient: ClassVar[bool] = False
-    occupies: ClassVar[tuple[str, ...]] = LINK
+    resources: ClassVar[tuple[str, ...]] = LINK
 
     target: Link
     timeout_ms: Annotated[int, Ge(0), Le(60_000)] = 0

@@ -7,11 +7,11 @@ from lab.faults.conflicts import NAMES
 from lab.faults.network import proof
 from lab.faults.network.names import names
 from lab.model.undo import RemoveChain
-from lab.ports import Observation, World
+from lab.ports import Fault, Observation, World
 
 
 @dataclass(frozen=True, slots=True)
-class DnsFailure:
+class DnsFailure(Fault):
     """Drops what arrives at the resolver that the engine gives each container, so that nobody is told anything.
 
     Dropped on arrival: a rule on the way out would be reported to the asker at once. Connections that are open, and
@@ -22,8 +22,7 @@ class DnsFailure:
     family: ClassVar[str] = "network"
     services: ClassVar[tuple[str, ...]] = ("mcp", "toxiproxy", "qdrant")
     needs: ClassVar[tuple[str, ...]] = ("root", "iptables", "nsenter")
-    transient: ClassVar[bool] = False
-    occupies: ClassVar[tuple[str, ...]] = (NAMES,)
+    resources: ClassVar[tuple[str, ...]] = (NAMES,)
 
     target: Literal["mcp", "toxiproxy", "qdrant"]
 

@@ -7,13 +7,13 @@ from lab.faults.conflicts import NAMES
 from lab.faults.network import proof
 from lab.faults.network.names import names
 from lab.model.undo import RemoveChain
-from lab.ports import Observation, World
+from lab.ports import Fault, Observation, World
 
 LIFETIME_S = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
-class DnsNxdomain:
+class DnsNxdomain(Fault):
     """Leads all questions to a name server of the lab's inside the service's network, which knows no name (NXDOMAIN).
 
     Connections that are open, and addresses that a process remembers, are not hurt. The server ends by itself after 30
@@ -24,8 +24,7 @@ class DnsNxdomain:
     family: ClassVar[str] = "network"
     services: ClassVar[tuple[str, ...]] = ("mcp", "toxiproxy", "qdrant")
     needs: ClassVar[tuple[str, ...]] = ("root", "iptables", "nsenter")
-    transient: ClassVar[bool] = False
-    occupies: ClassVar[tuple[str, ...]] = (NAMES,)
+    resources: ClassVar[tuple[str, ...]] = (NAMES,)
     lifetime_s: ClassVar[float] = LIFETIME_S
     # The name server's start and end, and the rules': up to 15, 5 and twice 10 s.
     act_max_s: ClassVar[float] = 45.0

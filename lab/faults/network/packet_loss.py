@@ -8,8 +8,9 @@ from annotated_types import Ge, Le
 from lab.faults.conflicts import PACKETS, network
 from lab.faults.link.proof import plausible
 from lab.faults.network import proof
+from lab.model.scenario import Claim
 from lab.model.undo import RemoveChain, RemoveQdisc
-from lab.ports import Observation, World
+from lab.ports import Fault, Observation, World
 
 DEVICE = "eth0"
 # At the least loss, two of so many requests or fewer are lost in 0.2 % of all looks.
@@ -18,7 +19,7 @@ CLEAN = 1
 
 
 @dataclass(frozen=True, slots=True)
-class PacketLoss:
+class PacketLoss(Fault):
     """Loses each packet with probability `loss`: of those that arrive (`inbound`) or leave (`outbound`).
 
     What leaves is lost by the kernel's netem where it has that, else by a rule; what arrives always by a rule.
@@ -29,14 +30,13 @@ class PacketLoss:
     family: ClassVar[str] = "network"
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp", "toxiproxy")
     needs: ClassVar[tuple[str, ...]] = ("root", "iptables", "nsenter")
-    transient: ClassVar[bool] = False
 
     target: Literal["qdrant", "mcp", "toxiproxy"]
     loss: Annotated[float, Ge(0.05), Le(0.9)] = 0.2
     direction: Literal["inbound", "outbound"] = "inbound"
 
     @property
-    def occupies(self) -> tuple[str, ...]:
+    def occupies(self) -> frozenset[Claim]:
         """All proof, for loss is seen in echoes that any other fault of the network could lose."""
         return network(self.target, PACKETS)
 

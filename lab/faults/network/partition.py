@@ -5,12 +5,13 @@ from typing import ClassVar, Literal
 
 from lab.faults.conflicts import CONNECTS, PACKETS, network
 from lab.faults.network import proof
+from lab.model.scenario import Claim
 from lab.model.undo import RemoveChain
-from lab.ports import Observation, World
+from lab.ports import Fault, Observation, World
 
 
 @dataclass(frozen=True, slots=True)
-class Partition:
+class Partition(Fault):
     """Drops every packet between the service's network and anybody else, in both directions.
 
     Connections stay open and go silent. Toxiproxy keeps its control port, by which other faults are healed.
@@ -21,12 +22,11 @@ class Partition:
     family: ClassVar[str] = "network"
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp", "toxiproxy")
     needs: ClassVar[tuple[str, ...]] = ("root", "iptables", "nsenter")
-    transient: ClassVar[bool] = False
 
     target: Literal["qdrant", "mcp", "toxiproxy"]
 
     @property
-    def occupies(self) -> tuple[str, ...]:
+    def occupies(self) -> frozenset[Claim]:
         """All proof."""
         return network(self.target, PACKETS, CONNECTS)
 

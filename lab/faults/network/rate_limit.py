@@ -8,8 +8,9 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Le
 
 from lab.faults.conflicts import network
+from lab.model.scenario import Claim
 from lab.model.undo import RemoveQdisc
-from lab.ports import Observation, World
+from lab.ports import Fault, Observation, World
 from lab.ports.netns import Echoes
 
 DEVICE = "eth0"
@@ -26,7 +27,7 @@ BURST_BYTES_MIN = 3200
 
 
 @dataclass(frozen=True, slots=True)
-class RateLimit:
+class RateLimit(Fault):
     """Limits all that leaves the service's network to `rate_kbit_per_s`; what waits longer than 0.2 s is lost.
 
     Source of the mechanism: tc-tbf(8).
@@ -36,13 +37,12 @@ class RateLimit:
     family: ClassVar[str] = "network"
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp", "toxiproxy")
     needs: ClassVar[tuple[str, ...]] = ("root", "nsenter", "tbf")
-    transient: ClassVar[bool] = False
 
     target: Literal["qdrant", "mcp", "toxiproxy"]
     rate_kbit_per_s: Annotated[int, Ge(64), Le(10_000)] = 1000
 
     @property
-    def occupies(self) -> tuple[str, ...]:
+    def occupies(self) -> frozenset[Claim]:
         """All packets."""
         return network(self.target)
 

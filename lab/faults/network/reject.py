@@ -6,11 +6,11 @@ from typing import ClassVar, Literal
 from lab.faults.conflicts import CONNECTS
 from lab.faults.network import proof
 from lab.model.undo import RemoveChain
-from lab.ports import Observation, World
+from lab.ports import Fault, Observation, World
 
 
 @dataclass(frozen=True, slots=True)
-class Reject:
+class Reject(Fault):
     """Answers every TCP packet that arrives at the service's port with a reset, also on connections that are open.
 
     Toxiproxy keeps its control port. Source of the mechanism: iptables-extensions(8), REJECT with tcp-reset.
@@ -20,8 +20,7 @@ class Reject:
     family: ClassVar[str] = "network"
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp", "toxiproxy")
     needs: ClassVar[tuple[str, ...]] = ("root", "iptables", "nsenter")
-    transient: ClassVar[bool] = False
-    occupies: ClassVar[tuple[str, ...]] = (CONNECTS,)
+    resources: ClassVar[tuple[str, ...]] = (CONNECTS,)
 
     target: Literal["qdrant", "mcp", "toxiproxy"]
 

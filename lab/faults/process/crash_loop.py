@@ -7,8 +7,9 @@ from annotated_types import Ge, Le
 
 from lab.faults.conflicts import death
 from lab.faults.process.kill import Service, living
+from lab.model.scenario import Claim
 from lab.model.undo import StartContainer
-from lab.ports import Observation, World
+from lab.ports import Fault, Observation, World
 
 LIFETIME_S = 1800.0
 WINDOW = 2.5
@@ -21,21 +22,19 @@ LATE_S, ANSWER_S = 0.3, 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class CrashLoop:
+class CrashLoop(Fault):
     """Kills the container with SIGKILL every `every_s` and starts it at once, until healed (at most 30 min)."""
 
     kind: ClassVar[str] = "crash_loop"
     family: ClassVar[str] = "process"
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp", "toxiproxy")
-    needs: ClassVar[tuple[str, ...]] = ()
-    transient: ClassVar[bool] = False
     lifetime_s: ClassVar[float] = LIFETIME_S
 
     target: Service
     every_s: Annotated[float, Ge(1), Le(30)] = 3.0
 
     @property
-    def occupies(self) -> tuple[str, ...]:
+    def occupies(self) -> frozenset[Claim]:
         """Its life, and all that ends with it."""
         return death(self.target)
 

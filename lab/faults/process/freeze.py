@@ -5,8 +5,9 @@ from typing import ClassVar
 
 from lab.faults.conflicts import LIFE, carried
 from lab.faults.process.kill import Service, living
+from lab.model.scenario import Claim, claims
 from lab.model.undo import Unpause
-from lab.ports import Observation, World
+from lab.ports import Fault, Observation, World
 
 PROBES = 2
 # A healthy service answers its health address within milliseconds; each probe of a frozen one costs this much.
@@ -14,7 +15,7 @@ TIMEOUT_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Freeze:
+class Freeze(Fault):
     """Pauses the container through the kernel's freezer: TCP still connects, requests get no answer.
 
     Source of the mechanism: kernel documentation, cgroup-v1/freezer-subsystem and cgroup-v2 (`cgroup.freeze`).
@@ -23,15 +24,13 @@ class Freeze:
     kind: ClassVar[str] = "freeze"
     family: ClassVar[str] = "process"
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp", "toxiproxy")
-    needs: ClassVar[tuple[str, ...]] = ()
-    transient: ClassVar[bool] = False
 
     target: Service
 
     @property
-    def occupies(self) -> tuple[str, ...]:
+    def occupies(self) -> frozenset[Claim]:
         """Its life; and while Toxiproxy is frozen no toxic comes or goes."""
-        return (LIFE, *carried(self.target))
+        return claims(self.target, LIFE) | carried(self.target)
 
     def prepare(self, world: World) -> Unpause:
         """It must run, and not be frozen already by somebody else, whom the heal would undo."""

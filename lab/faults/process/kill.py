@@ -5,8 +5,9 @@ from typing import ClassVar, Literal
 
 from lab.errors import FaultError
 from lab.faults.conflicts import death
+from lab.model.scenario import Claim
 from lab.model.undo import StartContainer
-from lab.ports import ContainerState, Observation, World
+from lab.ports import ContainerState, Fault, Observation, World
 
 PROBES = 3
 Service = Literal["qdrant", "mcp", "toxiproxy"]
@@ -38,7 +39,7 @@ def lifeless(world: World, service: str, before: Observation | None, ignored: st
 
 
 @dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(Fault):
     """Sends SIGKILL to the container's first process and leaves it dead until healed.
 
     The clock of recovery starts when the start is *issued*, so that a slow start counts against the target.
@@ -47,13 +48,11 @@ class Kill:
     kind: ClassVar[str] = "kill"
     family: ClassVar[str] = "process"
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp", "toxiproxy")
-    needs: ClassVar[tuple[str, ...]] = ()
-    transient: ClassVar[bool] = False
 
     target: Service
 
     @property
-    def occupies(self) -> tuple[str, ...]:
+    def occupies(self) -> frozenset[Claim]:
         """Its life, and all that ends with it."""
         return death(self.target)
 

@@ -8,8 +8,9 @@ from annotated_types import Ge, Le
 
 from lab.faults.conflicts import death
 from lab.faults.process.kill import Service, living
+from lab.model.scenario import Claim
 from lab.model.undo import StartContainer
-from lab.ports import Observation, World
+from lab.ports import Fault, Observation, World
 
 # What the engine's calls may take beside the grace.
 CALLS_S = 30.0
@@ -28,7 +29,7 @@ def started_s(started_at: str) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Restart:
+class Restart(Fault):
     """SIGTERM, SIGKILL for what has not ended after `grace_s`, and a start at once.
 
     The effect passes by itself: what is seen is that the process is another one than before.
@@ -37,14 +38,13 @@ class Restart:
     kind: ClassVar[str] = "restart"
     family: ClassVar[str] = "process"
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp", "toxiproxy")
-    needs: ClassVar[tuple[str, ...]] = ()
     transient: ClassVar[bool] = True
 
     target: Service
     grace_s: Annotated[int, Ge(0), Le(30)] = 5
 
     @property
-    def occupies(self) -> tuple[str, ...]:
+    def occupies(self) -> frozenset[Claim]:
         """Its life, and all that ends with it."""
         return death(self.target)
 

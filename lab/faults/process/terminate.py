@@ -5,12 +5,13 @@ from typing import ClassVar
 
 from lab.faults.conflicts import death
 from lab.faults.process.kill import Service, lifeless, living
+from lab.model.scenario import Claim
 from lab.model.undo import StartContainer
-from lab.ports import Observation, World
+from lab.ports import Fault, Observation, World
 
 
 @dataclass(frozen=True, slots=True)
-class Terminate:
+class Terminate(Fault):
     """Sends SIGTERM to the container's first process and leaves it ended until healed.
 
     A process that ignores the signal leaves the fault void. The exit code says what became of it: 143 for one that the
@@ -20,13 +21,11 @@ class Terminate:
     kind: ClassVar[str] = "terminate"
     family: ClassVar[str] = "process"
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp", "toxiproxy")
-    needs: ClassVar[tuple[str, ...]] = ()
-    transient: ClassVar[bool] = False
 
     target: Service
 
     @property
-    def occupies(self) -> tuple[str, ...]:
+    def occupies(self) -> frozenset[Claim]:
         """Its life, and all that ends with it."""
         return death(self.target)
 

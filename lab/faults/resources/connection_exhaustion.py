@@ -8,7 +8,7 @@ from annotated_types import Ge, Le
 from lab.faults.conflicts import CLIENTS
 from lab.faults.process.kill import living
 from lab.model.undo import EndProcesses
-from lab.ports import Observation, World
+from lab.ports import Fault, Observation, World
 
 LIFETIME_S = 1800.0
 # A server may close idle ones, which are then made anew; the service's own come and go meanwhile.
@@ -16,7 +16,7 @@ HELD, LEFT = 0.9, 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectionExhaustion:
+class ConnectionExhaustion(Fault):
     """Holds `connections` idle TCP connections to the server, from inside its network namespace.
 
     They end by themselves after 30 min. Whether requests are still answered is noted, and is no part of the proof.
@@ -26,8 +26,7 @@ class ConnectionExhaustion:
     family: ClassVar[str] = "resources"
     services: ClassVar[tuple[str, ...]] = ("mcp", "qdrant")
     needs: ClassVar[tuple[str, ...]] = ("root",)
-    transient: ClassVar[bool] = False
-    occupies: ClassVar[tuple[str, ...]] = (CLIENTS,)
+    resources: ClassVar[tuple[str, ...]] = (CLIENTS,)
     lifetime_s: ClassVar[float] = LIFETIME_S
 
     target: Literal["mcp", "qdrant"]

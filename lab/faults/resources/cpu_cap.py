@@ -8,7 +8,7 @@ from annotated_types import Ge, Le
 from lab.errors import FaultError
 from lab.faults.conflicts import CPU_QUOTA
 from lab.model.undo import RestoreCpuQuota
-from lab.ports import CpuQuota, Observation, World
+from lab.ports import CpuQuota, Fault, Observation, World
 
 PERIOD_US = 100_000
 # Whatever the moment it begins, this holds one whole period and more: a cap below one core throttles it at least once.
@@ -19,7 +19,7 @@ TOLERANCE = 1.2
 
 
 @dataclass(frozen=True, slots=True)
-class CpuCap:
+class CpuCap(Fault):
     """Limits a container to `cores` of CPU time through the kernel's CFS bandwidth control.
 
     Source of the mechanism: kernel documentation, scheduler/sched-bwc.
@@ -29,8 +29,7 @@ class CpuCap:
     family: ClassVar[str] = "resources"
     services: ClassVar[tuple[str, ...]] = ("mcp", "qdrant")
     needs: ClassVar[tuple[str, ...]] = ("cgroup_cpu", "root")
-    transient: ClassVar[bool] = False
-    occupies: ClassVar[tuple[str, ...]] = (CPU_QUOTA,)
+    resources: ClassVar[tuple[str, ...]] = (CPU_QUOTA,)
 
     target: Literal["mcp", "qdrant"]
     cores: Annotated[float, Ge(0.05), Le(0.75)] = 0.5

@@ -7,8 +7,9 @@ from annotated_types import Ge, Le
 
 from lab.faults.conflicts import BURNERS, PACE, carried
 from lab.faults.process.kill import living
+from lab.model.scenario import Claim, claims
 from lab.model.undo import EndProcesses
-from lab.ports import Observation, World
+from lab.ports import Fault, Observation, World
 
 LIFETIME_S = 1800.0
 # A burner runs or waits to run all the time; two readings that are not of one moment cost some of it.
@@ -18,7 +19,7 @@ COUNTED = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class CpuSaturation:
+class CpuSaturation(Fault):
     """Runs `burners` processes, each of which wants one core all the time, inside the container's CPU cgroup.
 
     They compete with the service for its share and its quota. They end by themselves after 30 min.
@@ -28,16 +29,15 @@ class CpuSaturation:
     family: ClassVar[str] = "resources"
     services: ClassVar[tuple[str, ...]] = ("mcp", "qdrant", "toxiproxy")
     needs: ClassVar[tuple[str, ...]] = ("cgroup_cpu", "root")
-    transient: ClassVar[bool] = False
     lifetime_s: ClassVar[float] = LIFETIME_S
 
     target: Literal["mcp", "qdrant", "toxiproxy"]
     burners: Annotated[int, Ge(1), Le(16)] = 2
 
     @property
-    def occupies(self) -> tuple[str, ...]:
+    def occupies(self) -> frozenset[Claim]:
         """What it writes; and a Toxiproxy that is short of CPU is slow on every link."""
-        return (BURNERS, *carried(self.target, (PACE,)))
+        return claims(self.target, BURNERS) | carried(self.target, (PACE,))
 
     def prepare(self, world: World) -> EndProcesses:
         """There must be something to compete with."""

@@ -9,22 +9,21 @@ from annotated_types import Ge, Le
 from lab.errors import FaultError
 from lab.faults.conflicts import DISK
 from lab.model.undo import RemoveFiller
-from lab.ports import Observation, World
+from lab.ports import Fault, Observation, World
 
 KIB = 1024
 BEYOND_BYTES = 2 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class DiskFull:
+class DiskFull(Fault):
     """Leaves `free_kib` free on the store's own file system; refused where that is the host's."""
 
     kind: ClassVar[str] = "disk_full"
     family: ClassVar[str] = "resources"
     services: ClassVar[tuple[str, ...]] = ("qdrant",)
     needs: ClassVar[tuple[str, ...]] = ("store_ext4", "root")
-    transient: ClassVar[bool] = False
-    occupies: ClassVar[tuple[str, ...]] = (DISK,)
+    resources: ClassVar[tuple[str, ...]] = (DISK,)
     # The filler of a dead service is removed through a mount of its own.
     act_max_s: ClassVar[float] = 60.0
 

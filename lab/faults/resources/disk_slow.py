@@ -8,7 +8,7 @@ from annotated_types import Ge, Le
 from lab.errors import FaultError
 from lab.faults.conflicts import DISK, DISK_LIMITS
 from lab.model.undo import RestoreThrottle
-from lab.ports import Observation, World
+from lab.ports import Fault, Observation, World
 from lab.ports.storage import Throttle
 
 DEMAND_S, BLOCK_BYTES, PAGE_BYTES = 0.5, 65_536, 4096
@@ -17,7 +17,7 @@ TOLERANCE, FREE_SHARE = 1.1, 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class DiskSlow:
+class DiskSlow(Fault):
     """Limits bytes and operations a second on the device that really holds the data; 0 leaves one unlimited.
 
     Source of the mechanism: kernel documentation, cgroup-v1/blkio-controller (throttle) and cgroup-v2 (io.max).
@@ -27,8 +27,7 @@ class DiskSlow:
     family: ClassVar[str] = "resources"
     services: ClassVar[tuple[str, ...]] = ("qdrant",)
     needs: ClassVar[tuple[str, ...]] = ("cgroup_blkio", "store_ext4", "root")
-    transient: ClassVar[bool] = False
-    occupies: ClassVar[tuple[str, ...]] = (DISK, DISK_LIMITS)
+    resources: ClassVar[tuple[str, ...]] = (DISK, DISK_LIMITS)
     look_max_s: ClassVar[float] = 12 * 20.0  # four limits, each probed inside, outside and inside again
 
     target: Literal["qdrant"]

@@ -8,7 +8,7 @@ from annotated_types import Ge, Le
 from lab.faults.conflicts import CLIENTS
 from lab.faults.process.kill import living
 from lab.model.undo import RestoreOpenFiles
-from lab.ports import Observation, World
+from lab.ports import Fault, Observation, World
 from lab.ports.processes import OpenFiles
 
 LIFETIME_S = 1800.0
@@ -17,7 +17,7 @@ TIMEOUT_S = 0.7
 
 
 @dataclass(frozen=True, slots=True)
-class FdExhaustion:
+class FdExhaustion(Fault):
     """Lowers the server process's soft limit of open files to `spare` above what it has, then takes those up.
 
     Source of the mechanism: prlimit(2). The connections that take them up end by themselves after 30 min.
@@ -27,8 +27,7 @@ class FdExhaustion:
     family: ClassVar[str] = "resources"
     services: ClassVar[tuple[str, ...]] = ("mcp", "qdrant")
     needs: ClassVar[tuple[str, ...]] = ("root",)
-    transient: ClassVar[bool] = False
-    occupies: ClassVar[tuple[str, ...]] = (CLIENTS,)
+    resources: ClassVar[tuple[str, ...]] = (CLIENTS,)
     lifetime_s: ClassVar[float] = LIFETIME_S
 
     target: Literal["mcp", "qdrant"]

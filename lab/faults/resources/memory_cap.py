@@ -7,8 +7,9 @@ from annotated_types import Ge, Le
 
 from lab.errors import FaultError
 from lab.faults.conflicts import MEMORY, PACE, carried
+from lab.model.scenario import Claim, claims
 from lab.model.undo import RestoreMemory
-from lab.ports import MemoryLimit, Observation, World
+from lab.ports import Fault, MemoryLimit, Observation, World
 
 MIB = 1 << 20
 # The demand goes beyond the limit by this much; the counters of v1 are off by up to 64 pages per core.
@@ -17,7 +18,7 @@ DEMAND_MIB_MAX = 512
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryCap:
+class MemoryCap(Fault):
     """Limits a container's memory, and memory and swap together, to `headroom_mib` above what it uses now.
 
     Source of the counters: kernel documentation, cgroup-v1/memory (failcnt, pressure_level), cgroup-v2 (memory.events).
@@ -27,15 +28,14 @@ class MemoryCap:
     family: ClassVar[str] = "resources"
     services: ClassVar[tuple[str, ...]] = ("mcp", "qdrant", "toxiproxy")
     needs: ClassVar[tuple[str, ...]] = ("cgroup_memory", "root")
-    transient: ClassVar[bool] = False
 
     target: Literal["mcp", "qdrant", "toxiproxy"]
     headroom_mib: Annotated[int, Ge(8), Le(256)] = 16
 
     @property
-    def occupies(self) -> tuple[str, ...]:
+    def occupies(self) -> frozenset[Claim]:
         """What it writes; and a Toxiproxy that is short of memory is slow on every link."""
-        return (MEMORY, *carried(self.target, (PACE,)))
+        return claims(self.target, MEMORY) | carried(self.target, (PACE,))
 
     def prepare(self, world: World) -> RestoreMemory:
         """Remember the limits in force now, read from the cgroup itself."""

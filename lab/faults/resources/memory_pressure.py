@@ -7,8 +7,9 @@ from annotated_types import Ge, Le
 
 from lab.errors import FaultError
 from lab.faults.conflicts import HOG, MEMORY, PACE, carried
+from lab.model.scenario import Claim, claims
 from lab.model.undo import RestoreMemory
-from lab.ports import MemoryLimit, Observation, World
+from lab.ports import Fault, MemoryLimit, Observation, World
 
 MIB = 1 << 20
 # As long as the hog lives.
@@ -19,7 +20,7 @@ NEAR = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryPressure:
+class MemoryPressure(Fault):
     """Holds `hog_mib` inside the container's memory cgroup and leaves `left_mib` below the limit.
 
     The hog goes on demanding page cache; it, and never the target, is the kernel's first choice when it must kill.
@@ -30,7 +31,6 @@ class MemoryPressure:
     family: ClassVar[str] = "resources"
     services: ClassVar[tuple[str, ...]] = ("mcp", "qdrant", "toxiproxy")
     needs: ClassVar[tuple[str, ...]] = ("cgroup_memory", "root")
-    transient: ClassVar[bool] = False
     lifetime_s: ClassVar[float] = LIFETIME_S
 
     target: Literal["mcp", "qdrant", "toxiproxy"]
@@ -38,9 +38,9 @@ class MemoryPressure:
     left_mib: Annotated[int, Ge(2), Le(64)] = 8
 
     @property
-    def occupies(self) -> tuple[str, ...]:
+    def occupies(self) -> frozenset[Claim]:
         """What it writes; and a Toxiproxy that is short of memory is slow on every link."""
-        return (MEMORY, HOG, *carried(self.target, (PACE,)))
+        return claims(self.target, MEMORY, HOG) | carried(self.target, (PACE,))
 
     def prepare(self, world: World) -> RestoreMemory:
         """Remember the limits in force now; a container that is pressed already is refused."""

@@ -8,8 +8,9 @@ from annotated_types import Ge, Le
 
 from lab.errors import FaultError
 from lab.faults.conflicts import MEMORY, death
+from lab.model.scenario import Claim, claims
 from lab.model.undo import ReviveContainer
-from lab.ports import MemoryLimit, Observation, World
+from lab.ports import Fault, MemoryLimit, Observation, World
 
 MIB = 1 << 20
 PROBES, KILLED = 3, 137
@@ -18,7 +19,7 @@ DEATH_TRIES, DEATH_NAP_S, STARTS, ACT_MAX_S = 100, 0.05, 2, 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class OomKill:
+class OomKill(Fault):
     """Limits the container's memory just above what it uses, and takes the rest with a process that cannot be killed.
 
     So the kernel has nobody to choose but the target's own. Leaves it dead until healed.
@@ -28,16 +29,15 @@ class OomKill:
     family: ClassVar[str] = "resources"
     services: ClassVar[tuple[str, ...]] = ("mcp", "qdrant")
     needs: ClassVar[tuple[str, ...]] = ("cgroup_memory", "root")
-    transient: ClassVar[bool] = False
     act_max_s: ClassVar[float] = ACT_MAX_S
 
     target: Literal["mcp", "qdrant"]
     headroom_mib: Annotated[int, Ge(2), Le(256)] = 8
 
     @property
-    def occupies(self) -> tuple[str, ...]:
+    def occupies(self) -> frozenset[Claim]:
         """Its life, and all that ends with it."""
-        return (MEMORY, *death(self.target))
+        return claims(self.target, MEMORY) | death(self.target)
 
     def prepare(self, world: World) -> ReviveContainer:
         """There must be something alive to kill."""

@@ -7,14 +7,14 @@ from annotated_types import Ge, Le
 
 from lab.errors import FaultError
 from lab.model.undo import RestorePidsMax
-from lab.ports import Observation, World
+from lab.ports import Fault, Observation, World
 
 # The probe asks for more than the cap leaves by this much, so that threads that end meanwhile do not matter.
 BEYOND = 16
 
 
 @dataclass(frozen=True, slots=True)
-class PidsCap:
+class PidsCap(Fault):
     """Limits a container's processes and threads to `headroom_tasks` above what it has now.
 
     Source of the mechanism: kernel documentation, cgroup-v2 (pids.max; a fork beyond it fails with EAGAIN).
@@ -24,7 +24,6 @@ class PidsCap:
     family: ClassVar[str] = "resources"
     services: ClassVar[tuple[str, ...]] = ("mcp", "qdrant", "toxiproxy")
     needs: ClassVar[tuple[str, ...]] = ("cgroup_pids", "root")
-    transient: ClassVar[bool] = False
 
     target: Literal["mcp", "qdrant", "toxiproxy"]
     headroom_tasks: Annotated[int, Ge(0), Le(64)] = 0
