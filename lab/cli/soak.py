@@ -20,12 +20,12 @@ from lab.cli.frame import (
 )
 from lab.evidence import run_directory
 from lab.evidence.runs_folder import require_runs
+from lab.host.world import docker_client
 from lab.model.scenario import Scenario
 from lab.plan import describe, schedule
 from lab.provision.machine import doctor
 from lab.provision.stack import bring_up, stack
 from lab.provision.stack.stack_spec import check_project
-from lab.provision.stack.world import docker_client
 from lab.read.campaigns import TRIALS_MAX, duration_s, load_campaign
 from lab.read.targets import load_target
 from lab.repository import ROOT

@@ -25,9 +25,9 @@ from lab.guard.state_files import guard_files, undo_files
 from lab.guard.undo_store import UndoFiles
 from lab.host.processes.lives import Life, commands_of, hold, started_ticks
 from lab.host.processes.processes import end_processes
+from lab.host.world import docker_client, world_of
 from lab.model.undo import UndoRecord
 from lab.provision.stack import stack
-from lab.provision.stack.world import docker_client, world_of
 
 # When to heal and to look again, in seconds after the fence. The last is the longest time-out of any adapter (60 s, the
 # Docker client's own): what a dead run had under way has landed by then, or never will.
@@ -179,8 +179,8 @@ def build(
     def audit(act: str, on: str, detail: str) -> None:
         journal.record("effect", act=act, on=on, detail=detail)
 
-    world = world_of(client, spec, clock, run_id=run_id, audit=audit)
-    world.containers.state("toxiproxy")
+    world = world_of(client, spec.topology, clock, run_id=run_id, audit=audit)
+    world.containers.state(spec.topology.proxy.name)
     healer = Healer(discover(), lambda name: world, lambda undo: end_run(client, undo))
     return Guardian(run_id, run, Post(run), journal, undo_files(), guard_files(), healer)
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from subprocess import SubprocessError
 
 from lab.errors import FaultError, GoneError, LabError, WorldError
+from lab.model.topology import MEASURED
 from lab.model.undo import EnableProxy, EndRun, RemoveToxic, Undo, UndoRecord
 from lab.ports import Fault, UndoStore, World
 
 HEALED, GONE, LIVE, FAILED, UNREADABLE = "healed", "gone", "live", "failed", "unreadable"
-SERVICES = ("qdrant-net", "mcp-net", "qdrant", "toxiproxy", "mcp")
 # What a bug in one heal may raise: it must not keep the others from being healed.
 _BROKEN = (
     LabError,
@@ -92,16 +92,19 @@ def require_own(world: World, undo: Undo) -> None:
 
     Other undos name a container by its id; a toxic is known by an address, which somebody else may have got since.
     """
-    if isinstance(undo, RemoveToxic | EnableProxy) and not world.containers.state("toxiproxy").running:
+    if (
+        isinstance(undo, RemoveToxic | EnableProxy)
+        and not world.containers.state(world.topology.proxy.name).running
+    ):
         raise GoneError("Toxiproxy does not run, and its toxics ended with it", try_="`lab up`")
 
 
 def nothing_runs(world: World) -> bool:
-    """Whether the whole stack stands still, as after a restart of the engine: toxics, rules and pauses are gone.
+    """Whether no service that a fault can act on runs, as after a restart of the engine.
 
-    Raises WorldError where the engine does not say.
+    Toxics, rules and pauses are gone then. Raises WorldError where the engine does not say.
     """
-    for service in SERVICES:
+    for service in world.topology.with_role("network", *MEASURED):
         try:
             if world.containers.state(service).running:
                 return False

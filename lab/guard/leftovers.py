@@ -14,10 +14,10 @@ from lab.guard.heal import HEALED, UNREADABLE, Healed, heal_pending
 from lab.guard.state_files import guard_files, undo_files
 from lab.guard.undo_store import UndoFiles
 from lab.host.processes.lives import hold, is_alive
+from lab.host.world import docker_client, world_of
 from lab.model.undo import EndRun, UndoRecord
 from lab.ports import Clock, World
 from lab.provision.stack import stack
-from lab.provision.stack.world import docker_client, world_of
 
 # How long a command waits for the guardian of a dead run, before it heals by itself what is still pending.
 GUARDIAN_TIMEOUT_S = 30.0
@@ -54,7 +54,7 @@ def _heal_pending(undos: UndoFiles, clock: Clock) -> list[Healed]:
 
     def world(project: str) -> World | None:
         spec = stack.load(project)
-        return None if spec is None else world_of(client(), spec, clock)
+        return None if spec is None else world_of(client(), spec.topology, clock)
 
     def end(undo: EndRun) -> list[str]:
         return end_run(client(), undo)

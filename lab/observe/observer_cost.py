@@ -44,10 +44,10 @@ async def _measure(
     timeout_s = plan.target.request_timeout_ms / 1000
     try:
         await session.call(operation, values, timeout_s=timeout_s)
-        start = world.cgroups.cpu_usage("mcp")
+        start = world.cgroups.cpu_usage(world.topology.target.name)
         for _ in range(CALLS):
             await session.call(operation, values, timeout_s=timeout_s)
-        end = world.cgroups.cpu_usage("mcp")
+        end = world.cgroups.cpu_usage(world.topology.target.name)
     finally:
         await session.close()
     return (end.usage_us - start.usage_us) / 1000 / CALLS

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from lab.model.scenario import FaultFacts
+from lab.model.topology import Topology
 from lab.model.undo import Undo
 from lab.ports.cgroups import Cgroups, CpuUsage
 from lab.ports.containers import Containers, ContainerState, CpuQuota, MemoryLimit
@@ -75,8 +76,9 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All that a fault may touch."""
+    """All that a fault may touch, and the topology of the stack, which says what there is."""
 
+    topology: Topology
     clock: Clock
     containers: Containers
     proxies: Proxies

@@ -1,4 +1,6 @@
-"""YAML bytes as plain values that know their lines: no aliases, tags or coercion, and bounded in every direction.
+"""YAML bytes as plain values that know their lines: no tags or coercion, and bounded in every direction.
+
+Anchors, aliases and merge keys (`<<`) are refused in what a user writes, and accepted in the lab's own compose file.
 
 Only what all YAML readers agree on is accepted: a number is decimal, a truth value is `true` or `false`. What YAML 1.1
 reads in its own way (`yes`, `010`, `1:30`) is refused, with what to write instead.
@@ -51,17 +53,17 @@ class Document:
         return f"{self.source}:{line}:{column}"
 
 
-def read(path: Path) -> Document:
+def read(path: Path, *, anchors: bool = False) -> Document:
     """Read a file; raises ScenarioError for one that cannot be read or is not plain YAML."""
     try:
         with path.open("rb") as file:
             data = file.read(BYTES_MAX + 1)
     except (OSError, ValueError) as error:
         raise ScenarioError("the file cannot be read", where=f"{path}:1", last_state=str(error)) from error
-    return parse(data, str(path))
+    return parse(data, str(path), anchors=anchors)
 
 
-def parse(data: bytes, source: str) -> Document:
+def parse(data: bytes, source: str, *, anchors: bool = False) -> Document:
     """Parse YAML bytes into plain values with their places; raises ScenarioError, whatever the bytes are."""
     if len(data) > BYTES_MAX:
         raise ScenarioError(
@@ -74,7 +76,7 @@ def parse(data: bytes, source: str) -> Document:
         raise ScenarioError("not UTF-8", where=f"{source}:{line}", try_="save it as UTF-8") from error
     places: dict[Location, tuple[int, int]] = {}
     try:
-        node = _composed(text)
+        node = _composed(text, anchors=anchors)
         value = None if node is None else _value(node, (), places)
     except _Refused as refused:
         where = f"{source}:{refused.line}:{refused.column}"
@@ -98,14 +100,16 @@ class _Nodes(yaml.SafeLoader):
     """A loader that composes nodes only, and refuses what would make a small text a large or a strange value."""
 
     depth = nodes = 0
+    takes_anchors = False
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         self.nodes += 1
         self.depth += 1
-        if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
+        named = isinstance(event, yaml.AliasEvent) or event.anchor is not None
+        if named and not self.takes_anchors:
             raise _refuse("anchors and aliases are not accepted", event.start_mark, "write the value out")
-        if event.tag is not None:
+        if getattr(event, "tag", None) is not None:
             raise _refuse(
                 f"the tag {shown(event.tag)} is not accepted", event.start_mark, "write plain values"
             )
@@ -118,13 +122,15 @@ class _Nodes(yaml.SafeLoader):
         return node
 
 
-def _composed(text: str) -> Any:
+def _composed(text: str, *, anchors: bool) -> Any:
     """The text's only document as a node, or None for an empty text."""
     line = 1
     try:
         loader = _Nodes(text)
+        loader.takes_anchors = anchors
         try:
-            return loader.get_single_node()
+            node = loader.get_single_node()
+            return _flattened(node, set()) if anchors else node
         finally:
             line = loader.line + 1
     except yaml.MarkedYAMLError as error:
@@ -139,7 +145,32 @@ def _composed(text: str) -> Any:
         raise _Refused("not YAML: a number in an escape is too large", line, 1) from None
 
 
+def _flattened(node: Any, done: set[int]) -> Any:
+    """The same node with every merge key (`<<`) replaced by the keys that it stands for; own keys take precedence."""
+    if id(node) in done:
+        return node
+    done.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _flattened(item, done)
+    elif isinstance(node, yaml.MappingNode):
+        merged = [pair for pair in node.value if pair[0].tag == f"{_TAG}merge"]
+        own = [pair for pair in node.value if pair[0].tag != f"{_TAG}merge"]
+        for _, value in node.value:
+            _flattened(value, done)
+        names = {key.value for key, _ in own if isinstance(key, yaml.ScalarNode)}
+        for _, value in merged:
+            if not isinstance(value, yaml.MappingNode):
+                raise _refuse("only one mapping can be merged", value.start_mark, "write `<<: *name`")
+            own = [*(pair for pair in value.value if pair[0].value not in names), *own]
+        node.value = own
+    return node
+
+
 def _value(node: Any, location: Location, places: dict[Location, tuple[int, int]]) -> Any:
+    # Counted again, for an alias makes a short text a large or an endless value.
+    if len(location) > DEPTH_MAX or len(places) > NODES_MAX:
+        raise _refuse(f"more than {NODES_MAX} values or {DEPTH_MAX} levels with its aliases", node.start_mark)
     places[location] = (node.start_mark.line + 1, node.start_mark.column + 1)
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, location, places)

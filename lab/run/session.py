@@ -22,6 +22,7 @@ from lab.host.engine_log import EngineLog
 from lab.host.machine import kernel
 from lab.host.machine.state import state_dir
 from lab.host.processes.lives import own_process
+from lab.host.world import world_of
 from lab.load.chunks import K6Load
 from lab.load.inputs import LoadInputs
 from lab.model.plan import Plan, PlannedFault
@@ -35,14 +36,11 @@ from lab.ports import Fault, Guard, Progress, World
 from lab.provision.images.images import nearest
 from lab.provision.machine import doctor
 from lab.provision.stack import stack
-from lab.provision.stack.world import address, world_of
 from lab.read.campaigns import build_fault
 from lab.report import report_json, summary
 from lab.run.loop import Crew, execute
 from lab.truth.corpus import CorpusRequest, Truth, build_truth
 from lab.truth.loading import load_truth, verify_truth
-
-SERVICES = ("mcp", "qdrant", "toxiproxy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,8 @@ def prepare(
     client: docker.DockerClient, spec: stack.StackSpec, plan: Plan, corpus: Path | None, progress: Progress
 ) -> Prepared:
     """Empty the store, load the truth through the MCP server, and check what is stored."""
-    image = spec.images["mcp"]
+    topology = spec.topology
+    image = spec.images[topology.target.name]
     progress.say("emptying the store and restarting the stack on it")
     stack.reset_store(spec)
     request = CorpusRequest(
@@ -81,10 +80,10 @@ def prepare(
         folder=corpus,
     )
     truth = build_truth(client, request, state_dir() / "cache" / "truth", spec.project, progress.say)
-    url = f"{address(spec, 'mcp')}{plan.target.endpoint}"
+    url = f"{topology.entrance.through}{plan.target.endpoint}"
     progress.say(f"loading {len(truth.documents)} documents through the MCP server")
     load_truth(url, plan.target, truth, progress.say)
-    worst = verify_truth(address(spec, "qdrant"), plan.target, truth)
+    worst = verify_truth(topology.direct_address(topology.store.name), plan.target, truth)
     progress.say(f"the store holds the truth: {len(truth.documents)} documents, smallest cosine {worst:.5f}")
     return Prepared(client, spec, truth, worst)
 
@@ -114,7 +113,7 @@ def carry_out(prepared: Prepared, plan: Plan, runs: Path, progress: Progress) ->
     failure: LabError | None = None
     try:
         stage.log.start()
-        url = f"{address(prepared.spec, 'mcp')}{plan.target.endpoint}"
+        url = f"{stage.world.topology.entrance.through}{plan.target.endpoint}"
         observer_cost.record(url, plan, stage.world, stage.journal)
         with progress.watching(plan, stage.clock):
             execute(plan, _crew(stage))
@@ -142,7 +141,9 @@ def _set(prepared: Prepared, plan: Plan, directory: Path, progress: Progress) ->
         clock=clock,
         journal=journal,
         store=SampleStore(directory / "samples.sqlite"),
-        world=world_of(prepared.client, spec, clock, run_id=directory.name, audit=fenced(guarded, journal)),
+        world=world_of(
+            prepared.client, spec.topology, clock, run_id=directory.name, audit=fenced(guarded, journal)
+        ),
         log=EngineLog(prepared.client, spec.project, journal, directory / "logs"),
         guard=guarded,
     )
@@ -152,7 +153,7 @@ def _strike(stage: _Stage) -> None:
     """The guardian ends first: it must still see a run that lives, and one whose journal has not ended."""
     try:
         stage.guard.close()
-        stage.log.stop(SERVICES)
+        stage.log.stop(stage.world.topology.measured)
         rows = stage.store.close()
         stage.journal.record("run_ended", durable=True, rows=rows, last_seq=stage.journal.next_seq)
     finally:
@@ -209,17 +210,17 @@ def _crew(stage: _Stage) -> Crew:
 
 
 def _observer(stage: _Stage) -> TargetObserver:
-    spec, plan = stage.prepared.spec, stage.plan
+    plan, topology = stage.plan, stage.world.topology
     return TargetObserver(
-        url=f"{address(spec, 'mcp')}{plan.target.endpoint}",
+        url=f"{topology.entrance.through}{plan.target.endpoint}",
         target=plan.target,
         plan=plan.observer,
         queries=stage.prepared.truth.queries,
         clock=stage.clock,
         sink=stage.store,
-        on_memory=MemorySampler(SERVICES, stage.world.containers, stage.clock, stage.store).read,
+        on_memory=MemorySampler(topology.measured, stage.world.containers, stage.clock, stage.store).read,
         accuracy=plan.bounds.accuracy,
-        store_url=address(spec, "qdrant"),
+        store_url=topology.direct_address(topology.store.name),
     )
 
 

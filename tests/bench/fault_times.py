@@ -24,9 +24,9 @@ import docker
 
 from lab.errors import LabError
 from lab.faults import discover
+from lab.host.world import world_of
 from lab.observe.clock import RunClock
 from lab.ports import Fault, World
-from lab.provision.stack.world import world_of
 from lab.read.campaigns import build_fault
 from tests.bench import peers
 from tests.contract.examples import EXAMPLES
@@ -153,7 +153,7 @@ def main() -> None:
     kinds = asked.kinds.split(",") if asked.kinds else [kind for kind in EXAMPLES if kind in discover()]
     with ephemeral_stack(images()) as spec, tempfile.TemporaryDirectory() as folder:
         client = docker.from_env()
-        world = world_of(client, spec, RunClock())
+        world = world_of(client, spec.topology, RunClock())
         floors = peers.floors(client, spec, world, asked.repeats)
         beside = peers.at_hand(client, spec, world, chaos=asked.chaos, pumba=asked.pumba, folder=Path(folder))
         found = measure(kinds, asked.repeats, world, beside)

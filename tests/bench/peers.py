@@ -403,7 +403,7 @@ def _experiment(spec: StackSpec, *, hold_s: int = 0) -> dict[str, Any]:
         "version": "1.0.0",
         "title": "latency",
         "description": "one toxic",
-        "configuration": {"toxiproxy_url": spec.url("toxiproxy")},
+        "configuration": {"toxiproxy_url": spec.topology.address("toxiproxy")},
         "method": [{**add, "pauses": {"after": hold_s}} if hold_s else add],
         "rollbacks": [action("remove", "delete_toxic")],
     }

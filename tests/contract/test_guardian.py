@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -461,9 +462,10 @@ def machine(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Scene:
     """A state directory of its own, and an engine and a stack in memory, for what every command does first."""
     monkeypatch.setenv("LAB_STATE_DIR", str(scene.folder))
     monkeypatch.setattr(leftovers, "docker_client", lambda: None)
-    monkeypatch.setattr(leftovers, "world_of", lambda client, spec, clock: scene.world)
+    monkeypatch.setattr(leftovers, "world_of", lambda client, topology, clock: scene.world)
     monkeypatch.setattr(leftovers, "end_run", lambda client, undo: scene.end_run(undo))
-    monkeypatch.setattr(leftovers.stack, "load", lambda project: project)
+    spec = SimpleNamespace(topology=scene.world.topology)
+    monkeypatch.setattr(leftovers.stack, "load", lambda project: spec)
     monkeypatch.setattr(leftovers, "GUARDIAN_TIMEOUT_S", 0.3)
     return scene
 

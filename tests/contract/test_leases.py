@@ -16,7 +16,6 @@ from lab.faults.catalogue import Parameter, catalogue
 from lab.faults.link import looks
 from lab.host.cgroups import cgroups
 from lab.host.links import link_clients, link_probe
-from lab.host.network import netns
 from lab.model.lease import HEAL_TIMEOUT_S, PROOF_TIMEOUT_S
 from lab.model.plan import FAULT, PlannedFault
 from lab.model.scenario import Bounds, FaultSpec, Scenario
@@ -25,6 +24,7 @@ from lab.plan.steps import steps_of
 from lab.ports import Observation, World
 from lab.ports.proxies import Exchange
 from lab.read.campaigns import build_fault
+from lab.read.compose_file import read_topology
 from lab.run.crew import State
 from lab.run.fault_step import carry_out
 from tests.contract.fakes import fake_world
@@ -320,7 +320,8 @@ def test_a_crash_loop_whose_second_start_is_late_is_seen_within_its_time(
 def test_what_the_bounds_know_of_the_adapters_is_true() -> None:
     adapter = (link_clients.AT_ONCE_MAX, link_probe.CONNECT_TIMEOUT_S, link_clients.APART_S)
     assert adapter == (looks.AT_ONCE, looks.CONNECT_S, looks.APART_S)
-    assert conflicts.PEERS == netns.PEERS
+    topology = read_topology()
+    assert {name: topology.peer_of(name) for name in topology.measured} == conflicts.PEERS
     assert KINDS["memory_pressure"].lifetime_s == cgroups.HOG_S
 
 

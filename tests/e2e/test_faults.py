@@ -11,10 +11,10 @@ from docker.models.containers import Container
 from lab.errors import FaultError
 from lab.faults import discover
 from lab.host.labels import SERVICE, owned
+from lab.host.world import world_of
 from lab.observe.clock import RunClock
 from lab.ports import World
 from lab.provision.stack import stack
-from lab.provision.stack.world import world_of
 from tests.contract.examples import EXAMPLES, FAMILY
 from tests.contract.fault_suite import Miss, check_life_cycle, check_void
 from tests.e2e.misses import build, misses
@@ -27,7 +27,7 @@ MISSES = [
 
 @pytest.fixture(scope="module")
 def world(client: docker.DockerClient, real_stack: stack.StackSpec) -> World:
-    return world_of(client, real_stack, RunClock())
+    return world_of(client, real_stack.topology, RunClock())
 
 
 @pytest.mark.parametrize("kind", IN_TEST)
@@ -94,7 +94,7 @@ def test_a_container_without_the_labels_of_this_stack_is_refused_by_every_fault(
 ) -> None:
     """In a stack of the strangers' name nothing can be prepared; in ours no id of theirs is taken for ours."""
     project, made = strangers
-    theirs = world_of(client, replace(real_stack, project=project), RunClock())
+    theirs = world_of(client, replace(real_stack.topology, project=project), RunClock())
     before = {name: client.api.inspect_container(one.id)["State"] for name, one in made.items()}
     for kind, fault in discover().items():
         for service in fault.services:

@@ -17,10 +17,10 @@ from lab.faults.process.freeze import Freeze
 from lab.host.links import link_sockets
 from lab.host.links.toxiproxy import TIMEOUT_S
 from lab.host.network import namespaces
+from lab.host.world import world_of
 from lab.observe.clock import RunClock
 from lab.ports import World
 from lab.provision.stack import stack
-from lab.provision.stack.world import world_of
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: qdrant\r\nContent-Length: 1000000000\r\n\r\n"
 # What goes in until a server that does not read has filled every buffer on its way, is some 40 MB.
@@ -35,7 +35,7 @@ def pouring(world: World, port: int) -> Iterator[None]:
     opened: list[socket.socket] = []
 
     def begin() -> None:
-        namespace = link_sockets.namespace_of(link_sockets.proxying(world.containers))
+        namespace = link_sockets.namespace_of(link_sockets.proxying(world.containers, "toxiproxy"))
         namespaces.enter(namespace)
         os.close(namespace)
         opened.append(socket.create_connection(("127.0.0.1", port), BLOCKED_S))
@@ -57,11 +57,11 @@ def test_a_toxic_that_cannot_be_removed_under_load_goes_with_its_proxy(
 ) -> None:
     """As in Shopify/toxiproxy#412 and #558: the removal waits for a write to a service that does not read."""
     heard: list[tuple[str, str, str]] = []
-    world = world_of(client, real_stack, RunClock())
+    world = world_of(client, real_stack.topology, RunClock())
     slow, frozen = Latency("qdrant", latency_ms=200, direction="upstream"), Freeze("qdrant")
     before, undo, thaw = slow.observe(world, None), slow.prepare(world), frozen.prepare(world)
     # A world of its own, as in another process: it knows nothing but the undo.
-    healing = world_of(client, real_stack, RunClock(), audit=lambda *said: heard.append(said))
+    healing = world_of(client, real_stack.topology, RunClock(), audit=lambda *said: heard.append(said))
     started_at = world.containers.state("toxiproxy").started_at
     try:
         slow.inject(world, undo)
@@ -84,7 +84,7 @@ def test_heal_restarts_a_toxiproxy_that_hangs(
 ) -> None:
     """Its process is stopped, so nothing at all is answered."""
     heard: list[tuple[str, str, str]] = []
-    injecting = world_of(client, real_stack, RunClock())
+    injecting = world_of(client, real_stack.topology, RunClock())
     down, slow = LinkDown("mcp"), Latency("qdrant", latency_ms=200)
     before = {fault: fault.observe(injecting, None) for fault in (down, slow)}
     undos = down.prepare(injecting), slow.prepare(injecting)
@@ -92,7 +92,7 @@ def test_heal_restarts_a_toxiproxy_that_hangs(
     slow.inject(injecting, undos[1])
     assert down.observe(injecting, before[down]).holds and slow.observe(injecting, before[slow]).holds
     os.kill(injecting.containers.state("toxiproxy").pid, signal.SIGSTOP)
-    healing = world_of(client, real_stack, RunClock(), audit=lambda *said: heard.append(said))
+    healing = world_of(client, real_stack.topology, RunClock(), audit=lambda *said: heard.append(said))
     Latency.heal(healing, undos[1])
     LinkDown.heal(healing, undos[0])
     assert "restarting" in [act for act, _, _ in heard]

@@ -63,7 +63,7 @@ def two(images: dict[str, ImageUsed]) -> Iterator[list[stack.StackSpec]]:
 
 
 def _collections(spec: stack.StackSpec) -> list[str]:
-    found: list[str] = httpx.get(spec.url("qdrant_link", "/collections"), timeout=5).json()
+    found: list[str] = httpx.get(spec.topology.address("qdrant_link", "/collections"), timeout=5).json()
     return found
 
 
@@ -71,7 +71,7 @@ def test_two_stacks_live_side_by_side(two: list[stack.StackSpec], engine: Engine
     one, other = two
     assert not set(one.ports.values()) & set(other.ports.values())
     assert set(stack.status(one).values()) == {"running"}
-    httpx.put(one.url("qdrant", "/collections/mine"), json={}, timeout=5)
+    httpx.put(one.topology.address("qdrant", "/collections/mine"), json={}, timeout=5)
     assert (_collections(one), _collections(other)) == (["mine"], [])
 
     # A restart keeps ports and data; a saved stack is found again.
@@ -85,7 +85,7 @@ def test_two_stacks_live_side_by_side(two: list[stack.StackSpec], engine: Engine
     assert _collections(one) == []
     assert set(stack.status(other).values()) == {"running"}
 
-    httpx.put(other.url("qdrant", "/collections/theirs"), json={}, timeout=5)
+    httpx.put(other.topology.address("qdrant", "/collections/theirs"), json={}, timeout=5)
     stack.reset_store(other)
     assert _collections(other) == []
 
@@ -95,7 +95,7 @@ def test_a_reboot_takes_neither_the_data_nor_anybody_elses_device(
 ) -> None:
     """After a reboot the engine still names a loop device that is gone, or shows another file by now."""
     one, runner = two[0], Subprocesses()
-    httpx.put(one.url("qdrant", "/collections/mine"), json={}, timeout=5)
+    httpx.put(one.topology.address("qdrant", "/collections/mine"), json={}, timeout=5)
     owned.kill(engine, one.project, stack.status(one))
     decoy = tmp_path / "somebody-elses.img"
     decoy.write_bytes(bytes(1024**2))
@@ -115,7 +115,7 @@ def test_a_reboot_takes_neither_the_data_nor_anybody_elses_device(
 
 
 def test_the_targets_environment_arrives_letter_by_letter(two: list[stack.StackSpec]) -> None:
-    seen = httpx.get(two[0].url("mcp", two[0].endpoint), timeout=5).json()
+    seen = httpx.get(two[0].topology.address("mcp", two[0].endpoint), timeout=5).json()
     assert {name: seen[name] for name in two[0].environment} == two[0].environment
     assert seen["QDRANT_URL"] == "http://toxiproxy:6333"
 

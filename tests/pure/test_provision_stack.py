@@ -18,6 +18,7 @@ from lab.provision.images.image_specs import ImageUsed
 from lab.provision.images.parallel import run_all
 from lab.provision.machine.progress import Progress, ProgressEvent, as_text, silent
 from lab.provision.stack import ports, stack_spec
+from lab.read.compose_file import default_ports, read_topology
 
 SOURCE = repository.COMPOSE_FILE.read_text(encoding="utf-8")
 TOPOLOGY: dict[str, Any] = yaml.safe_load(SOURCE)
@@ -58,7 +59,7 @@ def test_the_topology_as_a_whole() -> None:
     published = {
         port.split("{")[1].split(":")[0] for service in SERVICES.values() for port in service.get("ports", [])
     }
-    assert published == {ports.variable(name) for name in ports.DEFAULT_PORTS}
+    assert published == {ports.variable(name) for name in default_ports()}
     assert set(TOPOLOGY["networks"]["lab"]["labels"]) == LABELS
     assert TOPOLOGY["volumes"]["store"]["external"] is True
     assert set(TOPOLOGY["volumes"]["metrics"]["labels"]) == LABELS
@@ -83,11 +84,11 @@ def test_every_variable_of_the_topology_is_set_by_the_lab(spec: stack_spec.Stack
 def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> stack_spec.StackSpec:
     monkeypatch.setenv("LAB_STATE_DIR", str(tmp_path / "a state"))
     images = {
-        name: ImageUsed(name, f"lab.local/{name}:1", "sha256:1", "built") for name in stack_spec.SERVICES
+        name: ImageUsed(name, f"lab.local/{name}:1", "sha256:1", "built") for name in read_topology().names
     }
     return stack_spec.StackSpec(
         project="one",
-        ports=dict(ports.DEFAULT_PORTS),
+        ports=dict(default_ports()),
         images=images,
         target_dir=tmp_path,
         store_volume="one_store",
@@ -102,7 +103,6 @@ def test_a_saved_stack_is_read_back_the_same(spec: stack_spec.StackSpec) -> None
     stack_spec.save(spec)
     assert stack_spec.load("one") == spec
     assert stack_spec.saved_projects() == ["one"]
-    assert spec.services[-1] == "mcp", "the target starts last"
     stack_spec.forget("one")
     assert stack_spec.load("one") is None
 
@@ -147,7 +147,7 @@ def test_an_unusable_target_points_to_the_check(tmp_path: Path, text: str) -> No
 
 
 def test_ports_come_from_the_environment() -> None:
-    assert ports.chosen_ports({}) == dict(ports.DEFAULT_PORTS)
+    assert ports.chosen_ports({}) == dict(default_ports())
     assert ports.chosen_ports({"LAB_PORT_MCP": "20001"})["mcp"] == 20001
     before = {"mcp": 30001, "qdrant": 30002}
     again = ports.chosen_ports({"LAB_PORT_MCP": "20001"}, defaults=before)
@@ -160,8 +160,8 @@ def test_ports_come_from_the_environment() -> None:
 
 
 def test_free_ports_are_distinct_free_and_below_the_outgoing_range() -> None:
-    found = ports.free_ports(ports.DEFAULT_PORTS, taken=range(20_000, 20_500))
-    assert len(set(found.values())) == len(ports.DEFAULT_PORTS)
+    found = ports.free_ports(default_ports(), taken=range(20_000, 20_500))
+    assert len(set(found.values())) == len(default_ports())
     assert all(20_500 <= port < ports.ephemeral_from() for port in found.values())
     assert all(ports.is_free(port) for port in found.values())
 

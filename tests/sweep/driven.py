@@ -25,6 +25,7 @@ from lab.guard.guardian_link import GuardianLink
 from lab.guard.state_files import guard_files, undo_files
 from lab.host.labels import RUN, owned
 from lab.host.processes.lives import own_process
+from lab.host.world import world_of
 from lab.model.journal import Event
 from lab.model.plan import FAULT, STEADY, Plan, PlannedFault, Step
 from lab.model.samples import Probe
@@ -33,7 +34,6 @@ from lab.observe.clock import RunClock
 from lab.observe.watchdog import AbortWatch
 from lab.ports import Guard, Watchdog
 from lab.provision.stack import stack
-from lab.provision.stack.world import world_of
 from lab.read.campaigns import build_fault
 from lab.run.loop import Crew, execute
 from tests.contract.run_fakes import FakeWatchdog, plan
@@ -184,7 +184,7 @@ def carry_out(order: Order) -> None:
         run_id=order.run_id,
         project=order.project,
         process=own_process(),
-        world=world_of(client, spec, clock, run_id=order.run_id, audit=fenced(guard, recorder)),
+        world=world_of(client, spec.topology, clock, run_id=order.run_id, audit=fenced(guard, recorder)),
         recorder=recorder,
         undos=undo_files(),
         guard=guard,

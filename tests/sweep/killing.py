@@ -89,7 +89,7 @@ class Killer:
         """Wait until store and server answer: what was killed has been started again, and takes its time."""
         end = time.monotonic() + READY_TIMEOUT_S
         for port in ("qdrant", "mcp_direct"):
-            while not _answers(self.spec.url(port)):
+            while not _answers(self.spec.topology.address(port)):
                 assert time.monotonic() < end, f"{port} does not answer"
                 time.sleep(0.05)
 

@@ -116,7 +116,7 @@ def _standing(attrs: dict[str, Any]) -> tuple[str, str, str]:
 
 def _toxics(spec: stack.StackSpec) -> Any:
     try:
-        proxies = httpx.get(spec.url("toxiproxy", "/proxies"), timeout=2, trust_env=False).json()
+        proxies = httpx.get(spec.topology.address("toxiproxy", "/proxies"), timeout=2, trust_env=False).json()
     except httpx.HTTPError as error:
         return type(error).__name__
     return {name: (one["enabled"], one["toxics"]) for name, one in sorted(proxies.items())}

@@ -27,15 +27,16 @@ from lab.guard.state_files import guard_files, undo_files
 from lab.host.labels import SERVICE, owned
 from lab.host.machine.shell import Subprocesses
 from lab.host.processes.lives import own_process
+from lab.host.world import docker_client, world_of
 from lab.model.undo import EndRun, UndoRecord
 from lab.observe.clock import RunClock
 from lab.ports import Guard
 from lab.provision.machine.engine import find_engine, require_engine
 from lab.provision.stack import stack_spec, store_volume
-from lab.provision.stack.ports import DEFAULT_PORTS, free_ports
+from lab.provision.stack.ports import free_ports
 from lab.provision.stack.stack_spec import StackSpec
-from lab.provision.stack.world import docker_client, world_of
 from lab.read.campaigns import build_fault
+from lab.read.compose_file import default_ports
 from tests.e2e import stacks
 from tests.e2e.soaking import lab
 from tests.sweep.driven import Absent
@@ -123,7 +124,7 @@ class Stack:
         end = time.monotonic() + 20
         while True:
             try:
-                httpx.post(self.spec.url("toxiproxy", "/proxies"), json=proxy, timeout=2)
+                httpx.post(self.spec.topology.address("toxiproxy", "/proxies"), json=proxy, timeout=2)
                 return
             except httpx.HTTPError:
                 assert time.monotonic() < end
@@ -147,7 +148,7 @@ def restartable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sta
     monkeypatch.setenv("LAB_STATE_DIR", str(tmp_path / "state"))
     engine.start()
     runner = Subprocesses()
-    ports = free_ports(DEFAULT_PORTS, set(DEFAULT_PORTS.values()))
+    ports = free_ports(default_ports(), set(default_ports().values()))
     used = dict.fromkeys(("qdrant", "mcp", "toxiproxy"), image)
     spec = StackSpec(PROJECT, ports, used, stacks.TARGET, f"{PROJECT}_store", "ext4", grafana=False)
     client = docker.DockerClient(base_url=engine.host)
@@ -207,7 +208,7 @@ def hurt(run_id: str, directory: Path, *, guarded: bool) -> None:
     )
     spec = stack_spec.load(PROJECT)
     assert spec is not None
-    world = world_of(docker_client(), spec, clock, run_id=run_id)
+    world = world_of(docker_client(), spec.topology, clock, run_id=run_id)
     undos = undo_files()
     for kind, (params, _) in FAULTS.items():
         fault = build_fault(kind, params, where="test", faults=discover())

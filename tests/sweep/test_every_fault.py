@@ -10,10 +10,10 @@ import docker
 import pytest
 
 from lab.faults import discover
+from lab.host.world import world_of
 from lab.observe.clock import RunClock
 from lab.ports import World
 from lab.provision.stack import stack
-from lab.provision.stack.world import world_of
 from lab.run.crew import State
 from lab.run.fault_step import carry_out
 from tests.contract.examples import EXAMPLES
@@ -72,7 +72,7 @@ def heard() -> list[tuple[str, str, str]]:
 
 @pytest.fixture(scope="module")
 def world(spec: stack.StackSpec, heard: list[tuple[str, str, str]]) -> World:
-    return world_of(docker.from_env(), spec, RunClock(), audit=lambda *said: heard.append(said))
+    return world_of(docker.from_env(), spec.topology, RunClock(), audit=lambda *said: heard.append(said))
 
 
 @pytest.fixture(scope="module")

@@ -23,9 +23,8 @@ STRANGERS = {
     "probes": {"faults", "profilers"},
     "evidence": {"host"},
     "host": {"evidence"},
-    "read": {"observe", "provision"},
-    "observe": {"read", "provision"},
-    "provision": {"read", "observe"},
+    "observe": {"provision"},
+    "provision": {"observe"},
     "load": {"plan"},
     "plan": {"load"},
 }

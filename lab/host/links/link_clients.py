@@ -24,12 +24,13 @@ APART_S = 0.004
 class LinkClients:
     """`links` maps a proxy to the address behind which it answers on this host; its path is asked for.
 
-    `past` maps it to the address of the service behind it.
+    `past` maps it to the address of the service behind it; `service` is the one whose container runs the proxies.
     """
 
     def __init__(
-        self, links: Mapping[str, str], past: Mapping[str, str], containers: Containers | None
+        self, links: Mapping[str, str], past: Mapping[str, str], containers: Containers | None, service: str
     ) -> None:
+        self._service = service
         self._links, self._past = links, past
         self._containers = containers if os.geteuid() == 0 else None
         self._process: link_sockets.Proxying | None = None
@@ -122,13 +123,13 @@ class LinkClients:
                 "only root can reset connections that are open in Toxiproxy",
                 try_="as root; or link_down, which closes them",
             )
-        self._process = link_sockets.proxying(self._containers, self._process)
+        self._process = link_sockets.proxying(self._containers, self._service, self._process)
         return link_sockets.reset_accepted(self._process, port)
 
     def _namespace(self) -> int | None:
         if self._containers is None:
             return None
-        self._process = link_sockets.proxying(self._containers, self._process)
+        self._process = link_sockets.proxying(self._containers, self._service, self._process)
         return link_sockets.namespace_of(self._process)
 
     def _address(self, proxy: str, port: int) -> tuple[str, int]:

@@ -17,7 +17,6 @@ from lab.host.network.namespaces import belongs, host_namespaces
 from lab.host.processes.lives import hold, started_ticks
 from lab.ports import Containers
 
-SERVICE = "toxiproxy"
 # asm-generic/unistd.h; the C library has no name for it in Python 3.11.
 SYS_PIDFD_GETFD = 438
 
@@ -33,7 +32,7 @@ class Proxying:
     container_id: str
 
 
-def proxying(containers: Containers, known: Proxying | None = None) -> Proxying:
+def proxying(containers: Containers, service: str, known: Proxying | None = None) -> Proxying:
     """Toxiproxy's process, seen to be in the container that carries the lab's labels; raises FaultError.
 
     The very process that is `known` from before is still the right one while it is in its container.
@@ -44,12 +43,12 @@ def proxying(containers: Containers, known: Proxying | None = None) -> Proxying:
         and belongs(known.pid, known.container_id)
     ):
         return known
-    state = containers.state(SERVICE)
+    state = containers.state(service)
     started = started_ticks(state.pid) if state.running and state.pid > 0 else None
     if started is None:
         raise FaultError("Toxiproxy does not run", where=state.name, try_="`lab status`, then `lab up`")
     found = Proxying(state.pid, started, state.id)
-    if not belongs(found.pid, found.container_id) or containers.state(SERVICE) != state:
+    if not belongs(found.pid, found.container_id) or containers.state(service) != state:
         raise FaultError(
             f"process {state.pid} is not in the container {state.id[:12]} any more",
             where=state.name,

@@ -46,13 +46,15 @@ class Toxiproxy:
         audit: Audit = unheard,
         containers: Containers | None = None,
         timeout_s: float = TIMEOUT_S,
+        service: str = SERVICE,
     ) -> None:
+        self._service = service
         self._api = api.rstrip("/")
         self._where = urlsplit(self._api)
         self._audit = audit
         self._containers = containers
         self._timeout_s = timeout_s
-        self._clients = LinkClients(links, past or {}, containers)
+        self._clients = LinkClients(links, past or {}, containers, service)
         self._known: dict[str, dict[str, Any]] = {}
 
     def require_enabled(self, proxy: str) -> None:
@@ -60,7 +62,7 @@ class Toxiproxy:
 
         And where the stack has no running Toxiproxy with the lab's labels: whatever answers here is not ours then.
         """
-        if self._containers is not None and not (state := self._containers.state(SERVICE)).running:
+        if self._containers is not None and not (state := self._containers.state(self._service)).running:
             raise FaultError(
                 "Toxiproxy does not run, so a link cannot be hurt", where=state.name, try_="`lab up`"
             )
@@ -181,8 +183,8 @@ class Toxiproxy:
         """Restart the container, whose config file brings the proxies back, enabled and without toxics."""
         if self._containers is None:
             raise broken
-        self._audit("restarting", SERVICE, f"{why}; all toxics of all proxies go")
-        self._containers.restart(SERVICE, self._containers.state(SERVICE).id, 1)
+        self._audit("restarting", self._service, f"{why}; all toxics of all proxies go")
+        self._containers.restart(self._service, self._containers.state(self._service).id, 1)
         end = time.monotonic() + RESTARTED_WITHIN_S
         while time.monotonic() < end:
             try:

@@ -10,27 +10,31 @@ from lab.host.containers import Audit, unheard
 from lab.host.machine.kernel import has_module
 from lab.host.network import namespaces, net_probes, netfilter
 from lab.host.processes.processes import HostProcesses
+from lab.model.topology import Topology
 from lab.ports import Containers, ContainerState
 from lab.ports.netns import Echoes, Met, Rules, Told
 
 DEVICE = "eth0"
-# Whose container holds a service's network (docs/decisions/0003), who calls it, and at which port.
-HOLDERS = {"qdrant": "qdrant-net", "mcp": "mcp-net", "toxiproxy": "toxiproxy"}
-PEERS = {"qdrant": "toxiproxy", "mcp": "toxiproxy", "toxiproxy": "mcp"}
-PORTS = {"qdrant": 6333, "mcp": 8000, "toxiproxy": 6333}
 
 
 class HostNetns:
     """Implements `lab.ports.Netns`, which needs root, iptables and iproute2."""
 
-    def __init__(self, containers: Containers, processes: HostProcesses, audit: Audit = unheard) -> None:
+    def __init__(
+        self,
+        topology: Topology,
+        containers: Containers,
+        processes: HostProcesses,
+        audit: Audit = unheard,
+    ) -> None:
+        self._topology = topology
         self._containers = containers
         self._processes = processes
         self._audit = audit
 
     def holder_id(self, service: str) -> str:
-        """The id of the container that holds the service's network; it must run."""
-        state = self._containers.state(HOLDERS[service])
+        """The id of the container that holds the service's network; raises FaultError where it does not run."""
+        state = self._holder(service)
         if not state.running:
             raise FaultError(f"the network of {service} is down", where=state.name, try_="`lab up`")
         return state.id
@@ -49,7 +53,7 @@ class HostNetns:
         self._everywhere(
             service, f"removed rules {chain}", lambda one: netfilter.remove_chain(one, table, chain)
         )
-        _require_same(self._containers.state(HOLDERS[service]), service, container_id)
+        _require_same(self._holder(service), service, container_id)
 
     def packets(self, service: str, kind: str) -> int:
         """Packets that the rules of chains of a kind have dropped, refused or redirected so far."""
@@ -83,18 +87,19 @@ class HostNetns:
         self._everywhere(
             service, f"removed a qdisc {kind}", lambda one: netfilter.remove_qdisc(one, device, kind)
         )
-        _require_same(self._containers.state(HOLDERS[service]), service, container_id)
+        _require_same(self._holder(service), service, container_id)
 
     def connects(self, service: str, tries: int, patience_s: float, *, outward: bool) -> Sequence[Met]:
         """Connects from the service's caller to it, or `outward` from its own network to its neighbour."""
-        near, far = (service, PEERS[service]) if outward else (PEERS[service], service)
+        peer = self._topology.peer_of(service)
+        near, far = (service, peer) if outward else (peer, service)
         with self._namespace(near) as here, self._namespace(far) as there:
             address = net_probes.address_of(there, DEVICE)
-            return net_probes.connects(here, (address, PORTS[far]), tries, patience_s)
+            return net_probes.connects(here, (address, self._topology.service(far).port), tries, patience_s)
 
     def echo(self, service: str, count: int, size_bytes: int, per_s: float, patience_s: float) -> Echoes:
         """Echo requests from the service's caller to its network."""
-        with self._namespace(PEERS[service]) as here, self._namespace(service) as there:
+        with self._namespace(self._topology.peer_of(service)) as here, self._namespace(service) as there:
             address = net_probes.address_of(there, DEVICE)
             return net_probes.echo(here, address, count, size_bytes, per_s, patience_s)
 
@@ -105,7 +110,7 @@ class HostNetns:
 
     def deny_names(self, service: str, container_id: str, token: str, seconds: float) -> int:
         """Start a name server that knows no name on the loopback of the service's network; returns its port."""
-        state = self._containers.state(HOLDERS[service])
+        state = self._holder(service)
         with ExitStack() as stack:
             namespace = stack.enter_context(self._namespace(service, container_id))
             udp, tcp = namespaces.inside(namespace, _bound)
@@ -115,10 +120,14 @@ class HostNetns:
             self._processes.begin(token, state, "deny", *map(str, handles), str(seconds), keep=handles)
             return int(udp.getsockname()[1])
 
+    def _holder(self, service: str) -> ContainerState:
+        """The container that holds the service's network, as it is now."""
+        return self._containers.state(self._topology.network_of(service))
+
     @contextmanager
     def _namespace(self, service: str, container_id: str | None = None) -> Iterator[int]:
         """The network of a service; with an id, only while that very container holds it."""
-        holder = HOLDERS[service]
+        holder = self._topology.network_of(service)
         containers = self._containers
         state = containers.state(holder) if container_id is None else containers.same(holder, container_id)
         with namespaces.namespace_of(state) as namespace:
@@ -127,7 +136,7 @@ class HostNetns:
     def _everywhere(self, service: str, verb: str, remove: Callable[[int], bool]) -> None:
         """Act on the network of the holder and, should that be gone, of the service that may live on in it."""
         seen: set[int] = set()
-        for name in dict.fromkeys((HOLDERS[service], service)):
+        for name in dict.fromkeys((self._topology.network_of(service), service)):
             try:
                 state = self._containers.state(name)
                 if not state.running:

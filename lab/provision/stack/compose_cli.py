@@ -33,7 +33,7 @@ class StackCompose(DockerCompose):
             keep_volumes=True,
             services=services,
             docker_command_path="docker",
-            profiles=["grafana"] if spec.grafana else None,
+            profiles=list(spec.profiles) or None,
         )
         self._project = spec.project
         self._runner = runner

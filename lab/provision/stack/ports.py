@@ -11,17 +11,8 @@ from typing import Any
 import psutil
 
 from lab.errors import WorldError
+from lab.read.compose_file import LOOPBACK, default_ports
 
-LOOPBACK = "127.0.0.1"
-DEFAULT_PORTS: Mapping[str, int] = {
-    "qdrant": 16333,
-    "qdrant_link": 16334,
-    "mcp": 18000,
-    "mcp_direct": 18001,
-    "toxiproxy": 18474,
-    "prometheus": 19090,
-    "grafana": 13000,
-}
 FREE_FROM = 20_000
 EPHEMERAL_FROM = 32_768
 PORT_MAX = 65_535
@@ -37,11 +28,11 @@ def variable(name: str) -> str:
 def chosen_ports(
     environment: Mapping[str, str] | None = None, *, defaults: Mapping[str, int] | None = None
 ) -> dict[str, int]:
-    """The defaults, each replaced by its LAB_PORT_ variable where that is set; raises WorldError for
+    """The compose file's defaults, each replaced by its LAB_PORT_ variable where that is set; raises WorldError for
     nonsense.
     """
     given = os.environ if environment is None else environment
-    known = {**DEFAULT_PORTS, **(defaults or {})}
+    known = {**default_ports(), **(defaults or {})}
     ports = {name: _number(name, given.get(variable(name)), port) for name, port in known.items()}
     twice = sorted(name for name, port in ports.items() if list(ports.values()).count(port) > 1)
     if twice:

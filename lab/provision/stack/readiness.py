@@ -46,10 +46,10 @@ def answers(url: str, *, below: int = 300) -> Ask:
 
 
 def takes_collections(url: str) -> Ask:
-    """Ready when a collection can be created and deleted again, for servers make theirs when they start."""
+    """Ready when a collection can be created at `url` and deleted again, for servers make theirs when they start."""
 
     def ask() -> str:
-        address = f"{url}/collections/{PROBE_COLLECTION}"
+        address = f"{url}/{PROBE_COLLECTION}"
         try:
             with httpx.Client(timeout=ASK_TIMEOUT_S, trust_env=False) as client:
                 made = client.put(address, json={"vectors": {"size": 2, "distance": "Dot"}})

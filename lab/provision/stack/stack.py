@@ -5,12 +5,13 @@ from pathlib import Path
 
 from lab.errors import LabError, WorldError
 from lab.host.machine.shell import Runner, Subprocesses
-from lab.provision.images.image_specs import TARGET_SERVICE, ImageUsed
+from lab.model.topology import Topology
+from lab.provision.images.image_specs import ImageUsed
 from lab.provision.machine.engine import Engine, require_engine
 from lab.provision.machine.progress import Progress, silent
 from lab.provision.stack import owned, store_volume
 from lab.provision.stack.compose_cli import StackCompose
-from lab.provision.stack.ports import DEFAULT_PORTS, chosen_ports, free_ports, require_free
+from lab.provision.stack.ports import chosen_ports, free_ports, require_free
 from lab.provision.stack.readiness import Ask, answers, takes_collections, wait_until
 from lab.provision.stack.stack_spec import (
     DEFAULT_PROJECT,
@@ -23,6 +24,7 @@ from lab.provision.stack.stack_spec import (
     saved_projects,
     target_settings,
 )
+from lab.read.compose_file import default_ports
 
 __all__ = [
     "DEFAULT_PROJECT",
@@ -40,15 +42,6 @@ __all__ = [
 READY_TIMEOUT_S = 60.0
 HTTP_STATUS_ANY = 600
 LOG_LINES = 15
-ADDRESSES = {
-    "mcp": "the MCP server, through its proxy",
-    "mcp_direct": "the MCP server, past the proxy",
-    "qdrant": "the vector store",
-    "qdrant_link": "the vector store as the MCP server sees it",
-    "toxiproxy": "Toxiproxy's API",
-    "prometheus": "Prometheus",
-    "grafana": "Grafana",
-}
 
 
 def plan_stack(
@@ -77,7 +70,8 @@ def plan_stack(
         start_timeout_s=settings.start_timeout_s,
     )
     held = owned.published_ports(engine, project)
-    require_free({name: port for name, port in needed_ports(spec).items() if port not in held})
+    needed = {port.name: spec.ports[port.name] for port in spec.topology.ports}
+    require_free({name: number for name, number in needed.items() if number not in held})
     save(spec)
     return spec
 
@@ -89,16 +83,10 @@ def _ports(ports: Ports, before: StackSpec | None) -> dict[str, int]:
         if before is not None:
             return dict(before.ports)
         others = [load(name) for name in saved_projects()]
-        taken = {port for spec in others if spec for port in spec.ports.values()} | set(
-            DEFAULT_PORTS.values()
-        )
-        return free_ports(DEFAULT_PORTS, taken)
+        defaults = default_ports()
+        taken = {port for spec in others if spec for port in spec.ports.values()}
+        return free_ports(defaults, taken | set(defaults.values()))
     return {**chosen_ports(), **ports}
-
-
-def needed_ports(spec: StackSpec) -> dict[str, int]:
-    """The ports that this stack publishes."""
-    return {name: port for name, port in spec.ports.items() if name != "grafana" or spec.grafana}
 
 
 def start(
@@ -134,45 +122,49 @@ def _bring_up(
     spec: StackSpec, engine: Engine, runner: Runner, progress: Progress, ready: Callable[[str], bool] | None
 ) -> None:
     """First what the target needs, then the target: it makes its collections when it starts, or gives up."""
-    first = [service for service in spec.services if service != TARGET_SERVICE]
+    topology = spec.topology
+    targets = topology.with_role("target")
+    first = [name for name in topology.names if name not in targets]
     with progress.step(f"starting {', '.join(first)}"):
         StackCompose(spec, engine, runner, first).start()
-        _wait_for_backends(spec, engine)
-    with progress.step(f"starting {TARGET_SERVICE} ({spec.target_dir.name})"):
-        StackCompose(spec, engine, runner, [TARGET_SERVICE]).start()
+        _wait_for_backends(topology, engine)
+    with progress.step(f"starting {', '.join(targets)} ({spec.target_dir.name})"):
+        StackCompose(spec, engine, runner, list(targets)).start()
         _wait_for_target(spec, engine, ready)
 
 
-def _wait_for_backends(spec: StackSpec, engine: Engine) -> None:
-    _wait(spec, engine, "qdrant", "qdrant", "/readyz", answers(spec.url("qdrant", "/readyz")))
-    _wait(spec, engine, "toxiproxy", "toxiproxy", "/proxies", answers(spec.url("toxiproxy", "/proxies")))
-    link = spec.url("qdrant_link")
-    _wait(spec, engine, "qdrant", "qdrant_link", "/collections", takes_collections(link))
-    _wait(spec, engine, "prometheus", "prometheus", "/-/ready", answers(spec.url("prometheus", "/-/ready")))
-    if spec.grafana:
-        _wait(spec, engine, "grafana", "grafana", "/api/health", answers(spec.url("grafana", "/api/health")))
+def _wait_for_backends(topology: Topology, engine: Engine) -> None:
+    """Wait for each service but the target, and then until each store takes collections through its link."""
+    for service in topology.services:
+        if service.health and service.role != "target":
+            _wait(topology, engine, service.name, service.health, answers(service.health))
+    for link in topology.links:
+        if link.behind in topology.with_role("store"):
+            collections = f"{link.through}/collections"
+            _wait(topology, engine, link.behind, collections, takes_collections(collections))
 
 
-def _wait(spec: StackSpec, engine: Engine, service: str, port: str, path: str, ask: Ask) -> None:
+def _wait(topology: Topology, engine: Engine, service: str, address: str, ask: Ask) -> None:
     wait_until(
         service,
         ask,
-        where=spec.url(port, path),
+        where=address,
         timeout_s=READY_TIMEOUT_S,
-        alive=lambda: owned.why_dead(engine, spec.project, service),
+        alive=lambda: owned.why_dead(engine, topology.project, service),
     )
 
 
 def _wait_for_target(spec: StackSpec, engine: Engine, ready: Callable[[str], bool] | None) -> None:
-    url = spec.url("mcp_direct", spec.endpoint)
+    target = spec.topology.target.name
+    url = spec.topology.direct_address(target, spec.endpoint)
     wait_until(
-        TARGET_SERVICE,
+        target,
         answers(url, below=HTTP_STATUS_ANY)
         if ready is None
         else lambda: "" if ready(url) else "it does not serve yet",
         where=url,
         timeout_s=spec.start_timeout_s,
-        alive=lambda: owned.why_dead(engine, spec.project, TARGET_SERVICE),
+        alive=lambda: owned.why_dead(engine, spec.project, target),
     )
 
 
@@ -196,25 +188,30 @@ def reset_store(
     progress, runner = progress or silent(), Subprocesses()
     engine = require_engine(runner)
     with progress.step("emptying the store's volume"):
-        users = [TARGET_SERVICE, "qdrant"]
+        users = spec.topology.with_role("target", "store")
         owned.kill(engine, spec.project, users)
         if spec.store_kind == "ext4":
             store_volume.empty(spec.volume, runner)
         else:
-            StackCompose(spec, engine, runner, users).remove()
+            StackCompose(spec, engine, runner, list(users)).remove()
             store_volume.remove(spec.volume, engine, runner)
     start(spec, progress, ready=ready)
 
 
 def status(spec: StackSpec) -> dict[str, str]:
     """For each service of the stack: what its container does."""
-    return owned.states(require_engine(Subprocesses()), spec.project, spec.services)
+    return owned.states(require_engine(Subprocesses()), spec.project, spec.topology.names)
 
 
 def addresses(spec: StackSpec) -> dict[str, str]:
     """The addresses on this machine by port name; the MCP server's include its endpoint."""
-    paths = {"mcp": spec.endpoint, "mcp_direct": spec.endpoint}
-    return {name: spec.url(name, paths.get(name, "")) for name in ADDRESSES if name in needed_ports(spec)}
+    topology = spec.topology
+    target = topology.target.name
+    at_target = {topology.direct_address(target), topology.link_to(target).through}
+    return {
+        port.name: f"{port.address}{spec.endpoint}" if port.address in at_target else port.address
+        for port in topology.ports
+    }
 
 
 def down_all(owner: str = owned.OWNER_VALUE) -> list[str]:

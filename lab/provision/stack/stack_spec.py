@@ -12,14 +12,17 @@ import yaml
 from lab.errors import ScenarioError, WorldError
 from lab.host.machine.state import state_dir, write_json
 from lab.model.quantities import parse_duration_s
+from lab.model.topology import Topology
 from lab.provision.images.drafts import remove_tree
 from lab.provision.images.image_specs import TARGET_SERVICE, ImageUsed
 from lab.provision.stack.store_volume import Kind, StoreVolume
+from lab.read.compose_file import read_topology
 
 DEFAULT_PROJECT = "chaos-soak-lab"
 PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,60}")
 START_TIMEOUT, START_TIMEOUT_S = "120s", 120.0
-SERVICES = ("qdrant-net", "mcp-net", "qdrant", "toxiproxy", "prometheus", TARGET_SERVICE)
+# The name of the store's volume in the compose file.
+STORE_VOLUME = "store"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +45,20 @@ class StackSpec:
         return StoreVolume(self.store_volume, self.project, self.store_kind)
 
     @property
-    def services(self) -> tuple[str, ...]:
-        """The services of this stack, in the order in which they start."""
-        return (*SERVICES[:-1], *(["grafana"] if self.grafana else []), SERVICES[-1])
+    def profiles(self) -> tuple[str, ...]:
+        """The compose profiles that are on."""
+        return ("grafana",) if self.grafana else ()
+
+    @property
+    def topology(self) -> Topology:
+        """What this stack consists of, read from the compose file."""
+        images = {STORE_VOLUME: self.volume.image} if self.store_kind == "ext4" else {}
+        return read_topology(self.project, ports=self.ports, profiles=self.profiles, images=images)
 
     @property
     def directory(self) -> Path:
         """Where this stack's files lie in the state directory."""
         return stacks_directory() / self.project
-
-    def url(self, port: str, path: str = "") -> str:
-        """The address of a published port on this machine."""
-        return f"http://127.0.0.1:{self.ports[port]}{path}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ is caught.
 """
 
 from lab.ports import World
+from lab.read.compose_file import read_topology
 from tests.contract.fakes.cgroups import FakeCgroups
 from tests.contract.fakes.clock import FakeClock
 from tests.contract.fakes.containers import FakeContainers, FakeReach
@@ -32,6 +33,7 @@ def fake_world(*, deaf: set[str] | None = None, disabled: set[str] | None = None
     clock = FakeClock()
     containers = FakeContainers(deaf=ignoring)
     return World(
+        topology=read_topology("fake"),
         clock=clock,
         containers=containers,
         proxies=FakeProxies(disabled=disabled or set()),

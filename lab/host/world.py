@@ -1,0 +1,74 @@
+"""The world of one stack on one Docker host: the only place that knows which adapter serves which port."""
+
+import docker
+from docker.errors import DockerException
+from requests.exceptions import RequestException
+
+from lab.errors import WorldError
+from lab.host.cgroups.cgroups import HostCgroups
+from lab.host.containers import Audit, DockerContainers, unheard
+from lab.host.links.toxiproxy import Toxiproxy
+from lab.host.network.netns import HostNetns
+from lab.host.processes.processes import HostProcesses
+from lab.host.reach import Reach
+from lab.host.storage import HostStorage
+from lab.model.topology import Topology
+from lab.ports import Clock, World
+
+
+def docker_client() -> docker.DockerClient:
+    """A client of the Docker engine; raises WorldError where none answers."""
+    try:
+        client = docker.from_env()
+        client.ping()
+    except (DockerException, RequestException) as error:
+        raise WorldError(
+            "no Docker engine answers", last_state=str(error), try_="`lab up`, or `lab doctor`"
+        ) from error
+    return client
+
+
+def world_of(
+    client: docker.DockerClient,
+    topology: Topology,
+    clock: Clock,
+    *,
+    run_id: str = "by-hand",
+    audit: Audit = unheard,
+) -> World:
+    """The world of a running stack; `audit` is called with act, object and detail before each effect on it.
+
+    Loads that exist only for one measurement are not audited: the journal has each measurement with its parameters.
+    """
+    containers = DockerContainers(client, topology.project, audit)
+    processes = HostProcesses(run_id, audit)
+    return World(
+        topology=topology,
+        clock=clock,
+        containers=containers,
+        proxies=_proxies(topology, containers, audit),
+        cgroups=HostCgroups(containers, clock, audit),
+        reach=Reach({service.name: service.health for service in topology.services if service.health}),
+        netns=HostNetns(topology, containers, processes, audit),
+        processes=processes,
+        storage=_storage(topology, containers, audit),
+    )
+
+
+def _proxies(topology: Topology, containers: DockerContainers, audit: Audit) -> Toxiproxy:
+    carrier = topology.proxy.name
+    links = [link for link in topology.links if link.carrier == carrier]
+    return Toxiproxy(
+        topology.direct_address(carrier),
+        {link.proxy: f"{link.through}{link.page}" for link in links},
+        past={link.proxy: link.direct for link in links},
+        audit=audit,
+        containers=containers,
+        service=carrier,
+    )
+
+
+def _storage(topology: Topology, containers: DockerContainers, audit: Audit) -> HostStorage:
+    data = {service.name: service.data for service in topology.services if service.data is not None}
+    images = {name: folder.image for name, folder in data.items() if folder.image is not None}
+    return HostStorage(containers, {name: folder.path for name, folder in data.items()}, images, audit)
