@@ -49,3 +49,8 @@ def death(service: str) -> frozenset[Claim]:
     """
     ends = (LIFE, *_ENDS_WITH_PROCESSES, *(NETWORK if service == _PROXY else ()))
     return claims(service, *ends) | carried(service)
+
+
+def most_telling(shared: frozenset[Claim]) -> Claim:
+    """The claim that explains a conflict best: a main process before all that ends with it, the rate last."""
+    return min(shared, key=lambda claim: (claim.resource != LIFE, claim.resource == RATE, claim))

@@ -4,6 +4,7 @@ import math
 from itertools import combinations
 
 from lab.errors import ScenarioError
+from lab.faults.conflicts import most_telling
 from lab.model.lease import hold_max_s
 from lab.model.quantities import format_duration
 from lab.model.scenario import FaultSpec
@@ -12,9 +13,10 @@ from lab.model.scenario import FaultSpec
 def require_apart(spec: FaultSpec, where: str) -> None:
     """Raise ScenarioError where two faults of a step would overwrite each other, or could not be told apart."""
     for one, other in combinations(spec.together, 2):
-        if shared := sorted(one.params.occupies & other.params.occupies):
+        if shared := one.params.occupies & other.params.occupies:
+            why = f"both act on or are measured by {most_telling(shared)}"
             raise ScenarioError(
-                f"{one.said} and {other.said} cannot be in force together: both act on or are measured by {shared[0]}",
+                f"{one.said} and {other.said} cannot be in force together: {why}",
                 where=other.where or spec.where or where,
                 try_="two steps, one after the other; or one of them on another service",
             )

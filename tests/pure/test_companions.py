@@ -160,6 +160,7 @@ def test_no_kind_stands_twice_at_one_target(kind: str) -> None:
         (on("mcp", "cpu_cap", "cpu_cap"), "the CPU quota of mcp"),
         ([*on("toxiproxy", "partition"), *on("mcp", "packet_loss")], "the packets of mcp"),
         ([*on("qdrant", "slow_close"), *on("toxiproxy", "restart")], "the connection ends of qdrant"),
+        (on("mcp", "kill", "terminate"), "the main process of mcp"),
         (on("mcp", "pids_cap", "pids_cap"), "the pids_cap of mcp"),
     ],
 )
