@@ -1,10 +1,16 @@
-"""What the user sees while the lab works: a live view on a terminal, one JSON line per event elsewhere (on stderr)."""
+"""What the user sees while the lab works, on stderr.
+
+A terminal gets a live view. A log gets plain lines, one per event, with progress at most every 15 seconds. With
+`--log json` machines get one JSON object per line.
+"""
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TextIO
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from enum import StrEnum
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -12,97 +18,177 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from lab.cli.event_lines import EventLines, for_machines
 from lab.model.journal import Event
 from lab.model.plan import Plan
 from lab.model.quantities import format_duration
-from lab.ports import Clock
+from lab.observe.clock import RunClock
+from lab.ports import Clock, Progress
+from lab.report.escaping import one_line
 
-_WORDS = {
-    "fault_injecting": "injecting {fault}",
-    "fault_in_force": "{fault} is in force (measured)",
-    "fault_void": "{fault} is VOID: {why}",
-    "fault_healing": "healing {fault}",
-    "fault_healed": "{fault} healed",
-    "heal_failed": "HEAL FAILED for {fault}: {why}",
-    "settled": "{fault} settled, recovered: {recovered}",
-    "sampler_died": "SAMPLER DIED: {sampler}: {why}",
-    "clock_stepped": "the wall clock stepped by {by_ms} ms",
-    "aborted": "ABORTED: {why}: healing, then judging what there is",
-    "guardian_lost": "THE GUARDIAN DIED: {why}",
-    "interrupted": "interrupted: healing, then judging what there is",
-    "lab_failed": "THE LAB FAILED: {why}",
-}
-_SHOWN = {*_WORDS, "run_started", "phase_started", "run_ended", "load_chunk_ended", "observer_cost", "proof"}
+PROGRESS_EVERY_S = 15.0
+# A run of hours needs fewer lines: about this many, but at least one a minute, to show that it is alive.
+PROGRESS_LINES, PROGRESS_EVERY_MAX_S = 50, 60.0
+TICK_S = 1.0
+TEXT_CHARS_MAX = 2000
+# A reader that is gone (a closed pipe, a full disk) must not end a run.
+_UNWRITABLE = (OSError, ValueError)
 
 
-class Progress:
-    """Shows steps and events; `say` is for work before and after the run."""
+class LogForm(StrEnum):
+    """The forms of the output: `auto` is the live view on a terminal and plain lines elsewhere."""
 
-    def __init__(self, stream: TextIO = sys.stderr) -> None:
+    AUTO = "auto"
+    PLAIN = "plain"
+    JSON = "json"
+
+
+def progress_in(form: LogForm = LogForm.AUTO, stream: TextIO | None = None) -> Progress:
+    """Progress in the form that was asked for, on stderr unless another stream is given."""
+    stream = sys.stderr if stream is None else stream
+    if form is LogForm.JSON:
+        return JsonLines(stream)
+    console = Console(file=stream, highlight=False)
+    return LiveView(console) if form is LogForm.AUTO and console.is_terminal else PlainLines(stream)
+
+
+class JsonLines:
+    """One JSON object per line: events as in the journal, everything else as `{"kind": "progress", "text": ...}`."""
+
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._rich = Console(file=stream, highlight=False)
-        self._view: _View | None = None
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether a person watches."""
-        return self._rich.is_terminal
 
     def say(self, text: str) -> None:
-        """One line about work in progress."""
-        if self.is_terminal:
-            self._rich.print(f"[dim]·[/dim] {escape(text)}")
-        else:
-            print(json.dumps({"kind": "progress", "text": text}), file=self._stream, flush=True)
+        """One step of the work around a run."""
+        self._print({"kind": "progress", "text": text})
+
+    def advance(self, text: str) -> None:
+        """How far a long step has come."""
+        self.say(text)
 
     def event(self, event: Event) -> None:
-        """Show one journal event."""
-        if not self.is_terminal:
-            if event.kind in _SHOWN:
-                print(json.dumps(event.to_json(), ensure_ascii=False), file=self._stream, flush=True)
-            return
-        if self._view is not None:
-            self._view.see(event)
-        if (words := _WORDS.get(event.kind)) is not None:
-            at = format_duration(round(event.at_ms / 1000))
-            self._rich.print(f"[dim]{at:>12}[/dim] {escape(words.format_map(event.data))}")
+        """One event of the journal."""
+        if for_machines(event):
+            self._print(event.to_json())
 
     @contextmanager
     def watching(self, plan: Plan, clock: Clock) -> Iterator[None]:
-        """The live view while the run goes on; nothing where no person watches."""
-        if not self.is_terminal:
+        """Machines need nothing beside the events."""
+        yield
+
+    def _print(self, value: Mapping[str, Any]) -> None:
+        with suppress(*_UNWRITABLE):
+            print(json.dumps(value, ensure_ascii=False), file=self._stream, flush=True)
+
+
+class PlainLines:
+    """One line per event, each with its time in UTC, for people who read a log; safe for several threads."""
+
+    def __init__(self, stream: TextIO, clock: Clock | None = None) -> None:
+        self._stream = stream
+        self._clock: Clock = RunClock() if clock is None else clock
+        self._lock = threading.RLock()
+        self._lines = EventLines()
+        # When the last line was printed, and the last one about progress.
+        self._printed_ms: float | None = None
+        self._advanced_ms = float("-inf")
+
+    def say(self, text: str) -> None:
+        """One step of the work around a run."""
+        self._print(self._clock.wall(), text)
+
+    def advance(self, text: str) -> None:
+        """How far a long step has come; shown at most every 15 seconds."""
+        with self._lock:
+            if self._clock.now_ms() - self._advanced_ms >= PROGRESS_EVERY_S * 1000:
+                self._advanced_ms = self._clock.now_ms()
+                self.say(text)
+
+    def event(self, event: Event) -> None:
+        """One event of the journal, where it has words for people."""
+        with self._lock:
+            if (text := self._lines.line(event)) is not None:
+                self._print(event.wall, text)
+
+    @contextmanager
+    def watching(self, plan: Plan, clock: Clock) -> Iterator[None]:
+        """While the run goes on, say how far it is whenever nothing else was said for a while."""
+        self._lines.follow(plan)
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(TICK_S):
+                self.show_progress(plan, clock)
+
+        thread = threading.Thread(target=watch, daemon=True, name="progress lines")
+        thread.start()
+        try:
             yield
-            return
-        self._view = _View(plan, clock)
-        with Live(self._view, console=self._rich, refresh_per_second=2, transient=True):
-            try:
-                yield
-            finally:
-                self._view = None
+        finally:
+            over.set()
+            thread.join()
+
+    def show_progress(self, plan: Plan, clock: Clock) -> None:
+        """Say how far the run is, unless something was said a short while ago."""
+        every_s = min(PROGRESS_EVERY_MAX_S, max(PROGRESS_EVERY_S, plan.duration_s / PROGRESS_LINES))
+        with self._lock:
+            if self._printed_ms is None or self._clock.now_ms() - self._printed_ms >= every_s * 1000:
+                lasted = format_duration(round(clock.now_ms() / 1000))
+                planned = format_duration(round(plan.duration_s))
+                self.say(f"{self._lines.step}: {lasted} of about {planned}; {self._lines.state}")
+
+    def _print(self, wall: str, text: str) -> None:
+        with self._lock, suppress(*_UNWRITABLE):
+            if self._printed_ms is None:
+                print("times are UTC", file=self._stream)
+            self._printed_ms = self._clock.now_ms()
+            print(f"{wall[11:19]} {one_line(text, TEXT_CHARS_MAX)}", file=self._stream, flush=True)
 
 
-class _View:
+class LiveView:
+    """A terminal: a line for each event, and below them a bar that shows where the run is."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._lines = EventLines()
+
+    def say(self, text: str) -> None:
+        """One step of the work around a run."""
+        self._console.print(f"[dim]·[/dim] {escape(one_line(text, TEXT_CHARS_MAX))}")
+
+    def advance(self, text: str) -> None:
+        """How far a long step has come."""
+        self.say(text)
+
+    def event(self, event: Event) -> None:
+        """One event of the journal, with the time since the run began."""
+        if (text := self._lines.line(event)) is not None:
+            at = format_duration(round(event.at_ms / 1000))
+            self._console.print(f"[dim]{at:>12}[/dim] {escape(text)}")
+
+    @contextmanager
+    def watching(self, plan: Plan, clock: Clock) -> Iterator[None]:
+        """Show the bar while the run goes on."""
+        self._lines.follow(plan)
+        bar = _Bar(plan, clock, self._lines)
+        with Live(bar, console=self._console, refresh_per_second=2, transient=True):
+            yield
+
+
+class _Bar:
     """One line with a bar: where the run is, what is in force, how much is left."""
 
-    def __init__(self, plan: Plan, clock: Clock) -> None:
-        self._plan, self._clock = plan, clock
-        self._step, self._fault = "starting", ""
-
-    def see(self, event: Event) -> None:
-        if event.kind == "phase_started":
-            self._step = str(event.data["step"])
-        elif event.kind == "fault_injecting":
-            self._fault = str(event.data["fault"])
-        elif event.kind == "fault_healed":
-            self._fault = ""
+    def __init__(self, plan: Plan, clock: Clock, lines: EventLines) -> None:
+        self._plan, self._clock, self._lines = plan, clock, lines
 
     def __rich__(self) -> Table:
         elapsed_s = self._clock.now_ms() / 1000
         left_s = max(0, round(self._plan.duration_s - elapsed_s))
         row = Table.grid(padding=(0, 1))
-        force = f"[bold red]in force: {escape(self._fault)}[/]" if self._fault else "[green]no fault[/]"
+        colour = "bold red" if self._lines.in_force else "green"
         bar = ProgressBar(
             total=self._plan.duration_s, completed=min(elapsed_s, self._plan.duration_s), width=30
         )
-        row.add_row(bar, escape(self._step), force, f"about {format_duration(left_s)} left")
+        state = f"[{colour}]{escape(self._lines.state)}[/]"
+        row.add_row(bar, escape(self._lines.step), state, f"about {format_duration(left_s)} left")
         return row

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from lab.cli.frame import ImagesOption, ProjectOption, RunsOption, TargetOption, guarded
+from lab.cli.console import LogForm
+from lab.cli.frame import ImagesOption, LogOption, ProjectOption, RunsOption, TargetOption, guarded
 from lab.cli.soak import run_scenario
 from lab.errors import ScenarioError
 from lab.faults import discover
@@ -64,6 +65,7 @@ def fault_run(
     runs: RunsOption = Path("runs"),
     images_from: ImagesOption = "auto",
     seed: Annotated[int, typer.Option(help="Seed of everything random in the plan.")] = 1,
+    log: LogOption = LogForm.AUTO,
     dry_run: Annotated[bool, typer.Option(help="Show the plan; touch nothing.")] = False,
 ) -> None:
     """One fault by hand under the usual load: its proof and its recovery."""
@@ -76,6 +78,7 @@ def fault_run(
         corpus=None,
         runs=runs,
         images_from=images_from,
+        log=log,
         dry_run=dry_run,
     )
 

@@ -11,13 +11,14 @@ from typing import Annotated, ParamSpec
 import typer
 from rich.console import Console
 
-from lab.cli.console import Progress
+from lab.cli.console import LogForm
 from lab.errors import LabError, ScenarioError
 from lab.guard import leftovers
 from lab.guard.heal import FAILED, UNREADABLE, Healed, require_healed
 from lab.host.machine.state import lock_names, machine_lock
 from lab.model.verdict import Verdict
 from lab.observe.clock import RunClock
+from lab.ports import Progress
 from lab.provision.stack.stack_spec import PROJECT, check_project, saved_projects
 from lab.read.plain_yaml import shown
 from lab.report import terminal
@@ -33,6 +34,10 @@ TargetOption = Annotated[str, typer.Option(help="A folder of compose/targets, or
 ProjectOption = Annotated[str, typer.Option(help="Name of the stack (compose project).")]
 ImagesOption = Annotated[
     str, typer.Option("--images", help="Where images may come from: auto, registry or build.")
+]
+LogOption = Annotated[
+    LogForm,
+    typer.Option(help="Form of the progress on stderr; auto is live on a terminal and plain elsewhere."),
 ]
 RunsOption = Annotated[Path, typer.Option(help="Where run directories go.")]
 

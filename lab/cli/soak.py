@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from lab.cli.console import Progress
+from lab.cli.console import LogForm, progress_in
 from lab.cli.frame import (
     ImagesOption,
+    LogOption,
     ProjectOption,
     RunsOption,
     TargetOption,
@@ -57,6 +58,7 @@ def soak_command(
     ] = None,
     runs: RunsOption = Path("runs"),
     images_from: ImagesOption = "auto",
+    log: LogOption = LogForm.AUTO,
     dry_run: Annotated[
         bool, typer.Option(help="Show the plan and what it can decide; touch nothing.")
     ] = False,
@@ -71,6 +73,7 @@ def soak_command(
         corpus=corpus,
         runs=runs,
         images_from=images_from,
+        log=log,
         dry_run=dry_run,
     )
 
@@ -84,6 +87,7 @@ def run_scenario(
     corpus: Path | None,
     runs: Path,
     images_from: str,
+    log: LogForm = LogForm.AUTO,
     dry_run: bool = False,
 ) -> None:
     """Plan a scenario, bring the stack up, carry the plan out, and end with its verdict."""
@@ -103,10 +107,12 @@ def run_scenario(
         return
     # Now, and not after minutes of bringing up and with the store emptied.
     require_runs(runs)
-    progress = Progress()
+    progress = progress_in(log)
     heal_first(progress)
     with alone(project):
-        spec = bring_up.bring_up(project, folder, images_from=images_from, progress=progress.say)
+        spec = bring_up.bring_up(
+            project, folder, images_from=images_from, progress=progress.say, advance=progress.advance
+        )
         prepared = session.prepare(docker_client(), spec, plan, corpus, progress)
         outcome = session.carry_out(prepared, plan, runs, progress)
     finish(outcome)

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from lab.cli.console import Progress
+from lab.cli.console import LogForm, progress_in
 from lab.cli.frame import (
     ImagesOption,
+    LogOption,
     ProjectOption,
     TargetOption,
     alone,
@@ -34,13 +35,20 @@ def up(
     target: TargetOption = "workspace-qdrant-mcp",
     project: ProjectOption = stack.DEFAULT_PROJECT,
     images_from: ImagesOption = "auto",
+    log: LogOption = LogForm.AUTO,
 ) -> None:
     """Install and start what is missing, get or build the images, start the stack, print the addresses."""
-    progress = Progress()
+    progress = progress_in(log)
     held = alone(project)
     with healing(progress), held:
         load_target(target_dir(target))
-        spec = bring_up.bring_up(project, target_dir(target), images_from=images_from, progress=progress.say)
+        spec = bring_up.bring_up(
+            project,
+            target_dir(target),
+            images_from=images_from,
+            progress=progress.say,
+            advance=progress.advance,
+        )
         _show_addresses(spec)
 
 
@@ -60,9 +68,10 @@ def down(
     everything: Annotated[
         bool, typer.Option("--all", help="Remove all that carries the lab's label.")
     ] = False,
+    log: LogOption = LogForm.AUTO,
 ) -> None:
     """Stop the stack and remove its containers, network and volume."""
-    progress = Progress()
+    progress = progress_in(log)
     held = alone_with_all(check_project(project)) if everything else alone(project)
     with healing(progress), held:
         if everything:
@@ -76,9 +85,9 @@ def down(
 
 @commands.command()
 @guarded
-def status(project: ProjectOption = stack.DEFAULT_PROJECT) -> None:
+def status(project: ProjectOption = stack.DEFAULT_PROJECT, log: LogOption = LogForm.AUTO) -> None:
     """Show the stack and the faults that are pending; heals what dead runs left."""
-    healed = heal_now(Progress())
+    healed = heal_now(progress_in(log))
     _show(project)
     require_healed(healed)
 

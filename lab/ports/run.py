@@ -109,8 +109,13 @@ class LoadGenerator(Protocol):
 
 
 class Progress(Protocol):
-    """Shows a person, or a log, what the lab does: `say` around the run, `event` for each event of its journal."""
+    """Shows a person, or a log, what the lab does.
+
+    `say` is for each step around the run, `advance` for how far a long step has come (a log leaves most of these out),
+    and `event` for each event of the run's journal.
+    """
 
     def say(self, text: str) -> None: ...
+    def advance(self, text: str) -> None: ...
     def event(self, event: Event) -> None: ...
     def watching(self, plan: Plan, clock: Clock) -> AbstractContextManager[None]: ...

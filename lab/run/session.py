@@ -82,7 +82,7 @@ def prepare(
     truth = build_truth(client, request, state_dir() / "cache" / "truth", spec.project, progress.say)
     url = f"{topology.entrance.through}{plan.target.endpoint}"
     progress.say(f"loading {len(truth.documents)} documents through the MCP server")
-    load_truth(url, plan.target, truth, progress.say)
+    load_truth(url, plan.target, truth, progress.advance)
     worst = verify_truth(topology.direct_address(topology.store.name), plan.target, truth)
     progress.say(f"the store holds the truth: {len(truth.documents)} documents, smallest cosine {worst:.5f}")
     return Prepared(client, spec, truth, worst)

@@ -1,6 +1,8 @@
 """Options that no run can be made of end in exit code 2 and a sentence, before anything is touched."""
 
+import re
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -70,6 +72,38 @@ def test_a_project_that_is_a_name_goes_on(machine: SimpleNamespace, command: tup
     code, said = run(*command, "--project", "fine-1", *([] if command == ("up",) else runs_in(machine)))
     assert code == 12, said
     assert machine.touched[-1] == "up" and lock_names() == ["stack-fine-1"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        ([], r"times are UTC\n\d\d:\d\d:\d\d making a thing \.\.\.\nlab: the end\n"),
+        (["--log", "plain"], r"times are UTC\n\d\d:\d\d:\d\d making a thing \.\.\.\nlab: the end\n"),
+        (["--log", "json"], r'\{"kind": "progress", "text": "making a thing \.\.\."\}\nlab: the end\n'),
+    ],
+)
+@pytest.mark.parametrize("command", [("up",), ("soak",), FAULT])
+def test_a_log_gets_plain_lines_and_machines_get_json(
+    machine: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+    asked: list[str],
+    shown: str,
+) -> None:
+    def come_up(*arguments: object, progress: Callable[[str], None], **options: object) -> None:
+        progress("making a thing ...")
+        raise Reached("the end")
+
+    monkeypatch.setattr(bring_up, "bring_up", come_up)
+    more = [] if command == ("up",) else runs_in(machine)
+    result = CliRunner().invoke(app, [*command, *asked, *more])
+    assert re.fullmatch(shown, result.stderr), result.stderr
+    assert result.stdout == ""
+
+
+def test_another_form_of_log_is_refused() -> None:
+    code, said = run("up", "--log", "xml")
+    assert code == 2 and "'xml' is not one of" in said, said
 
 
 def runs_in(machine: SimpleNamespace) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import docker
 
-from lab.cli.console import Progress
+from lab.cli.console import JsonLines
 from lab.model.plan import Plan
 from lab.plan import schedule
 from lab.provision.machine import doctor
@@ -38,7 +38,7 @@ def plan_of(campaign: str, seed: int = 1) -> Plan:
 def soak_on(client: docker.DockerClient, spec: stack.StackSpec, plan: Plan, runs: Path) -> session.Outcome:
     """Prepare a stack and carry a plan out on it."""
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-        progress = Progress(nowhere)
+        progress = JsonLines(nowhere)
         prepared = session.prepare(client, spec, plan, None, progress)
         return session.carry_out(prepared, plan, runs, progress)
 

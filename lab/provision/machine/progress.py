@@ -107,9 +107,13 @@ def as_text(event: ProgressEvent) -> str:
             return f"{event.step}: FAILED after {event.elapsed_s:.1f} s{detail}"
 
 
-def saying(say: Callable[[str], None]) -> Progress:
-    """A progress that hands each line to `say`."""
-    return Progress(lambda event: say(as_text(event)))
+def saying(say: Callable[[str], None], advance: Callable[[str], None] | None = None) -> Progress:
+    """A progress that hands each line to `say`, and heartbeats to `advance` where it is given."""
+
+    def show(event: ProgressEvent) -> None:
+        (advance if advance is not None and event.kind == "beat" else say)(as_text(event))
+
+    return Progress(show)
 
 
 def silent() -> Progress:

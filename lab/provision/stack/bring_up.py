@@ -18,18 +18,20 @@ def bring_up(
     *,
     images_from: str = "auto",
     progress: Callable[[str], None] = lambda text: None,
+    advance: Callable[[str], None] | None = None,
     ports: Ports = None,
     ready: Callable[[str], bool] | None = None,
 ) -> StackSpec:
     """Install and start what is missing, get or build the images, start the stack and wait until it serves.
 
+    `progress` gets a line for each step, `advance` (or `progress`) one every few seconds while a step goes on.
     With everything there this changes nothing. Raises ScenarioError for the user's mistakes, WorldError for
     the machine's lacks.
     """
     mode: Mode = _mode(images_from)
     check_project(project)
     target_settings(target_dir)
-    shown = saying(progress)
+    shown = saying(progress, advance)
     prepared = prepare(target_dir, shown, mode=mode)
     spec = plan_stack(project, target_dir, prepared.images, ports)
     start(spec, shown, ready=ready)
