@@ -17,7 +17,7 @@ export class Failure {
   }
 }
 
-// One session as one client holds it. `known` is a session that somebody opened before (see mix.js, setup); clients
+// One session as one client holds it. `known` is a session that somebody opened before (see lab.js, setup); clients
 // that share one must be given distant `firstId`s, for an id may be used only once in a session, and a server that
 // gets one twice mixes the answers up.
 export class Client {

@@ -7,10 +7,11 @@ import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from lab.errors import ScenarioError
 from lab.evidence.journal_file import read_journal
+from lab.evidence.older_plans import upgraded
 from lab.evidence.runs_folder import require_runs
 from lab.evidence.sample_reader import read_samples
 from lab.model.encodable import encodable
@@ -68,8 +69,10 @@ def write_plan(run: Path, plan: Plan) -> str:
 def read_plan(run: Path) -> Plan:
     """The plan of a run; raises ScenarioError where it is missing or is not one."""
     try:
-        return _PLAN.validate_json((run / "plan.json").read_bytes())
-    except (OSError, ValidationError) as error:
+        plan = upgraded((run / "plan.json").read_bytes())
+        return _PLAN.validate_json(json.dumps(plan))
+    except (OSError, ValueError, RecursionError) as error:
+        # A ValidationError of pydantic is a ValueError too.
         raise ScenarioError(
             "the run has no readable plan, so nothing in it can be judged",
             where=str(run / "plan.json"),

@@ -30,9 +30,7 @@ _EARLY_MS = 500.0
 class _Chunk:
     """One chunk from launch to collection; `cut_ms` is when its load was ended by `stop`, if it was."""
 
-    number: int
     schedule: ChunkSchedule
-    end_ms: float
     container: Container | None
     announced: bool = False
     looked_ms: float = 0.0
@@ -136,19 +134,20 @@ class K6Load:
                 self._look_after(chunk, now_ms)
 
     def _start_ms(self, number: int) -> float:
-        return self._first_ms + number * self._inputs.duration_ms
+        return self._first_ms + self._inputs.profile.chunk(number).start_ms
 
     def _launch(self, number: int) -> None:
-        start_ms, name = self._start_ms(number), chunk_name(number)
+        name, profile = chunk_name(number), self._inputs.profile
         # Asked anew for each chunk: the wall clock, by which k6 goes, may have moved against the run's.
         epoch_ms = self._clock.epoch_ms() - self._clock.now_ms()
-        turns = self._inputs.sequence(number)
-        schedule = ChunkSchedule(name, start_ms, self._inputs.period_ms, turns, epoch_ms)
-        chunk = _Chunk(number, schedule, start_ms + self._inputs.duration_ms, None)
+        part = profile.chunk(number)
+        requests = self._inputs.requests(name, part)
+        schedule = ChunkSchedule(name, self._first_ms, profile, part, requests, epoch_ms)
+        chunk = _Chunk(schedule, None)
         self._chunks.append(chunk)
         try:
-            self._inputs.write_chunk(self._containers.input_folder, number, epoch_ms + start_ms)
-            chunk.container = self._containers.launch(name, self._inputs.vus)
+            self._inputs.write_chunk(self._containers.input_folder, name, part, epoch_ms + schedule.start_ms)
+            chunk.container = self._containers.launch(name, profile.script, self._inputs.vus)
         except (DockerException, RequestException, OSError) as error:
             self._announce(chunk)
             self._fail(chunk, f"chunk {name} could not be started: {error}")
@@ -158,9 +157,12 @@ class K6Load:
         self._recorder.record(
             "load_chunk_started",
             chunk=chunk.name,
+            profile=chunk.schedule.profile.name,
+            script=chunk.schedule.profile.script,
+            load_began_ms=round(chunk.schedule.began_ms, 3),
             scheduled_start_ms=round(chunk.schedule.start_ms, 3),
-            duration_ms=self._inputs.duration_ms,
-            rate_per_s=self._inputs.rate_per_s,
+            duration_ms=chunk.schedule.chunk.duration_ms,
+            due=chunk.schedule.chunk.due,
         )
 
     def _withdraw(self, chunk: _Chunk) -> None:
@@ -170,7 +172,7 @@ class K6Load:
         self._discard(chunk)
 
     def _look_after(self, chunk: _Chunk, now_ms: float) -> None:
-        ending = now_ms >= chunk.end_ms or self._stop_ms is not None
+        ending = now_ms >= chunk.schedule.end_ms or self._stop_ms is not None
         if not ending and now_ms - chunk.looked_ms < _LOOK_AT_RUNNING_EVERY_MS:
             return
         chunk.looked_ms = now_ms
@@ -197,10 +199,10 @@ class K6Load:
     def _is_over(self, chunk: _Chunk, now_ms: float) -> bool:
         """Whether k6 must be ended: all that was due before `stop` had its time, or k6 overran its own."""
         grace_ms = self._inputs.graceful_stop_ms
-        if self._stop_ms is not None and self._stop_ms + grace_ms <= now_ms < chunk.end_ms:
+        if self._stop_ms is not None and self._stop_ms + grace_ms <= now_ms < chunk.schedule.end_ms:
             chunk.cut_ms = now_ms
             return True
-        if now_ms >= chunk.end_ms + grace_ms + _WIND_UP_MS:
+        if now_ms >= chunk.schedule.end_ms + grace_ms + _WIND_UP_MS:
             self._died(f"chunk {chunk.name} did not end by itself")
             return True
         return False
@@ -215,20 +217,18 @@ class K6Load:
         """Rows to the sink, evidence to the run directory, the event to the journal; the container goes."""
         errors = keep_log(chunk.container, self._directory, chunk.name) if chunk.container else []
         found = read_chunk(self._directory / f"points-{chunk.name}.json.gz", chunk.schedule)
-        limit_ms = chunk.end_ms if self._stop_ms is None else min(self._stop_ms, chunk.end_ms)
+        limit_ms = (
+            chunk.schedule.end_ms if self._stop_ms is None else min(self._stop_ms, chunk.schedule.end_ms)
+        )
         rows = [row for row in found.rows if self._stop_ms is None or row.scheduled_ms < self._stop_ms]
         self._sink.add(rows)
-        missing = max(0, self._due_before(chunk, limit_ms) - len(rows))
+        missing = max(0, chunk.schedule.due_before(limit_ms) - len(rows))
         for problem in self._problems(chunk, ended, found, missing, errors):
             self._died(f"chunk {chunk.name}: {problem}")
         if not chunk.announced:
             self._announce(chunk)
         self._record_end(chunk, ended, found, len(rows), missing)
         self._discard(chunk)
-
-    def _due_before(self, chunk: _Chunk, limit_ms: float) -> int:
-        slots = range(len(chunk.schedule.turns))
-        return sum(chunk.schedule.due_ms(slot) < limit_ms for slot in slots)
 
     def _problems(
         self, chunk: _Chunk, ended: Exit, found: ChunkRows, missing: int, errors: list[str]
@@ -238,12 +238,18 @@ class K6Load:
         if ended.out_of_memory:
             problems.append("k6 ran out of memory")
         finished_ms = None if ended.at_epoch_ms is None else ended.at_epoch_ms - chunk.schedule.epoch_ms
-        if chunk.cut_ms is None and finished_ms is not None and finished_ms < chunk.end_ms - _EARLY_MS:
+        if (
+            chunk.cut_ms is None
+            and finished_ms is not None
+            and finished_ms < chunk.schedule.end_ms - _EARLY_MS
+        ):
             said = f"; it said: {errors[-1][:300]}" if errors else ""
-            early_s = (chunk.end_ms - finished_ms) / 1000
+            early_s = (chunk.schedule.end_ms - finished_ms) / 1000
             problems.append(f"k6 ended {early_s:.1f} s early with exit code {ended.code}{said}")
         if missing:
-            problems.append(f"{missing} of {len(chunk.schedule.turns)} requests that were due left no trace")
+            problems.append(
+                f"{missing} of {len(chunk.schedule.requests)} requests that were due left no trace"
+            )
         return problems
 
     def _record_end(self, chunk: _Chunk, ended: Exit, found: ChunkRows, rows: int, missing: int) -> None:
@@ -273,7 +279,7 @@ class K6Load:
             dropped=0,
             rows=0,
             truncated=True,
-            missing=len(chunk.schedule.turns),
+            missing=len(chunk.schedule.requests),
             why=why,
         )
         self._discard(chunk)

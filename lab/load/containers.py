@@ -53,11 +53,11 @@ class K6Containers:
         """Where the inputs lie that k6 sees as `/input`."""
         return self.directory / "input"
 
-    def launch(self, name: str, vus: int) -> Container:
+    def launch(self, name: str, script: str, vus: int) -> Container:
         """Create and start the container of chunk `name`; its schedule must lie in the input folder."""
         container = self.client.containers.create(
             self.image,
-            command=_arguments(name),
+            command=_arguments(name, script),
             entrypoint=["k6"],
             name=_container_name(self.project, self.directory.parent.name, name),
             labels={**owned(self.project), ROLE: ROLE_VALUE, RUN: self.directory.parent.name},
@@ -94,12 +94,12 @@ class K6Containers:
         return len(found)
 
 
-def _arguments(name: str) -> list[str]:
+def _arguments(name: str, script: str) -> list[str]:
     return [
         *("run", "--quiet", "--no-color", "--log-format", "json"),
         *("-e", f"LAB_INPUT=/input/load-{name}.json"),
         *("--out", f"json=/output/points-{name}.json.gz"),
-        "/k6/mix.js",
+        f"/k6/{script}",
     ]
 
 

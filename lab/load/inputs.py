@@ -6,30 +6,43 @@ on every machine and any chunk can be computed without the ones before it.
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from lab import __version__
 from lab.errors import ScenarioError
+from lab.model.load import ChunkOfLoad, LoadProfile
 from lab.model.plan import Plan
 from lab.model.target import VARIABLES, Operation
 from lab.truth.corpus import Truth
 
 BASE_URL = "http://toxiproxy:8000"
-# Few, for a server keeps a little of every session for ever; several, for one client alone is no load.
-SESSIONS = 5
-# Beyond this many virtual users k6 itself becomes the load; what is due and finds none free counts as unsent.
-VUS_MAX = 500
-# How long a client may be busy beyond its request: parsing, and giving its turn back.
-_SLACK_S = 1.0
+# How long a virtual user may be busy beyond its request: parsing, and ending its iteration.
+_SLACK_MS = 1000
 _GRACE_MS = 2000
 _CHUNK_MS_MIN = 1000
 
-Turn = tuple[str, int]
+_SCRIPT, _NAME = re.compile(r"[a-z0-9_]+\.js"), re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class DueRequest:
+    """One request of a chunk as it was planned, whether or not it is ever sent.
+
+    `number` counts the uses of its operation since the profile's beginning and picks the text that it carries.
+    `due_after_ms` counts from the beginning of the chunk.
+    """
+
+    id: str
+    op: str
+    number: int
+    due_after_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +61,12 @@ class LoadInputs:
     seed: int
     endpoint: str
     protocol_version: str
-    rate_per_s: float
-    chunk_s: float
-    mix: Mapping[str, int]
-    request_timeout_ms: int
+    profile: LoadProfile
     operations: Mapping[str, Operation]
     values: Mapping[str, Any]
     queries: tuple[Text, ...]
     documents: tuple[Text, ...]
     base_url: str = BASE_URL
-    sessions: int = SESSIONS
 
     def __post_init__(self) -> None:
         where = f"load of run {self.run_id}"
@@ -65,19 +74,18 @@ class LoadInputs:
             raise ScenarioError(problem, where=where, try_="`lab target check` on the target's folder")
 
     @classmethod
-    def of(cls, plan: Plan, truth: Truth, *, run_id: str, base_url: str = BASE_URL) -> "LoadInputs":
-        """The load that a plan asks for, with the truth's queries and the documents meant for writing."""
+    def of(
+        cls, plan: Plan, profile: LoadProfile, truth: Truth, *, run_id: str, base_url: str = BASE_URL
+    ) -> "LoadInputs":
+        """One of a plan's loads, with the truth's queries and the documents meant for writing."""
         target = plan.target
         return cls(
             run_id=run_id,
             seed=plan.seed,
             endpoint=target.endpoint,
             protocol_version=target.protocol_version,
-            rate_per_s=plan.load.rate_per_s,
-            chunk_s=plan.load.chunk_s,
-            mix=plan.load.mix,
-            request_timeout_ms=plan.load.request_timeout_ms,
-            operations={name: target.operations[name] for name in plan.load.mix if name in target.operations},
+            profile=profile,
+            operations={name: target.operations[name] for name in profile.mix if name in target.operations},
             values={
                 "truth_collection": target.truth_collection,
                 "writes_collection": target.writes_collection,
@@ -89,34 +97,25 @@ class LoadInputs:
         )
 
     @property
-    def slots(self) -> int:
-        """Requests due in one chunk."""
-        return max(1, round(self.rate_per_s * self.chunk_s))
-
-    @property
-    def period_ms(self) -> float:
-        """Milliseconds between two requests that are due."""
-        return 1000.0 / self.rate_per_s
-
-    @property
-    def duration_ms(self) -> float:
-        """The length of a chunk: a whole number of periods, so that chunks abut without a seam."""
-        return self.slots * self.period_ms
-
-    @property
     def vus(self) -> int:
         """Virtual users: as many as can be busy at once when every request takes its whole time."""
-        return min(VUS_MAX, math.ceil(self.rate_per_s * (self.request_timeout_ms / 1000 + _SLACK_S)) + 2)
+        return self.profile.vus(self.profile.request_timeout_ms + _SLACK_MS)
 
     @property
     def graceful_stop_ms(self) -> int:
-        """How long k6 waits at a chunk's end for requests under way: longer than any may take."""
-        return self.request_timeout_ms + _GRACE_MS
+        """How long k6 waits at a chunk's end for requests that are under way: longer than any may take."""
+        return self.profile.request_timeout_ms + _GRACE_MS
 
-    def sequence(self, chunk: int) -> list[Turn]:
-        """The operation due in each slot of a chunk, and a running number by which it picks its text."""
-        first = chunk * self.slots
-        return [turn for turn, _ in zip(_turns(self.mix, self.seed, first), range(self.slots), strict=False)]
+    def requests(self, name: str, chunk: ChunkOfLoad) -> list[DueRequest]:
+        """The requests that are due in a chunk, in order; `name` is the chunk's name in the run."""
+        due_ms, start_ms = self.profile.schedule.due_ms, chunk.start_ms
+        operations = islice(_operations(self.profile.mix, self.seed, chunk.first), chunk.due)
+        return [
+            DueRequest(
+                request_id(name, place, op), op, number, round(due_ms(chunk.first + place) - start_ms, 3)
+            )
+            for place, (op, number) in enumerate(operations)
+        ]
 
     def write_texts(self, folder: Path) -> None:
         """Write `queries.json` and `documents.json`, which every chunk reads."""
@@ -126,38 +125,37 @@ class LoadInputs:
     def write_chunk(
         self,
         folder: Path,
-        chunk: int,
+        name: str,
+        chunk: ChunkOfLoad,
         start_epoch_ms: float,
         *,
         seen_as: str = "/input",
         output: str = "/output",
     ) -> Path:
         """Write a chunk's `load-NNNN.json` and `sequence-NNNN.json`; k6 sees the folder as `seen_as`."""
-        name = chunk_name(chunk)
-        _write(folder / f"sequence-{name}.json", self.sequence(chunk))
+        requests = self.requests(name, chunk)
+        _write(folder / f"sequence-{name}.json", [[r.id, r.op, r.number, r.due_after_ms] for r in requests])
         path = folder / f"load-{name}.json"
-        _write(path, self._chunk_json(name, start_epoch_ms, seen_as, output))
-        return path
-
-    def _chunk_json(self, name: str, start_epoch_ms: float, seen_as: str, output: str) -> dict[str, Any]:
-        return {
-            "run_id": self.run_id,
-            "chunk": name,
-            "base_url": self.base_url,
-            "endpoint": self.endpoint,
-            "protocol_version": self.protocol_version,
-            "client_version": __version__,
-            "start_epoch_ms": start_epoch_ms,
-            "duration_ms": self.duration_ms,
-            "slots": self.slots,
-            "vus": self.vus,
-            "sessions": self.sessions,
-            "request_timeout_ms": self.request_timeout_ms,
-            "graceful_stop_ms": self.graceful_stop_ms,
+        about = {"chunk": name, "start_epoch_ms": start_epoch_ms, "duration_ms": chunk.duration_ms}
+        files = {
             "queries": f"{seen_as}/queries.json",
             "documents": f"{seen_as}/documents.json",
             "sequence": f"{seen_as}/sequence-{name}.json",
             "output": output,
+        }
+        _write(path, {**about, "due": chunk.due, **files, **self._of_every_chunk()})
+        return path
+
+    def _of_every_chunk(self) -> dict[str, Any]:
+        return {
+            "run_id": self.run_id,
+            "base_url": self.base_url,
+            "endpoint": self.endpoint,
+            "protocol_version": self.protocol_version,
+            "client_version": __version__,
+            "profile": asdict(self.profile),
+            "vus": self.vus,
+            "graceful_stop_ms": self.graceful_stop_ms,
             "values": dict(self.values),
             "operations": {name: asdict(operation) for name, operation in self.operations.items()},
         }
@@ -174,8 +172,16 @@ def block_of(mix: Mapping[str, int]) -> tuple[str, ...]:
     return tuple(name for name, share in sorted(mix.items()) for _ in range(share // divisor))
 
 
-def _turns(mix: Mapping[str, int], seed: int, first: int) -> Iterator[Turn]:
-    """Operations from number `first` on, in blocks that hold the mix exactly, each ordered by the seed."""
+def request_id(chunk: str, place: int, op: str) -> str:
+    """The id of a request, unique within its run: its chunk, its place in the chunk, and its operation."""
+    return f"{chunk}-{place}-{op}"
+
+
+def _operations(mix: Mapping[str, int], seed: int, first: int) -> Iterator[tuple[str, int]]:
+    """Operations from request `first` on, in blocks that hold the mix exactly, each block in an order of the seed's.
+
+    The number beside each operation counts its uses.
+    """
     names = block_of(mix)
     block, within = divmod(first, len(names))
     while True:
@@ -183,25 +189,20 @@ def _turns(mix: Mapping[str, int], seed: int, first: int) -> Iterator[Turn]:
         block, within = block + 1, 0
 
 
-def _shuffled_block(names: Sequence[str], seed: int, block: int) -> list[Turn]:
+def _shuffled_block(names: Sequence[str], seed: int, block: int) -> list[tuple[str, int]]:
     rank = [sha256(f"{seed}/{block}/{place}".encode()).digest() for place in range(len(names))]
     counts = {name: block * names.count(name) for name in names}
-    turns: list[Turn] = []
+    operations: list[tuple[str, int]] = []
     for place in sorted(range(len(names)), key=rank.__getitem__):
         name = names[place]
-        turns.append((name, counts[name]))
+        operations.append((name, counts[name]))
         counts[name] += 1
-    return turns
+    return operations
 
 
 def _problems(inputs: LoadInputs) -> Iterator[str]:
-    if inputs.rate_per_s <= 0 or inputs.chunk_s <= 0:
-        yield f"{inputs.rate_per_s:g} requests/s in chunks of {inputs.chunk_s:g} s is no load"
-    elif inputs.duration_ms < _CHUNK_MS_MIN:
-        yield f"a chunk of {inputs.duration_ms:g} ms is too short; k6 wants one second at least"
-    if not inputs.mix or min(inputs.mix.values()) <= 0:
-        yield f"the mix {dict(inputs.mix)} needs at least one operation, and every share above 0"
-    for name in inputs.mix:
+    yield from _problems_of_profile(inputs.profile)
+    for name in inputs.profile.mix:
         if name not in inputs.operations:
             yield f"the mix names {name!r}; the target's operations are {', '.join(inputs.operations)}"
     if not inputs.queries or not inputs.documents:
@@ -212,6 +213,21 @@ def _problems(inputs: LoadInputs) -> Iterator[str]:
         for variable in _variables(templates):
             if variable not in known:
                 yield f"operation {name!r} uses the variable {variable!r}; there are {', '.join(VARIABLES)}"
+
+
+def _problems_of_profile(profile: LoadProfile) -> Iterator[str]:
+    if not _SCRIPT.fullmatch(profile.script):
+        yield f"{profile.script!r} is not the name of a script in k6/, such as normal.js"
+    if not _NAME.fullmatch(profile.name):
+        yield f"k6 accepts no scenario with the name {profile.name!r}"
+    if profile.chunk_s <= 0 or profile.schedule.expected(0, 1000 * profile.chunk_s) <= 0:
+        yield f"{profile.in_words()} in chunks of {profile.chunk_s:g} s is no load"
+    elif profile.chunk_ms < _CHUNK_MS_MIN:
+        yield f"a chunk of {profile.chunk_ms:g} ms is too short; k6 wants one second at least"
+    if profile.vus_max < 1 or profile.sessions < 1:
+        yield f"{profile.vus_max} virtual users with {profile.sessions} sessions; both must be at least 1"
+    if not profile.mix or min(profile.mix.values()) <= 0:
+        yield f"the mix {dict(profile.mix)} needs at least one operation, and every share above 0"
 
 
 def _variables(template: Any) -> Iterator[Any]:

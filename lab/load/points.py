@@ -8,13 +8,16 @@ both together, in order of time, belongs to the n-th slot (grafana/k6, lib/execu
 
 import json
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from lab.load.inputs import Turn
+from lab.load.inputs import DueRequest, request_id
+from lab.model.load import ChunkOfLoad, LoadProfile
 from lab.model.samples import Layer, Request
 
 _PIECE_BYTES = 256 * 1024
@@ -30,21 +33,43 @@ _IS_POINT = b'"type":"Point"'
 
 @dataclass(frozen=True, slots=True)
 class ChunkSchedule:
-    """What one chunk was asked to do. `epoch_ms` is the wall-clock time at which the run's clock read 0."""
+    """What one chunk was asked to do.
+
+    `began_ms` is when the load profile began on the run's clock, `epoch_ms` the wall-clock time at which the run's
+    clock read 0.
+    """
 
     source: str
-    start_ms: float
-    period_ms: float
-    turns: Sequence[Turn]
+    began_ms: float
+    profile: LoadProfile
+    chunk: ChunkOfLoad
+    requests: Sequence[DueRequest]
     epoch_ms: float
 
-    def due_ms(self, slot: int) -> float:
-        """When the request of a slot is due."""
-        return round(self.start_ms + slot * self.period_ms, 3)
+    @property
+    def start_ms(self) -> float:
+        """When the chunk begins on the run's clock."""
+        return self.began_ms + self.chunk.start_ms
 
-    def op(self, slot: int) -> str:
-        """The operation of a slot."""
-        return self.turns[min(slot, len(self.turns) - 1)][0]
+    @property
+    def end_ms(self) -> float:
+        """When the next chunk begins."""
+        return self.start_ms + self.chunk.duration_ms
+
+    def due_ms(self, slot: int) -> float:
+        """When the request of a slot is due; a slot beyond the last one is the next chunk's."""
+        return round(self.began_ms + self.profile.schedule.due_ms(self.chunk.first + slot), 3)
+
+    def due_before(self, limit_ms: float) -> int:
+        """How many of the chunk's requests are due before a time on the run's clock."""
+        return sum(self.due_ms(slot) < limit_ms for slot in range(len(self.requests)))
+
+    def request(self, place: int) -> DueRequest:
+        """The planned request at a place; k6 may start one more than was planned, at the very end."""
+        if place < len(self.requests):
+            return self.requests[place]
+        op = self.requests[-1].op
+        return replace(self.requests[-1], id=request_id(self.source, place, op))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +94,9 @@ class ChunkRows:
 class _Started:
     """One iteration as its points tell it; times in ms of the run's clock."""
 
+    turn: int
     sent_ms: float
+    id: str
     answered_ms: float | None = None
     op: str = ""
     layer: Layer | None = None
@@ -153,7 +180,7 @@ def _take_point(name: str, data: dict[str, Any], at_ms: float, gathered: _Gather
     if name == "mcp_started":
         if turn in gathered.started:
             gathered.problems.append(f"iteration {turn} started twice")
-        gathered.started[turn] = _Started(at_ms)
+        gathered.started[turn] = _Started(turn, at_ms, str(data["metadata"]["id"]))
         return
     if turn not in gathered.started:
         gathered.problems.append(f"iteration {turn} has a point of {name} and never started")
@@ -178,12 +205,15 @@ def epoch_ms(text: str) -> float:
 
 def _rows(gathered: _Gathered, schedule: ChunkSchedule, *, truncated: bool, problems: list[str]) -> ChunkRows:
     late = gathered.late_slots
-    rows = [_unsent(slot, schedule, "the load generator started late") for slot in range(late)]
+    # k6 takes the next request of the sequence whenever an iteration starts, so it never comes to the last ones.
+    never_sent = count(late + max(gathered.started, default=-1) + 1)
+    rows = [_unsent(slot, slot, schedule, "the load generator started late") for slot in range(late)]
     for tick, started in _in_order(gathered.started, gathered.dropped_ms):
         if started is not None:
-            rows.append(_request(late + tick, started, schedule))
-        elif late + tick < len(schedule.turns):  # A tick at the very end is the next chunk's first slot.
-            rows.append(_unsent(late + tick, schedule, "no virtual user was free"))
+            rows.append(_request(late + tick, late + started.turn, started, schedule))
+        elif late + tick < len(schedule.requests):  # A tick at the very end is the next chunk's first slot.
+            rows.append(_unsent(late + tick, next(never_sent), schedule, "no virtual user was free"))
+    problems += _wrong_ids(gathered, schedule, rows)
     if holes := max(gathered.started, default=-1) + 1 - len(gathered.started):
         problems.append(f"{holes} iterations in between left no trace")
     return ChunkRows(
@@ -193,9 +223,23 @@ def _rows(gathered: _Gathered, schedule: ChunkSchedule, *, truncated: bool, prob
         dropped=len(rows) - late - len(gathered.started),
         lost=sum(row.layer is Layer.LOST for row in rows),
         late_slots=late,
-        missing=max(0, len(schedule.turns) - len(rows)),
+        missing=max(0, len(schedule.requests) - len(rows)),
         problems=tuple(problems),
     )
+
+
+def _wrong_ids(gathered: _Gathered, schedule: ChunkSchedule, rows: Sequence[Request]) -> Iterator[str]:
+    """Each request has the id that the plan gave it, and no two have the same."""
+    planned = {turn: schedule.request(gathered.late_slots + turn).id for turn in gathered.started}
+    if wrong := [turn for turn, started in sorted(gathered.started.items()) if started.id != planned[turn]]:
+        sent = gathered.started[wrong[0]].id
+        yield (
+            f"{len(wrong)} iterations sent another request than planned:"
+            f" iteration {wrong[0]} sent {sent!r:.60}, not {planned[wrong[0]]}"
+        )
+    times = Counter(row.id for row in rows)
+    if twice := [f"{name!r:.60}" for name, n in times.items() if n > 1]:
+        yield f"{len(twice)} request ids occur twice, such as {twice[0]}"
 
 
 def _in_order(started: dict[int, _Started], dropped_ms: list[float]) -> Iterator[tuple[int, _Started | None]]:
@@ -210,20 +254,23 @@ def _in_order(started: dict[int, _Started], dropped_ms: list[float]) -> Iterator
     yield from ((after + number, None) for number in range(passed, len(drops)))
 
 
-def _unsent(slot: int, schedule: ChunkSchedule, why: str) -> Request:
+def _unsent(slot: int, place: int, schedule: ChunkSchedule, why: str) -> Request:
+    """A request that was due and not sent: the time slot that stayed empty, and the planned request left over."""
+    planned = schedule.request(place)
     return Request(
         scheduled_ms=schedule.due_ms(slot),
         sent_ms=None,
         done_ms=None,
-        op=schedule.op(slot),
+        op=planned.op,
         ok=False,
         layer=Layer.UNSENT,
         message=why,
         source=schedule.source,
+        id=planned.id,
     )
 
 
-def _request(slot: int, started: _Started, schedule: ChunkSchedule) -> Request:
+def _request(slot: int, place: int, started: _Started, schedule: ChunkSchedule) -> Request:
     judged = started.layer is not None and started.answered_ms is not None
     layer = started.layer if started.layer and judged else Layer.LOST
     # Only an answer ends a request; one that found no connection or no answer in time is censored.
@@ -232,10 +279,11 @@ def _request(slot: int, started: _Started, schedule: ChunkSchedule) -> Request:
         scheduled_ms=schedule.due_ms(slot),
         sent_ms=started.sent_ms,
         done_ms=started.answered_ms if answered else None,
-        op=started.op or schedule.op(slot),
+        op=started.op or schedule.request(place).op,
         ok=layer is Layer.OK,
         layer=layer,
         message="started and never ended" if layer is Layer.LOST else started.message,
         source=schedule.source,
         sessions_lost=started.sessions_lost,
+        id=started.id,
     )

@@ -4,7 +4,8 @@ Kinds and their data (times are the event's own `at_ms` unless a field says othe
 
 run_started       run_id, lab_version, campaign, seed, plan_sha256, target, images, host, wall_epoch_ms
 phase_started     phase, step (its name)                   phase_ended       phase, step
-load_chunk_started chunk, scheduled_start_ms, duration_ms, rate_per_s
+load_chunk_started chunk, profile (its name), script, load_began_ms (of the profile's schedule), scheduled_start_ms,
+                  duration_ms, due (requests in this chunk); older runs have rate_per_s in place of profile and due
 load_chunk_ended  chunk, exit_code, started (iterations), dropped, rows, truncated
 proof             fault, moment ("before"|"during"|"still"|"after"), measured, unit, holds, absent, detail
 fault_injecting   fault, fault_kind, target, params, undo, transient, lease_s

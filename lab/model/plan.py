@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lab.model.load import LoadProfile
 from lab.model.scenario import Abort, Bounds
 from lab.model.target import Target
 
@@ -34,23 +35,15 @@ class PlannedFault:
 class Step:
     """One stretch of the run: warm-up and steady steps last `duration_s`, a fault step at least that.
 
-    The faults of one step are injected in order, are in force together, and are healed in reverse.
+    The faults of one step are injected in order, are in force together, and are healed in reverse. `load` is what the
+    load generator sends meanwhile, None for no load at all.
     """
 
     name: str
     kind: str
     duration_s: float
     faults: tuple[PlannedFault, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class LoadPlan:
-    """The open-model load: `rate_per_s` constant arrivals with the target's mix, in chunks of `chunk_s`."""
-
-    rate_per_s: float
-    chunk_s: float
-    mix: Mapping[str, int]
-    request_timeout_ms: int
+    load: LoadProfile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +87,6 @@ class Plan:
     seed: int
     duration_s: float
     steps: tuple[Step, ...]
-    load: LoadPlan
     observer: ObserverPlan
     bounds: Bounds
     required: tuple[str, ...]
@@ -106,9 +98,20 @@ class Plan:
     abort_if: Abort = _USUAL
     streams: tuple[str, ...] = USUAL_STREAMS
 
+    def __post_init__(self) -> None:
+        # The journal names a profile, and the judge must find the one that it means.
+        loads = self.loads()
+        for step in self.steps:
+            if step.load is not None and step.load not in loads:
+                raise ValueError(f"two different loads of this plan have the name {step.load.name!r}")
+
     def faults(self) -> tuple[PlannedFault, ...]:
         """The planned faults in the order in which they will be injected."""
         return tuple(fault for step in self.steps for fault in step.faults)
+
+    def loads(self) -> tuple[LoadProfile, ...]:
+        """The different load profiles of the steps, in the order in which they begin."""
+        return tuple({step.load.name: step.load for step in self.steps if step.load is not None}.values())
 
     def decision(self, check: str, subject: str) -> Decision | None:
         """What the planner said about one check of one subject."""

@@ -26,7 +26,10 @@ class Layer(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One load request; `source` is the k6 chunk it came from. Dropped iterations appear with layer UNSENT."""
+    """One load request; `source` is the k6 chunk it came from. Dropped iterations appear with layer UNSENT.
+
+    `id` is unique within the run; None in runs from before requests had ids.
+    """
 
     scheduled_ms: float
     sent_ms: float | None
@@ -37,6 +40,7 @@ class Request:
     message: str
     source: str
     sessions_lost: int = 0
+    id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,16 +5,16 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from lab.model.plan import LoadPlan, ObserverPlan, Plan
+from lab.model.plan import ObserverPlan, Plan
 from lab.model.scenario import FaultSpec, Scenario
 from lab.model.target import Target
 from lab.plan.decisions import decisions_of, untested
 from lab.plan.dry_run import describe
+from lab.plan.loads import normal
 from lab.plan.steps import duration_min_s, steps_of
 
 __all__ = ["describe", "duration_min_s", "schedule"]
 
-CHUNK_S = 60.0
 CANARY_SLOW_HZ, CANARY_FAST_HZ = 2.0, 10.0
 # At 10 Hz five probes are outstanding after half a second: with a longer deadline a hanging target would leave no
 # place for the probe that sees it come back. So a canary that has to wait longer is sent less often.
@@ -39,14 +39,14 @@ def schedule(
 ) -> Plan:
     """The plan of a scenario: the same for the same seed. Raises ScenarioError where the duration is too short."""
     able, unable = _by_capability(scenario.faults, capabilities)
+    load = normal(target, scenario.rate_per_s)
     order = _order(able, scenario.trials, random.Random(f"{seed}:fault order"))
     plan = Plan(
         campaign=scenario.name,
         why=scenario.why,
         seed=seed,
         duration_s=scenario.duration_s,
-        steps=steps_of(scenario, order),
-        load=_load(scenario, target),
+        steps=steps_of(scenario, order, load),
         observer=_observer(scenario, target),
         bounds=scenario.bounds,
         required=scenario.required,
@@ -59,7 +59,7 @@ def schedule(
     )
 
     def lasting(duration_s: float) -> Plan:
-        steps = steps_of(replace(scenario, duration_s=duration_s), order)
+        steps = steps_of(replace(scenario, duration_s=duration_s), order, load)
         return replace(plan, duration_s=duration_s, steps=steps)
 
     return replace(plan, decisions=(*decisions_of(plan, lasting), *untested(unable)))
@@ -73,15 +73,6 @@ def _order(able: Sequence[FaultSpec], trials: int, chance: random.Random) -> lis
         chance.shuffle(turn)
         order += turn
     return order
-
-
-def _load(scenario: Scenario, target: Target) -> LoadPlan:
-    return LoadPlan(
-        rate_per_s=target.normal_rate_per_s if scenario.rate_per_s is None else scenario.rate_per_s,
-        chunk_s=CHUNK_S,
-        mix=dict(target.mix),
-        request_timeout_ms=target.request_timeout_ms,
-    )
 
 
 def _observer(scenario: Scenario, target: Target) -> ObserverPlan:

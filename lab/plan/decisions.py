@@ -1,10 +1,11 @@
 """What a plan can decide, said before it runs: how many observations each judgement takes, and how many will come."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from lab.model.load import LoadProfile
 from lab.model.plan import STEADY, Decision, Plan
 from lab.model.recovery import CANARY
 from lab.model.scenario import FaultSpec
@@ -94,11 +95,30 @@ def _questions(plan: Plan) -> list[_Question]:
 
 
 def _requests(plan: Plan, check: str) -> float:
-    """Requests in the steady phases that the gate will count: known issues take theirs away."""
+    """Requests in the steady phases that the gate will count; known issues take theirs away."""
     issues = plan.target.known_issues
     excused = {issue.operation for issue in issues if issue.check == check and not issue.faults}
-    share = sum(percent for name, percent in plan.load.mix.items() if name not in excused) / 100
-    return plan.load.rate_per_s * steady_s(plan) * share
+    counts = [
+        load.schedule.expected(from_ms, to_ms) * _share(load, excused)
+        for load, from_ms, to_ms in _steady_loads(plan)
+    ]
+    # Sums of the same parts must not differ by how a duration was cut.
+    return round(math.fsum(counts), 6)
+
+
+def _share(load: LoadProfile, excused: Collection[str]) -> float:
+    """The share of the operations that no known issue takes away."""
+    return sum(percent for name, percent in load.mix.items() if name not in excused) / sum(load.mix.values())
+
+
+def _steady_loads(plan: Plan) -> Iterator[tuple[LoadProfile, float, float]]:
+    """The load of each steady step, with the step's begin and end in ms since the load's beginning."""
+    at_ms, running = 0.0, None
+    for step in plan.steps:
+        from_ms = at_ms if step.load == running else 0.0
+        at_ms, running = from_ms + 1000 * step.duration_s, step.load
+        if step.kind == STEADY and step.load is not None:
+            yield step.load, from_ms, at_ms
 
 
 def _asked_around(plan: Plan, kind: str) -> float:

@@ -8,8 +8,12 @@ from lab.model.quantities import format_duration
 
 def describe(plan: Plan) -> list[str]:
     """The plan in words: what happens when, and what it can decide."""
-    load = f"{plan.load.rate_per_s:g} requests/s on {plan.target.name} {plan.target.version}"
-    head = [f"{plan.campaign}: {plan.why}", f"seed {plan.seed}, {format_duration(plan.duration_s)}, {load}"]
+    load = "; ".join(profile.in_words() for profile in plan.loads()) or "no load"
+    target = f"{plan.target.name} {plan.target.version}"
+    head = [
+        f"{plan.campaign}: {plan.why}",
+        f"seed {plan.seed}, {format_duration(plan.duration_s)}, load {load} on {target}",
+    ]
     return [*head, "", *_timetable(plan), "", "what this duration can decide:", *_decided(plan)]
 
 

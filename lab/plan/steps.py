@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from string import ascii_lowercase
 
 from lab.errors import ScenarioError
 from lab.model.lease import lease_s
+from lab.model.load import LoadProfile
 from lab.model.plan import FAULT, STEADY, WARM_UP, PlannedFault, Step
 from lab.model.quantities import format_duration
 from lab.model.recovery import CANARY
@@ -25,8 +27,12 @@ STEADY_MIN_S = 6.0
 BASELINE_SHARE = 0.4
 
 
-def steps_of(scenario: Scenario, order: Sequence[FaultSpec]) -> tuple[Step, ...]:
-    """The steps of a scenario whose faults are injected in this order; their durations sum up to its own.
+def steps_of(
+    scenario: Scenario, order: Sequence[FaultSpec], load: LoadProfile | None = None
+) -> tuple[Step, ...]:
+    """The steps of a scenario whose faults are injected in this order, all under the same load.
+
+    Their durations add up to the scenario's own.
 
     Raises ScenarioError where the duration is too short for them, or longer than a run can be; and for any fault of
     the scenario's, injected here or not, that cannot be in force with its companions, or for as long as it is to be.
@@ -44,7 +50,8 @@ def steps_of(scenario: Scenario, order: Sequence[FaultSpec]) -> tuple[Step, ...]
     hold_s = HOLD_MIN_S + share * hold_more
     planned = [_together(number, spec, scenario, hold_s) for number, spec in enumerate(order, 1)]
     steady_s = scenario.duration_s - warm_up_s - math.fsum(_step_s(faults) for faults in planned)
-    return (Step("warm-up", WARM_UP, warm_up_s), *_measured(planned, steady_s))
+    steps = (Step("warm-up", WARM_UP, warm_up_s), *_measured(planned, steady_s))
+    return tuple(replace(step, load=load) for step in steps)
 
 
 def _require_possible(scenario: Scenario) -> None:

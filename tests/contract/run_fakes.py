@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lab.errors import FaultError, FencedError
 from lab.faults import discover
 from lab.model.journal import Event
-from lab.model.plan import FAULT, STEADY, LoadPlan, ObserverPlan, Plan, PlannedFault, Step
+from lab.model.load import ConstantArrivalRate, LoadProfile
+from lab.model.plan import FAULT, STEADY, ObserverPlan, Plan, PlannedFault, Step
 from lab.model.samples import Probe
 from lab.model.scenario import Bounds
 from lab.model.target import Condition, Operation, Target
@@ -144,6 +145,9 @@ class FakeWatchdog(FakeLoad):
         return self.why
 
 
+LOAD = LoadProfile("normal", "normal.js", ConstantArrivalRate(4), {"list": 100}, 500, 5, False, 10_000, 60)
+
+
 def target() -> Target:
     """The smallest target that a plan can carry."""
     operation = Operation("list", "list", {}, "structured", (Condition(("error",), "absent"),))
@@ -185,8 +189,7 @@ def plan_of(steps_of: Iterable[Sequence[tuple[str, dict[str, Any]]]]) -> Plan:
         why="",
         seed=1,
         duration_s=100,
-        steps=tuple(steps),
-        load=LoadPlan(4, 60, {"list": 100}, 10_000),
+        steps=tuple(replace(step, load=LOAD) for step in steps),
         observer=ObserverPlan(2, 10, 2000, 200, 5, 1.5, 10, 5),
         bounds=Bounds(),
         required=(),

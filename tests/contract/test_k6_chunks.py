@@ -21,7 +21,7 @@ from lab.model.journal import Event
 from lab.model.samples import Layer, Request
 from lab.observe.clock import RunClock
 from tests.contract import stub_mcp
-from tests.contract.test_k6_client import OPERATIONS
+from tests.contract.test_k6_client import OPERATIONS, profile
 
 pytestmark = pytest.mark.docker
 CHUNK_S, RATE_PER_S, LEAD_S = 3.0, 4.0, 5.0
@@ -95,10 +95,7 @@ def inputs(stub: stub_mcp.StubMcp, mode: str = "ok_sse") -> LoadInputs:
         seed=7,
         endpoint=f"/{mode}/mcp",
         protocol_version="2025-06-18",
-        rate_per_s=RATE_PER_S,
-        chunk_s=CHUNK_S,
-        mix={"search": 60, "add": 40},
-        request_timeout_ms=1000,
+        profile=profile(RATE_PER_S, CHUNK_S, 1000),
         operations=OPERATIONS,
         values={"truth_collection": "truth", "writes_collection": "writes", "k": 10},
         queries=(Text("q1", "one"),),

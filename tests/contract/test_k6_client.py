@@ -1,4 +1,4 @@
-"""k6/mcp.js and k6/mix.js against a stub server: every failure has exactly its layer and its words."""
+"""k6/mcp.js, k6/lab.js and k6/normal.js against a stub server: every failure has exactly its layer and its words."""
 
 import json
 import os
@@ -16,6 +16,7 @@ import pytest
 
 from lab.load.inputs import LoadInputs, Text
 from lab.load.points import ChunkRows, ChunkSchedule, read_chunk
+from lab.model.load import ConstantArrivalRate, LoadProfile
 from lab.model.samples import Layer
 from lab.model.target import Condition, Operation, first_broken
 from tests.contract import stub_mcp
@@ -99,6 +100,21 @@ def stub() -> Iterator[stub_mcp.StubMcp]:
         yield server
 
 
+def profile(rate_per_s: float, chunk_s: float, request_timeout_ms: int) -> LoadProfile:
+    """A mix of searches and adds at a constant rate."""
+    return LoadProfile(
+        name="normal",
+        script="normal.js",
+        schedule=ConstantArrivalRate(rate_per_s),
+        mix={"search": 60, "add": 40},
+        vus_max=500,
+        sessions=5,
+        connection_reuse=False,
+        request_timeout_ms=request_timeout_ms,
+        chunk_s=chunk_s,
+    )
+
+
 def load(base_url: str, mode: str) -> LoadInputs:
     """A short load on one mode of the stub."""
     return LoadInputs(
@@ -106,10 +122,7 @@ def load(base_url: str, mode: str) -> LoadInputs:
         seed=7,
         endpoint="/redirect" if mode == "redirect" else f"/{mode}/mcp",
         protocol_version="2025-06-18",
-        rate_per_s=RATE_PER_S,
-        chunk_s=SLOTS / RATE_PER_S,
-        mix={"search": 60, "add": 40},
-        request_timeout_ms=TIMEOUT_MS,
+        profile=profile(RATE_PER_S, SLOTS / RATE_PER_S, TIMEOUT_MS),
         operations=OPERATIONS,
         values={"truth_collection": "truth", "writes_collection": "writes", "k": 10},
         queries=(Text("q1", 'what "is" this?'), Text("q2", "zwei")),
@@ -123,17 +136,18 @@ def run_k6(k6: str, folder: Path, inputs: LoadInputs, late_ms: float = 0.0) -> R
     folder.mkdir(exist_ok=True)
     inputs.write_texts(folder)
     epoch_ms = time.time_ns() / 1e6 + (LEAD_MS if not late_ms else -late_ms)
-    path = inputs.write_chunk(folder, 0, epoch_ms, seen_as=str(folder), output=str(folder))
+    chunk = inputs.profile.chunk(0)
+    path = inputs.write_chunk(folder, "0000", chunk, epoch_ms, seen_as=str(folder), output=str(folder))
     points = folder / "points.json.gz"
     command = [k6, "run", "--quiet", "--no-color", "--log-format", "json", "-e", f"LAB_INPUT={path}"]
     done = subprocess.run(
-        [*command, "--address", "", "--out", f"json={points}", str(K6_SCRIPTS / "mix.js")],
+        [*command, "--address", "", "--out", f"json={points}", str(K6_SCRIPTS / inputs.profile.script)],
         capture_output=True,
         text=True,
         timeout=60,
         env={**os.environ, "K6_NO_USAGE_REPORT": "true"},
     )
-    schedule = ChunkSchedule("0000", 0.0, inputs.period_ms, inputs.sequence(0), epoch_ms)
+    schedule = ChunkSchedule("0000", 0.0, inputs.profile, chunk, inputs.requests("0000", chunk), epoch_ms)
     summary = json.loads((folder / "summary-0000.json").read_text(encoding="utf-8"))
     return Ran(read_chunk(points, schedule), done.returncode, done.stderr, summary)
 
@@ -169,8 +183,9 @@ def test_every_request_has_its_layer_and_its_message(runs: dict[str, Ran], mode:
 def test_slots_are_exact_and_the_operations_are_the_planned_ones(runs: dict[str, Ran], mode: str) -> None:
     rows = runs[mode].found.rows
     assert [row.scheduled_ms for row in rows] == [slot * 100.0 for slot in range(SLOTS)]
-    planned = load("http://127.0.0.1:9", mode).sequence(0)
-    assert [row.op for row in rows] == [name for name, _ in planned]
+    inputs = load("http://127.0.0.1:9", mode)
+    planned = inputs.requests("0000", inputs.profile.chunk(0))
+    assert [(row.op, row.id) for row in rows] == [(request.op, request.id) for request in planned]
 
 
 def test_a_dead_server_never_yields_ok(runs: dict[str, Ran]) -> None:

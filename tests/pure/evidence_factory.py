@@ -10,7 +10,8 @@ import numpy as np
 
 from lab.model.evidence import Evidence
 from lab.model.journal import Event, Journal
-from lab.model.plan import FAULT, STEADY, WARM_UP, Decision, LoadPlan, ObserverPlan, Plan, PlannedFault, Step
+from lab.model.load import ConstantArrivalRate, LoadProfile
+from lab.model.plan import FAULT, STEADY, WARM_UP, Decision, ObserverPlan, Plan, PlannedFault, Step
 from lab.model.samples import HostReading, Layer, Memory, Probe, Recall, Request, Samples
 from lab.model.scenario import Bounds
 from lab.model.target import Condition, KnownIssue, Operation, Target
@@ -42,6 +43,19 @@ EMPTY_ISSUE = KnownIssue(
     "no store",
     "2026-11-01",
     ("kill",),
+)
+
+
+LOAD = LoadProfile(
+    name="normal",
+    script="normal.js",
+    schedule=ConstantArrivalRate(4.0),
+    mix={"search": 40, "add": 30, "list": 20, "status": 10},
+    vus_max=500,
+    sessions=5,
+    connection_reuse=False,
+    request_timeout_ms=10_000,
+    chunk_s=60.0,
 )
 
 
@@ -150,8 +164,7 @@ def _plan(recipe: Recipe) -> Plan:
         why="",
         seed=recipe.seed,
         duration_s=sum(step.duration_s for step in steps),
-        steps=steps,
-        load=LoadPlan(4.0, 60.0, {"search": 40, "add": 30, "list": 20, "status": 10}, 10_000),
+        steps=tuple(replace(step, load=LOAD) for step in steps),
         observer=ObserverPlan(2.0, 10.0, 2000, 200.0, 5, 1.5, 10, 5.0),
         bounds=Bounds(),
         required=recipe.required,
@@ -201,13 +214,14 @@ def _samples(recipe: Recipe, plan: Plan, steps: list[_Step], rng: np.random.Gene
 def _request(recipe: Recipe, steps: list[_Step], rng: np.random.Generator, n: int, at: float) -> Request:
     op, took = BLOCK[n % 10], 35 * float(rng.lognormal(0, 0.3))
     kind, source = _affected(steps, recipe, at), f"{n // 240:04d}"
+    name = f"{source}-{n % 240}-{op}"
     if kind in ("latency", "cpu_cap"):
         took += 300 if kind == "latency" else 60
     down = kind == "kill" and op != "status"
     if down or (recipe.status_fails and op == "status"):
         message = STATUS_MESSAGE if op == "status" else EMPTY_MESSAGE
-        return Request(at, at + 1, at + 1 + took, op, False, Layer.PAYLOAD, message, source)
-    return Request(at, at + 1, at + 1 + took, op, True, Layer.OK, "", source)
+        return Request(at, at + 1, at + 1 + took, op, False, Layer.PAYLOAD, message, source, id=name)
+    return Request(at, at + 1, at + 1 + took, op, True, Layer.OK, "", source, id=name)
 
 
 def _probe_times(recipe: Recipe, steps: list[_Step], end_ms: float) -> Iterator[float]:
@@ -337,7 +351,8 @@ def _chunks(samples: Samples) -> Iterator[Draft]:
     for chunk in sorted({request.source for request in samples.requests}):
         mine = [request for request in samples.requests if request.source == chunk]
         start = mine[0].scheduled_ms
-        about = {"chunk": chunk, "scheduled_start_ms": start, "duration_ms": 60_000, "rate_per_s": 4.0}
+        about = {"chunk": chunk, "profile": LOAD.name, "script": LOAD.script, "load_began_ms": 1000.0}
+        about |= {"scheduled_start_ms": start, "duration_ms": 60_000.0, "due": 240}
         counts = {"started": len(mine), "dropped": 0, "rows": len(mine), "truncated": False}
         yield start - 500, "load_chunk_started", about
         yield mine[-1].scheduled_ms + 400, "load_chunk_ended", {"chunk": chunk, "exit_code": 0, **counts}

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.errors import ScenarioError
-from lab.load.inputs import LoadInputs, Text, block_of
+from lab.load.inputs import DueRequest, LoadInputs, Text, block_of
 from lab.load.points import ChunkRows, ChunkSchedule, GzipLines, epoch_ms, read_chunk
+from lab.model.load import ChunkOfLoad, ConstantArrivalRate, LoadProfile
 from lab.model.samples import Layer
 from lab.model.target import Condition, Operation
 
@@ -20,6 +22,12 @@ MIX = {"search": 40, "add": 30, "list": 20, "status": 10}
 EPOCH_MS = epoch_ms("2026-01-01T00:00:00Z")
 START_MS = 5000.0
 PERIOD_MS = 250.0
+
+
+def profile(**changed: Any) -> LoadProfile:
+    """Four requests a second in chunks of five seconds."""
+    plain = LoadProfile("normal", "normal.js", ConstantArrivalRate(4.0), MIX, 500, 5, False, 10_000, 5.0)
+    return replace(plain, **changed)
 
 
 def inputs(**changed: Any) -> LoadInputs:
@@ -30,10 +38,7 @@ def inputs(**changed: Any) -> LoadInputs:
         "seed": 7,
         "endpoint": "/mcp",
         "protocol_version": "2025-06-18",
-        "rate_per_s": 4.0,
-        "chunk_s": 5.0,
-        "mix": MIX,
-        "request_timeout_ms": 10_000,
+        "profile": profile(),
         "operations": operations,
         "values": {"k": 10, "truth_collection": "t", "writes_collection": "w"},
         "queries": (Text("q1", "one"),),
@@ -44,8 +49,10 @@ def inputs(**changed: Any) -> LoadInputs:
 
 def schedule(slots: int = 8) -> ChunkSchedule:
     """A chunk of alternating operations that begins at 5 s on the run's clock."""
-    turns = [(("search", "add")[slot % 2], slot) for slot in range(slots)]
-    return ChunkSchedule("0003", START_MS, PERIOD_MS, turns, EPOCH_MS)
+    names = [("search", "add")[slot % 2] for slot in range(slots)]
+    requests = [DueRequest(f"0003-{n}-{op}", op, n, n * PERIOD_MS) for n, op in enumerate(names)]
+    chunk = ChunkOfLoad(number=1, first=12, due=slots, start_ms=3000.0, duration_ms=slots * PERIOD_MS)
+    return ChunkSchedule("0003", START_MS - 3000.0, profile(), chunk, requests, EPOCH_MS)
 
 
 def point(metric: str, at_ms: float, value: float = 1, **more: Any) -> str:
@@ -68,9 +75,14 @@ def ended(
     )
 
 
-def started(turn: int, at_ms: float) -> str:
-    """Only the start of an iteration."""
-    return point("mcp_started", at_ms, metadata={"seq": str(turn)})
+def planned_id(place: int) -> str:
+    """The id of a request of the chunk."""
+    return f"0003-{place}-{('search', 'add')[place % 2]}"
+
+
+def started(turn: int, at_ms: float, name: str = "") -> str:
+    """Only the start of an iteration; without a name it is that of the plan."""
+    return point("mcp_started", at_ms, metadata={"seq": str(turn), "id": name or planned_id(turn)})
 
 
 def read(folder: Path, text: str, slots: int = 8) -> ChunkRows:
@@ -214,10 +226,15 @@ def test_times_are_read_in_any_zone_and_to_the_microsecond(text: str) -> None:
     assert epoch_ms(text) == EPOCH_MS + 500.0
 
 
+def operations(load: LoadInputs, chunk: int) -> list[tuple[str, int]]:
+    """The operations of a chunk, each with the number of its use."""
+    return [(r.op, r.number) for r in load.requests("0000", load.profile.chunk(chunk))]
+
+
 def test_every_block_holds_the_mix_exactly() -> None:
     block = block_of(MIX)
     assert Counter(block) == {"search": 4, "add": 3, "list": 2, "status": 1}
-    turns = [turn for chunk in range(5) for turn in inputs().sequence(chunk)]
+    turns = [turn for chunk in range(5) for turn in operations(inputs(), chunk)]
     assert len(turns) == 100
     blocks = [turns[at : at + 10] for at in range(0, 100, 10)]
     assert all(Counter(name for name, _ in found) == Counter(block) for found in blocks)
@@ -229,32 +246,35 @@ def test_every_block_holds_the_mix_exactly() -> None:
 
 @given(st.integers(0, 10), st.integers(1, 6))
 def test_the_sequence_does_not_depend_on_where_chunks_are_cut(seed: int, slots: int) -> None:
-    whole = inputs(seed=seed, chunk_s=15.0).sequence(0)
-    parts = inputs(seed=seed, chunk_s=slots)
-    pieces = [turn for chunk in range(15 // slots + 1) for turn in parts.sequence(chunk)]
+    whole = operations(inputs(seed=seed, profile=profile(chunk_s=15.0)), 0)
+    parts = inputs(seed=seed, profile=profile(chunk_s=float(slots)))
+    pieces = [turn for chunk in range(15 // slots + 1) for turn in operations(parts, chunk)]
     assert pieces[: len(whole)] == whole[: len(pieces)]
 
 
 def test_another_seed_is_another_order() -> None:
-    assert inputs(seed=1).sequence(0) != inputs(seed=2).sequence(0)
-    assert inputs(seed=0).sequence(0) == inputs(seed=0).sequence(0)
+    assert operations(inputs(seed=1), 0) != operations(inputs(seed=2), 0)
+    assert operations(inputs(seed=0), 0) == operations(inputs(seed=0), 0)
 
 
 def test_a_chunk_is_a_whole_number_of_periods_with_enough_clients() -> None:
-    load = inputs(rate_per_s=3.0, chunk_s=10.1)
-    assert (load.slots, load.duration_ms) == (30, 10_000.0)
+    chunk = profile(schedule=ConstantArrivalRate(3.0), chunk_s=10.1).chunk(2)
+    assert (chunk.first, chunk.due, chunk.start_ms, chunk.duration_ms) == (60, 30, 20_000.0, 10_000.0)
     assert inputs().vus == 46
-    assert inputs(rate_per_s=1000.0).vus == 500
+    assert inputs(profile=profile(schedule=ConstantArrivalRate(1000.0))).vus == 500
 
 
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"rate_per_s": 0.0}, "no load"),
-        ({"chunk_s": 0.5}, "too short"),
-        ({"mix": {}}, "at least one operation"),
-        ({"mix": {"search": 0}}, "above 0"),
-        ({"mix": {"serach": 1}}, "serach"),
+        ({"profile": profile(schedule=ConstantArrivalRate(0.0))}, "no load"),
+        ({"profile": profile(chunk_s=0.5)}, "too short"),
+        ({"profile": profile(mix={})}, "at least one operation"),
+        ({"profile": profile(mix={"search": 0})}, "above 0"),
+        ({"profile": profile(mix={"serach": 1})}, "serach"),
+        ({"profile": profile(script="../etc/passwd.js")}, "script in k6/"),
+        ({"profile": profile(name="a b")}, "scenario with the name"),
+        ({"profile": profile(vus_max=0)}, "0 virtual users"),
         ({"documents": ()}, "0 documents"),
         ({"operations": {"search": Operation("s", "s", {"a": [{"$var": "zork"}]}, "text", ())}}, "zork"),
         (
@@ -269,7 +289,7 @@ def test_a_chunk_is_a_whole_number_of_periods_with_enough_clients() -> None:
 )
 def test_a_load_that_cannot_be_is_refused_in_words(changed: dict[str, Any], said: str) -> None:
     if "operations" in changed:
-        changed = {**changed, "mix": {"search": 1}}
+        changed = {**changed, "profile": profile(mix={"search": 1})}
     with pytest.raises(ScenarioError, match=r".") as refusal:
         inputs(**changed)
     assert said in str(refusal.value)

@@ -1,8 +1,9 @@
 """Stretches of the run in which something was not seen."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 
+from lab.judge.windows.planned_load import load_in
 from lab.judge.windows.timeline import Windows
 from lab.model.evidence import Evidence
 from lab.model.verdict import Finding
@@ -26,14 +27,32 @@ def _holes(evidence: Evidence, windows: Windows) -> Iterator[tuple[float, float,
     canary = (p.sent_ms for p in samples.probes if p.probe == plan.target.canary)
     start, end = windows.phases[0].from_ms, windows.phases[-1].to_ms
     streams = (
-        ("no load request was due", plan.load.rate_per_s, (r.scheduled_ms for r in samples.requests)),
         ("no canary probe was sent", plan.observer.canary_slow_hz, canary),
         ("no truth query was sent", plan.observer.recall_hz, (r.sent_ms for r in samples.recall)),
         ("no memory was read", 1 / plan.observer.memory_every_s, (m.at_ms for m in samples.memory)),
     )
     for why, rate_hz, times in streams:
-        for a, b in _silences(times, start, end, PERIODS * 1000 / rate_hz + SLACK_MS):
+        for a, b in _silences(times, start, end, _longest_ms(1000 / rate_hz)):
             yield a, b, why
+    yield from _holes_in_load(evidence, windows)
+
+
+def _holes_in_load(evidence: Evidence, windows: Windows) -> Iterator[tuple[float, float, str]]:
+    """Where the load of a step had nothing due for too long; steps that follow each other with one load are one."""
+    due = [request.scheduled_ms for request in evidence.samples.requests]
+    for load, phases in groupby(windows.phases, lambda phase: load_in(evidence.plan, phase)):
+        if load is None:
+            continue
+        span = list(phases)
+        for a, b in _silences(
+            due, span[0].from_ms, span[-1].to_ms, _longest_ms(load.schedule.pause_max_ms())
+        ):
+            yield a, b, "no load request was due"
+
+
+def _longest_ms(period_ms: float) -> float:
+    """The longest pause in a stream with this period that is no gap."""
+    return PERIODS * period_ms + SLACK_MS
 
 
 def _silences(

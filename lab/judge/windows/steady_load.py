@@ -8,7 +8,8 @@ import numpy as np
 from lab.judge.stats.intervals import Flags, Floats
 from lab.judge.windows import references
 from lab.judge.windows.known_issues import UNSETTLED, counted, declared, explains_request
-from lab.judge.windows.timeline import Window, Windows
+from lab.judge.windows.planned_load import due_at_least
+from lab.judge.windows.timeline import Windows
 from lab.model.evidence import Evidence
 from lab.model.samples import Request
 from lab.model.verdict import KnownIssueCount
@@ -21,7 +22,7 @@ class SteadyLoad:
     """Requests due in the steady windows, in order of time, each with the id of the known issue that explains
     it.
 
-    `missing` were due by the plan's rate and left no row at all.
+    `missing` were due by the plan's load and left no row at all.
     """
 
     requests: tuple[Request, ...]
@@ -48,16 +49,9 @@ def steady_load(evidence: Evidence, windows: Windows, check: str) -> SteadyLoad:
     return SteadyLoad(
         requests=tuple(due),
         issues=tuple(explains_request(issues, check, r, windows.kinds_at(r.scheduled_ms)) for r in due),
-        missing=max(
-            0, sum(due_at_least(w, evidence.plan.load.rate_per_s) for w in windows.steady) - len(due)
-        ),
+        missing=max(0, sum(due_at_least(evidence, w) for w in windows.steady) - len(due)),
         evidence=tuple(references.samples("requests", w.from_ms, w.to_ms) for w in windows.steady),
     )
-
-
-def due_at_least(window: Window, rate_per_s: float) -> int:
-    """How many requests must fall into a window at a constant rate, wherever its slots begin."""
-    return max(0, int(window.seconds * rate_per_s + 1e-6) - 1)
 
 
 def in_order(requests: Sequence[Request]) -> list[Request]:

@@ -1,0 +1,72 @@
+"""What the plan's load profiles say about a window: what was due in it, and which chunks belong there."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+
+from lab.judge.windows.timeline import Window, Windows
+from lab.model.evidence import Evidence
+from lab.model.journal import Event
+from lab.model.load import ConstantArrivalRate, LoadProfile
+from lab.model.plan import Plan
+
+
+def load_in(plan: Plan, window: Window) -> LoadProfile | None:
+    """The load of the step that a window belongs to."""
+    for step in plan.steps:
+        if step.name == window.name or any(fault.id == window.fault for fault in step.faults):
+            return step.load
+    return None
+
+
+def due_at_least(evidence: Evidence, window: Window) -> int:
+    """How many requests were due in a window at least; 0 where its step has no load."""
+    load = load_in(evidence.plan, window)
+    if load is None:
+        return 0
+    began_ms = _began_ms(evidence, load, window)
+    return load.schedule.due_at_least(window.from_ms - began_ms, window.to_ms - began_ms)
+
+
+def _began_ms(evidence: Evidence, load: LoadProfile, window: Window) -> float:
+    """When the load's schedule began that held in a window; the window's own begin where the journal has none."""
+    begins = [
+        event.data["load_began_ms"]
+        for event in evidence.journal.of("load_chunk_started")
+        if event.data.get("profile") == load.name and isinstance(event.data.get("load_began_ms"), int | float)
+    ]
+    return max((float(at_ms) for at_ms in begins if at_ms < window.to_ms), default=window.from_ms)
+
+
+def is_planned(chunk: Event, plan: Plan) -> bool:
+    """Whether a chunk that started had a load of the plan's; older journals only name its rate."""
+    if "profile" not in chunk.data:
+        return any(ConstantArrivalRate(chunk.data["rate_per_s"]) == load.schedule for load in plan.loads())
+    return any(_is_of(chunk, load) for load in plan.loads())
+
+
+def _is_of(chunk: Event, load: LoadProfile) -> bool:
+    if (chunk.data["profile"], chunk.data["script"]) != (load.name, load.script):
+        return False
+    from_ms = float(chunk.data["scheduled_start_ms"]) - float(chunk.data["load_began_ms"])
+    to_ms, due = from_ms + float(chunk.data["duration_ms"]), int(chunk.data["due"])
+    return load.schedule.due_at_least(from_ms, to_ms) <= due <= load.schedule.due_at_most(from_ms, to_ms)
+
+
+def chunks_in_other_steps(evidence: Evidence, windows: Windows) -> Iterator[str]:
+    """The chunks of which a request was due in a step that has another load."""
+    profiles = {
+        e.data["chunk"]: e.data["profile"]
+        for e in evidence.journal.of("load_chunk_started")
+        if "profile" in e.data
+    }
+    phases = sorted(windows.phases, key=lambda phase: phase.from_ms)
+    begins = [phase.from_ms for phase in phases]
+    names = {phase.name: load.name if (load := load_in(evidence.plan, phase)) else None for phase in phases}
+    found = set()
+    for request in evidence.samples.requests:
+        place = bisect_right(begins, request.scheduled_ms) - 1
+        if place < 0 or not phases[place].holds(request.scheduled_ms) or request.source not in profiles:
+            continue
+        if profiles[request.source] != names[phases[place].name]:
+            found.add(request.source)
+    yield from sorted(found)
