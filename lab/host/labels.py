@@ -3,7 +3,7 @@
 OWNER = "chaos-soak-lab.owner"
 OWNER_VALUE = "lab"
 STACK = "chaos-soak-lab.stack"
-RUN = "chaos-soak-lab.run.loop"
+RUN = "chaos-soak-lab.run"
 SERVICE = "com.docker.compose.service"
 
 

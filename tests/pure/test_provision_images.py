@@ -9,7 +9,7 @@ import pytest
 from docker.errors import APIError, NotFound
 
 from lab import repository
-from lab.errors import WorldError
+from lab.errors import ScenarioError, WorldError
 from lab.provision.images import base_image, images
 from lab.provision.images.build_context import content_hash, context_files, write_context
 from lab.provision.images.image_specs import BuildSpec, ImageSpec, ImageUsed, load_images, target_image
@@ -35,16 +35,18 @@ def test_a_tag_that_moves_is_refused(tmp_path: Path, ref: str) -> None:
     path.write_text(
         f"base: {{registry: 'a:1', suite: s, packages: []}}\nimages: {{q: {{registry: '{ref}'}}}}"
     )
-    with pytest.raises(WorldError, match="no pinned tag"):
+    with pytest.raises(ScenarioError, match="pinned tag") as raised:
         load_images(path)
+    assert raised.value.where.startswith(f"{path}:2:")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "base: 3", "{", "images: {}"])
 def test_a_broken_list_is_a_clear_error(tmp_path: Path, text: str) -> None:
     path = tmp_path / "images.yaml"
     path.write_text(text)
-    with pytest.raises(WorldError, match="list of images"):
+    with pytest.raises(ScenarioError) as raised:
         load_images(path)
+    assert raised.value.where.startswith(f"{path}:1")
 
 
 @pytest.fixture

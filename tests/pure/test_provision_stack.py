@@ -138,11 +138,22 @@ def test_a_targets_environment_survives_compose(environment: dict[str, str]) -> 
         "{",
         "environment: {}",
         "endpoint: x\nstart_timeout: soon",
+        "endpoint: &a x",
     ],
 )
 def test_an_unusable_target_points_to_the_check(tmp_path: Path, text: str) -> None:
     (tmp_path / "target.yaml").write_text(text)
-    with pytest.raises(ScenarioError, match="lab target check"):
+    with pytest.raises(ScenarioError, match="lab target check") as raised:
+        stack_spec.target_settings(tmp_path)
+    assert raised.value.where.startswith(f"{tmp_path / 'target.yaml'}:")
+
+
+def test_a_target_may_say_more_than_its_start_needs(tmp_path: Path) -> None:
+    (tmp_path / "target.yaml").write_text("endpoint: /mcp\nenvironment: {A: b}\nrate: 3\nstart_timeout: 2m\n")
+    settings = stack_spec.target_settings(tmp_path)
+    assert (settings.endpoint, settings.environment, settings.start_timeout_s) == ("/mcp", {"A": "b"}, 120.0)
+    (tmp_path / "target.yaml").unlink()
+    with pytest.raises(ScenarioError, match="cannot be read"):
         stack_spec.target_settings(tmp_path)
 
 

@@ -5,11 +5,12 @@ in.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
-import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter
 
 from lab.errors import WorldError
+from lab.read.strict_yaml import checked, read
 from lab.repository import IMAGES_FILE, ROOT
 
 Source = Literal["local", "registry", "built"]
@@ -73,44 +74,60 @@ class ImagesFile:
     images: Mapping[str, ImageSpec]
 
 
-def load_images(path: Path = IMAGES_FILE) -> ImagesFile:
-    """Read and check the file; raises WorldError, for it is the lab's own file and not the user's."""
-    try:
-        return _parse(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise WorldError(
-            "the list of images cannot be read",
-            where=str(path),
-            last_state=repr(error),
-            try_="restore it from the repository (`git checkout compose/images.yaml`)",
-        ) from error
-
-
-def _parse(value: Any) -> ImagesFile:
-    base = value["base"]
-    images = {service: _image(service, entry) for service, entry in value["images"].items()}
-    return ImagesFile(BaseSpec(_pinned(base["registry"]), base["suite"], tuple(base["packages"])), images)
-
-
-def _image(service: str, entry: Mapping[str, Any]) -> ImageSpec:
-    return ImageSpec(
-        service, _pinned(entry["registry"]), _build(entry["build"]) if "build" in entry else None
-    )
-
-
-def _build(entry: Mapping[str, Any]) -> BuildSpec:
-    recipe = entry["recipe"]
-    if recipe not in ("plain", "wheels", "go"):
-        raise ValueError(f"unknown recipe {recipe!r}")
-    return BuildSpec(entry["name"], recipe, ROOT / entry["folder"], entry.get("go_package", ""))
-
-
 def _pinned(ref: str) -> str:
-    """A reference must carry a tag that says a version: `latest` moves."""
+    """A reference must have a tag that names a version, because `latest` moves."""
     _, colon, tag = ref.rpartition(":")
     if not colon or "/" in tag or tag == "latest":
-        raise ValueError(f"{ref!r} has no pinned tag")
+        raise ValueError("must be a reference with a pinned tag, such as name:1.2.3")
     return ref
+
+
+_Pinned = Annotated[str, AfterValidator(_pinned)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class _BaseShape(_Strict):
+    registry: _Pinned
+    suite: str
+    packages: list[str]
+
+
+class _BuildShape(_Strict):
+    name: str
+    recipe: Recipe
+    folder: str
+    go_package: str = ""
+
+
+class _ImageShape(_Strict):
+    registry: _Pinned
+    build: _BuildShape | None = None
+
+
+class _FileShape(_Strict):
+    base: _BaseShape
+    images: dict[str, _ImageShape]
+
+
+_FILE = TypeAdapter(_FileShape)
+
+
+def load_images(path: Path = IMAGES_FILE) -> ImagesFile:
+    """Read and check the list of images; raises ScenarioError, with file and line, where it is wrong."""
+    found = checked(read(path), _FILE)
+    base = BaseSpec(found.base.registry, found.base.suite, tuple(found.base.packages))
+    return ImagesFile(base, {service: _image(service, shape) for service, shape in found.images.items()})
+
+
+def _image(service: str, shape: _ImageShape) -> ImageSpec:
+    build = shape.build
+    if build is None:
+        return ImageSpec(service, shape.registry, None)
+    spec = BuildSpec(build.name, build.recipe, ROOT / build.folder, build.go_package)
+    return ImageSpec(service, shape.registry, spec)
 
 
 def target_image(folder: Path) -> ImageSpec:

@@ -5,9 +5,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter
 
 from lab.errors import ScenarioError, WorldError
 from lab.host.machine.state import state_dir, write_json
@@ -17,6 +17,7 @@ from lab.provision.images.drafts import remove_tree
 from lab.provision.images.image_specs import TARGET_SERVICE, ImageUsed
 from lab.provision.stack.store_volume import Kind, StoreVolume
 from lab.read.compose_file import read_topology
+from lab.read.strict_yaml import checked, read
 
 DEFAULT_PROJECT = "chaos-soak-lab"
 PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,60}")
@@ -61,33 +62,38 @@ class StackSpec:
         return stacks_directory() / self.project
 
 
-@dataclass(frozen=True, slots=True)
-class TargetSettings:
-    """The parts of `target.yaml` that matter for starting: the rest is checked by whoever uses it."""
+def _duration(text: str) -> str:
+    parse_duration_s(text)
+    return text
 
-    environment: Mapping[str, str]
+
+class TargetSettings(BaseModel):
+    """The parts of `target.yaml` that are needed to start a target; `lab.read.targets` checks the rest."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
     endpoint: str
-    start_timeout_s: float
+    environment: dict[str, str] = {}
+    start_timeout: Annotated[str, AfterValidator(_duration)] = START_TIMEOUT
+
+    @property
+    def start_timeout_s(self) -> float:
+        """How long the target may take from its start until it answers, in seconds."""
+        return parse_duration_s(self.start_timeout)
+
+
+_SETTINGS = TypeAdapter(TargetSettings)
 
 
 def target_settings(folder: Path) -> TargetSettings:
-    """Read `environment`, `endpoint` and `start_timeout`; raises ScenarioError where they are of the wrong
-    kind.
-    """
-    path = folder / "target.yaml"
+    """Read what is needed to start a target; raises ScenarioError, with file and line, where it is wrong."""
     try:
-        value: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        environment = {str(key): str(item) for key, item in (value.get("environment") or {}).items()}
-        endpoint = str(value["endpoint"])
-        return TargetSettings(
-            environment, endpoint, parse_duration_s(value.get("start_timeout", START_TIMEOUT))
-        )
-    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+        return checked(read(folder / "target.yaml"), _SETTINGS)
+    except ScenarioError as error:
         raise ScenarioError(
-            "the target folder cannot be used",
-            where=str(path),
-            last_state=f"{type(error).__name__}: {error}",
-            try_="`lab target check DIR` explains what is wrong with it",
+            f"the target folder cannot be used: {error.what}",
+            where=error.where,
+            last_state=error.last_state,
+            try_=f"{error.try_}; `lab target check {folder}` lists all problems".removeprefix("; "),
         ) from error
 
 
