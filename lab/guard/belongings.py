@@ -6,7 +6,7 @@ from requests.exceptions import RequestException
 
 from lab.errors import FaultError
 from lab.host.labels import OWNER, OWNER_VALUE, RUN, STACK
-from lab.host.processes.processes import end_processes
+from lab.host.processes.marks import end_processes
 from lab.load.containers import remove
 from lab.model.undo import EndRun
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lab.errors import WorldError
 from lab.guard.undo_store import wrong_types
-from lab.host.containers import Audit
+from lab.host.audit import Audit
 from lab.host.machine.state import write_json
 from lab.host.processes.lives import started_ticks
 from lab.ports import Guard, Recorder

@@ -24,7 +24,7 @@ from lab.guard.heal import FAILED, Healer
 from lab.guard.state_files import guard_files, undo_files
 from lab.guard.undo_store import UndoFiles
 from lab.host.processes.lives import Life, commands_of, hold, started_ticks
-from lab.host.processes.processes import end_processes
+from lab.host.processes.marks import end_processes
 from lab.host.world import docker_client, world_of
 from lab.model.undo import UndoRecord
 from lab.provision.stack import stack

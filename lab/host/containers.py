@@ -9,22 +9,17 @@ from docker.models.containers import Container
 from requests.exceptions import RequestException
 
 from lab.errors import FaultError, GoneError, WorldError
+from lab.host.audit import Audit, unaudited
 from lab.host.cgroups.cgroup_files import for_engine
 from lab.host.labels import OWNER, OWNER_VALUE, SERVICE, STACK
 from lab.host.machine.kernel import cgroup_version
 from lab.ports import ContainerState, CpuQuota, MemoryLimit
 
-Audit = Callable[[str, str, str], None]
-
-
-def unheard(act: str, on: str, detail: str) -> None:
-    """An audit that keeps nothing, for worlds in which nothing is done to anybody."""
-
 
 class DockerContainers:
     """Implements `lab.ports.Containers` for the stack `project`; each act is told to `audit` before it is done."""
 
-    def __init__(self, client: docker.DockerClient, project: str, audit: Audit = unheard) -> None:
+    def __init__(self, client: docker.DockerClient, project: str, audit: Audit = unaudited) -> None:
         self._client = client
         self._api = client.api
         self._audit = audit

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from lab.errors import FaultError, GoneError
+from lab.host.audit import Audit, unaudited
 from lab.host.cgroups.cgroup_files import read_throttle, write_throttle
 from lab.host.cgroups.cgroups import own_directory, run_job
-from lab.host.containers import Audit, unheard
 from lab.host.machine.loop_device import attached
 from lab.ports import Containers
 from lab.ports.storage import Throttle
@@ -34,7 +34,7 @@ class HostStorage:
         containers: Containers,
         folders: Mapping[str, str],
         images: Mapping[str, Path] | None = None,
-        audit: Audit = unheard,
+        audit: Audit = unaudited,
         host: tuple[Path, ...] = (Path("/"), Path("/var/lib/docker")),
     ) -> None:
         self._containers, self._folders, self._audit = containers, folders, audit

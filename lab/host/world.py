@@ -5,8 +5,9 @@ from docker.errors import DockerException
 from requests.exceptions import RequestException
 
 from lab.errors import WorldError
+from lab.host.audit import Audit, unaudited
 from lab.host.cgroups.cgroups import HostCgroups
-from lab.host.containers import Audit, DockerContainers, unheard
+from lab.host.containers import DockerContainers
 from lab.host.links.toxiproxy import Toxiproxy
 from lab.host.network.netns import HostNetns
 from lab.host.processes.processes import HostProcesses
@@ -34,7 +35,7 @@ def world_of(
     clock: Clock,
     *,
     run_id: str = "by-hand",
-    audit: Audit = unheard,
+    audit: Audit = unaudited,
 ) -> World:
     """The world of a running stack; `audit` is called with act, object and detail before each effect on it.
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+# The network device that every service has in the stack's network.
+DEVICE = "eth0"
 # How one connect ended: it stood; it was refused (RST); nothing came back within the patience.
 Met = Literal["connected", "refused", "silent"]
 # How one question for a name ended: an address; NXDOMAIN; another error code; nothing within the patience.

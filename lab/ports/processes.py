@@ -5,6 +5,9 @@ from typing import Protocol
 
 from lab.ports.containers import Containers, ContainerState
 
+# Every process that the lab starts for a fault ends by itself after so many seconds: longer than any hold or lease.
+LIFETIME_S = 1800.0
+
 
 @dataclass(frozen=True, slots=True)
 class Burning:

@@ -5,6 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+# How exchanges are carried out: so many at once, the longest wait for a connect, and the pause between the beginnings
+# of two that are compared (three through the proxy and three past it then begin within 16 ms).
+AT_ONCE_MAX = 8
+CONNECT_TIMEOUT_S = 2.0
+START_PAUSE_S = 0.004
+
 # How one connection ended: every answer came and it was closed in order; nothing within the patience after a
 # connect that succeeded; closed in order (FIN) before all answers came; reset (RST); the connect was refused.
 End = Literal["answered", "silent", "closed", "reset", "refused"]

@@ -15,13 +15,12 @@ from lab.faults import conflicts, discover
 from lab.faults.catalogue import Parameter, catalogue
 from lab.faults.link import looks
 from lab.host.cgroups import cgroups
-from lab.host.links import link_clients, link_probe
 from lab.model.lease import HEAL_TIMEOUT_S, PROOF_TIMEOUT_S
 from lab.model.plan import FAULT, PlannedFault
 from lab.model.scenario import Bounds, FaultSpec, Scenario
 from lab.model.undo import Unpause
 from lab.plan.steps import steps_of
-from lab.ports import Observation, World
+from lab.ports import Observation, World, proxies
 from lab.ports.proxies import Exchange
 from lab.read.campaigns import build_fault
 from lab.read.compose_file import read_topology
@@ -205,11 +204,11 @@ class Costly:
 
 def exchanges_s(what: Exchange, number: int, apart_s: float = 0.0) -> float:
     """Exchanges as a pool of threads carries them out, each to the very end of its patience."""
-    workers = [0.0] * (1 if what.alone else min(number, link_clients.AT_ONCE_MAX))
+    workers = [0.0] * (1 if what.alone else min(number, proxies.AT_ONCE_MAX))
     ends = []
     for one in range(number):
         began = max(heapq.heappop(workers), one * apart_s)
-        ends.append(began + link_probe.CONNECT_TIMEOUT_S + what.patience_s)
+        ends.append(began + proxies.CONNECT_TIMEOUT_S + what.patience_s)
         heapq.heappush(workers, ends[-1])
     return max(ends)
 
@@ -217,7 +216,7 @@ def exchanges_s(what: Exchange, number: int, apart_s: float = 0.0) -> float:
 def compared_s(proxy: str, what: Exchange, tries: int) -> float:
     if what.alone:
         return exchanges_s(what, 2 * tries - 1)
-    return exchanges_s(what, tries, 2 * link_clients.APART_S)
+    return exchanges_s(what, tries, 2 * proxies.START_PAUSE_S)
 
 
 def slow_world(*, deaf: set[str] | None = None) -> World:
@@ -317,12 +316,9 @@ def test_a_crash_loop_whose_second_start_is_late_is_seen_within_its_time(
     assert window_s + 4.9 < took <= spec.params.look_max_s
 
 
-def test_what_the_bounds_know_of_the_adapters_is_true() -> None:
-    adapter = (link_clients.AT_ONCE_MAX, link_probe.CONNECT_TIMEOUT_S, link_clients.APART_S)
-    assert adapter == (looks.AT_ONCE, looks.CONNECT_S, looks.APART_S)
+def test_what_the_conflicts_know_of_the_topology_is_true() -> None:
     topology = read_topology()
     assert {name: topology.peer_of(name) for name in topology.measured} == conflicts.PEERS
-    assert KINDS["memory_pressure"].lifetime_s == cgroups.HOG_S
 
 
 def started() -> Iterator[tuple[str, float]]:

@@ -14,7 +14,8 @@ import pytest
 
 from lab.errors import FaultError, GoneError
 from lab.host.processes.lives import started_ticks
-from lab.host.processes.processes import MARK, HostProcesses, end_processes, marked
+from lab.host.processes.marks import MARK, end_processes, marked
+from lab.host.processes.processes import HostProcesses
 from lab.ports import ContainerState
 from lab.ports.processes import OpenFiles
 from tests.contract.fakes import FakeContainers

@@ -124,7 +124,7 @@ def test_a_project_name_that_could_escape_is_refused(name: str) -> None:
 @given(st.dictionaries(st.text(min_size=1), st.text()))
 def test_a_targets_environment_survives_compose(environment: dict[str, str]) -> None:
     """`$$` is compose's only escape, and every `$` is one."""
-    written = stack_spec.target_compose(environment)["services"]["mcp"]["environment"]
+    written = stack_spec.target_compose("mcp", environment)["services"]["mcp"]["environment"]
     assert {name: value.replace("$$", "$") for name, value in written.items()} == environment
     assert all(value.count("$") % 2 == 0 for value in written.values())
 

@@ -37,7 +37,7 @@ QDISCS = "tc qdisc show 2>&1; tc filter show 2>&1"
 # What the lab calls its own, wherever it may be: chains, and the handle of its queueing disciplines.
 OURS = re.compile(r"LAB-|1ab:")
 # Programs of the lab's that enter the cgroups of containers.
-JOBS = re.compile(rb"cgroup_jobs\.py|lab\.adapters\.demand|while :; do :; done")
+JOBS = re.compile(rb"cgroup_jobs\.py|lab\.host\.processes\.demand|while :; do :; done")
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,12 @@
 import math
 
 from lab.faults.link.proof import tries
-
-# As in the adapter that carries the exchanges out: so many at once, the time for a connect, and between beginnings.
-AT_ONCE, CONNECT_S, APART_S = 8, 2.0, 0.004
+from lab.ports.proxies import AT_ONCE_MAX, CONNECT_TIMEOUT_S, START_PAUSE_S
 
 
 def exchanged_max_s(patience_s: float, number: int) -> float:
     """Seconds that so many exchanges may take, each on a new connection, several at once."""
-    return math.ceil(number / AT_ONCE) * (CONNECT_S + patience_s)
+    return math.ceil(number / AT_ONCE_MAX) * (CONNECT_TIMEOUT_S + patience_s)
 
 
 def compared_max_s(patience_s: float, toxicity: float, *, alone: bool = False) -> float:
@@ -20,5 +18,5 @@ def compared_max_s(patience_s: float, toxicity: float, *, alone: bool = False) -
     """
     both = 2 * tries(toxicity) - 1
     if alone:
-        return both * (CONNECT_S + patience_s)
-    return exchanged_max_s(patience_s, tries(toxicity)) + both * APART_S
+        return both * (CONNECT_TIMEOUT_S + patience_s)
+    return exchanged_max_s(patience_s, tries(toxicity)) + both * START_PAUSE_S

@@ -8,8 +8,7 @@ from lab.faults.network import proof
 from lab.faults.network.names import names
 from lab.model.undo import RemoveChain
 from lab.ports import Fault, Observation, World
-
-LIFETIME_S = 1800.0
+from lab.ports.processes import LIFETIME_S
 
 
 @dataclass(frozen=True, slots=True)

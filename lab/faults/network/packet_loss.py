@@ -11,8 +11,8 @@ from lab.faults.network import proof
 from lab.model.scenario import Claim
 from lab.model.undo import RemoveChain, RemoveQdisc
 from lab.ports import Fault, Observation, World
+from lab.ports.netns import DEVICE
 
-DEVICE = "eth0"
 # At the least loss, two of so many requests or fewer are lost in 0.2 % of all looks.
 ECHOES, SIZE_BYTES, PER_S, PATIENCE_S = 200, 64, 1000.0, 0.3
 CLEAN = 1

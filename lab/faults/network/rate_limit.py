@@ -11,9 +11,8 @@ from lab.faults.conflicts import network
 from lab.model.scenario import Claim
 from lab.model.undo import RemoveQdisc
 from lab.ports import Fault, Observation, World
-from lab.ports.netns import Echoes
+from lab.ports.netns import DEVICE, Echoes
 
-DEVICE = "eth0"
 SIZE_BYTES, FRAME_BYTES = 1000, 1014
 # Asked is twice what may pass, for half a second, and for a moment more than what passes at once.
 FACTOR, DEMAND_S, PATIENCE_S = 2.0, 0.5, 0.5

@@ -10,8 +10,8 @@ from lab.faults.process.kill import Service, living
 from lab.model.scenario import Claim
 from lab.model.undo import StartContainer
 from lab.ports import Fault, Observation, World
+from lab.ports.processes import LIFETIME_S
 
-LIFETIME_S = 1800.0
 WINDOW = 2.5
 STEP_S = 0.05
 # Two, for one restart alone is another fault. The window holds two kills at this distance; once the first is seen,

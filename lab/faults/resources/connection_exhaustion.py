@@ -9,8 +9,8 @@ from lab.faults.conflicts import CLIENTS
 from lab.faults.process.kill import living
 from lab.model.undo import EndProcesses
 from lab.ports import Fault, Observation, World
+from lab.ports.processes import LIFETIME_S
 
-LIFETIME_S = 1800.0
 # A server may close idle ones, which are then made anew; the service's own come and go meanwhile.
 HELD, LEFT = 0.9, 0.1
 

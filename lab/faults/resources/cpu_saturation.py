@@ -10,8 +10,8 @@ from lab.faults.process.kill import living
 from lab.model.scenario import Claim, claims
 from lab.model.undo import EndProcesses
 from lab.ports import Fault, Observation, World
+from lab.ports.processes import LIFETIME_S
 
-LIFETIME_S = 1800.0
 # A burner runs or waits to run all the time; two readings that are not of one moment cost some of it.
 DEMANDED = 0.8
 # The cgroup's counter is read at another moment than the burners' own.

@@ -9,9 +9,8 @@ from lab.faults.conflicts import CLIENTS
 from lab.faults.process.kill import living
 from lab.model.undo import RestoreOpenFiles
 from lab.ports import Fault, Observation, World
-from lab.ports.processes import OpenFiles
+from lab.ports.processes import LIFETIME_S, OpenFiles
 
-LIFETIME_S = 1800.0
 BESIDES = 32
 TIMEOUT_S = 0.7
 

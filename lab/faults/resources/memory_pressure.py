@@ -10,10 +10,10 @@ from lab.faults.conflicts import HOG, MEMORY, PACE, carried
 from lab.model.scenario import Claim, claims
 from lab.model.undo import RestoreMemory
 from lab.ports import Fault, MemoryLimit, Observation, World
+from lab.ports.processes import LIFETIME_S
 
 MIB = 1 << 20
 # As long as the hog lives.
-LIFETIME_S = 1800.0
 WATCH_S = 0.5
 # Reclaim works in batches, so usage swings a little below the limit.
 NEAR = 0.9

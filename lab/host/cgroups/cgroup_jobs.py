@@ -1,7 +1,8 @@
 """The lab's own processes inside a container's cgroup; run as a script, by itself, on nothing but the standard library.
 
-    python -I -S cgroup_jobs.py JOB SECONDS [PROCS[,PROCS...]] ARGUMENT... [lab-fault=TOKEN]
+    python -I -S cgroup_jobs.py MARK JOB SECONDS [PROCS[,PROCS...]] ARGUMENT...
 
+MARK is not read here: whoever has to end the process finds it by this argument. It is empty where nobody has to.
 The process ends after SECONDS whatever happens, and joins the cgroups (their `cgroup.procs`) before it works. What it
 has to say is one line on standard output.
 """
@@ -16,8 +17,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-# As in `lab.host.processes.processes`, which a script that runs by itself cannot ask.
-MARK = "lab-fault="
 MIB = 1 << 20
 PIECE = 1 << 18
 SPARSE_BYTES = 1 << 36
@@ -181,11 +180,10 @@ def _transfer(handle: int, act: str, buffer: mmap.mmap, count: int) -> None:
             raise OSError(errno.EIO, f"{done} of {len(buffer)} bytes")
 
 
-def main(job: str, seconds: str, procs: str, *rest: str) -> None:
+def main(mark: str, job: str, seconds: str, procs: str, *arguments: str) -> None:
     """Do one job."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(int(seconds))
-    arguments = [one for one in rest if not one.startswith(MARK)]
     if job == "disk":
         disk(procs, *arguments)
         return

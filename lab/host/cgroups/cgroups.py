@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.errors import FaultError, GoneError
+from lab.host.audit import Audit, unaudited
 from lab.host.cgroups.cgroup_files import read_anonymous_bytes, read_memory, read_pids, read_quota, read_usage
-from lab.host.cgroups.cgroup_jobs import MARK
-from lab.host.containers import Audit, unheard
 from lab.host.machine.state import state_dir
+from lab.host.processes.marks import mark
 from lab.ports import Clock, Containers, CpuQuota, CpuUsage
 from lab.ports.cgroups import MemoryUse, PidsUse
+from lab.ports.processes import LIFETIME_S
 
 __all__ = [
     "HostCgroups",
@@ -27,8 +28,6 @@ ROOT = Path("/sys/fs/cgroup")
 JOBS = Path(__file__).with_name("cgroup_jobs.py")
 PROBE_S = 20
 EXHAUST_S = 20
-# Longer than any hold or lease; a hog that nobody ended is gone then.
-HOG_S = 1800
 # On cgroup v1 limiting (cpu) and counting (cpuacct) may be two hierarchies: the burner must be in both.
 _BURNER = 'echo $$ > "$1" && echo $$ > "$2" || exit 3; exec timeout "$3" sh -c "while :; do :; done"'
 
@@ -80,10 +79,12 @@ def own_directory(containers: Containers, service: str, controller: str, contain
     return directory
 
 
-def command(job: str, seconds: int, directories: Sequence[Path], arguments: Sequence[object]) -> list[str]:
-    """How a job inside cgroups is started; see `cgroup_jobs`."""
+def command(
+    job: str, seconds: int, directories: Sequence[Path], arguments: Sequence[object], mark: str = ""
+) -> list[str]:
+    """The command line of a job inside cgroups; see `cgroup_jobs`."""
     procs = ",".join(str(directory / "cgroup.procs") for directory in directories)
-    return [sys.executable, "-I", "-S", str(JOBS), job, str(seconds), procs, *map(str, arguments)]
+    return [sys.executable, "-I", "-S", str(JOBS), mark, job, str(seconds), procs, *map(str, arguments)]
 
 
 def run_job(job: str, directory: Path | None, *arguments: object) -> str:
@@ -103,7 +104,7 @@ def run_job(job: str, directory: Path | None, *arguments: object) -> str:
 class HostCgroups:
     """Implements `lab.ports.Cgroups` by entering the cgroups from the host, which needs root."""
 
-    def __init__(self, containers: Containers, clock: Clock, audit: Audit = unheard) -> None:
+    def __init__(self, containers: Containers, clock: Clock, audit: Audit = unaudited) -> None:
         self._containers = containers
         self._clock = clock
         self._audit = audit
@@ -149,7 +150,7 @@ class HostCgroups:
 
     def start_hog(self, service: str, container_id: str, token: str, mib: int) -> None:
         """Hold memory inside the memory cgroup and go on demanding page cache; returns once it is held."""
-        self._start("hog", service, container_id, token, HOG_S, state_dir(), mib)
+        self._start("hog", service, container_id, token, int(LIFETIME_S), state_dir(), mib)
 
     def exhaust(self, service: str, container_id: str, token: str, mib: int) -> None:
         """Take memory inside the cgroup until the kernel kills one of its processes, or `mib` are taken.
@@ -181,8 +182,8 @@ class HostCgroups:
     ) -> None:
         """Start a job that outlives this call, as nobody's child, and wait for its first word."""
         directory = self._directory(service, "memory", container_id)
-        self._audit(f"{job} started in the memory cgroup", service, f"{MARK}{token}")
-        asked = ["setsid", "--fork", *command(job, seconds, [directory], [*arguments, f"{MARK}{token}"])]
+        self._audit(f"{job} started in the memory cgroup", service, mark(token))
+        asked = ["setsid", "--fork", *command(job, seconds, [directory], arguments, mark(token))]
         with subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as started:
             assert started.stdout is not None
             word = started.stdout.readline().strip()

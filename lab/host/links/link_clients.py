@@ -11,14 +11,10 @@ from urllib.parse import urlsplit
 
 from lab.errors import FaultError
 from lab.host.links import link_sockets
-from lab.host.links.link_probe import CONNECT_TIMEOUT_S, complete, converse, payload
+from lab.host.links.link_probe import complete, converse, payload
 from lab.host.network.namespaces import enter
 from lab.ports import Containers
-from lab.ports.proxies import Compared, End, Exchange, Seen
-
-AT_ONCE_MAX = 8
-# Between the beginnings of two exchanges that are compared; three of each then begin within 16 ms.
-APART_S = 0.004
+from lab.ports.proxies import AT_ONCE_MAX, CONNECT_TIMEOUT_S, START_PAUSE_S, Compared, End, Exchange, Seen
 
 
 class LinkClients:
@@ -61,7 +57,7 @@ class LinkClients:
                 if what.alone:
                     wait(talks)
                 else:
-                    time.sleep(APART_S)
+                    time.sleep(START_PAUSE_S)
         return Compared([talk.result() for talk in talks[::2]], [talk.result() for talk in talks[1::2]])
 
     @contextmanager

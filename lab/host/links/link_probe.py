@@ -6,9 +6,8 @@ import socket
 import time
 from dataclasses import dataclass, field
 
-from lab.ports.proxies import End, Exchange, Seen
+from lab.ports.proxies import CONNECT_TIMEOUT_S, End, Exchange, Seen
 
-CONNECT_TIMEOUT_S = 2.0
 # The least that any HTTP server answers with its headers; what is asked for is divided by this.
 ANSWER_BYTES = 100
 # Headers stay well below what the servers accept in one request (uvicorn 64 KiB, actix 128 KiB).

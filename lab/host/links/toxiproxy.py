@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lab.errors import FaultError, GoneError
-from lab.host.containers import Audit, unheard
+from lab.host.audit import Audit, unaudited
 from lab.host.links.link_clients import LinkClients
 from lab.ports import Containers
 from lab.ports.proxies import Compared, End, Exchange, Seen
@@ -43,7 +43,7 @@ class Toxiproxy:
         links: dict[str, str],
         *,
         past: Mapping[str, str] | None = None,
-        audit: Audit = unheard,
+        audit: Audit = unaudited,
         containers: Containers | None = None,
         timeout_s: float = TIMEOUT_S,
         service: str = SERVICE,

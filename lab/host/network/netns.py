@@ -6,15 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from lab.errors import FaultError, GoneError
-from lab.host.containers import Audit, unheard
+from lab.host.audit import Audit, unaudited
 from lab.host.machine.kernel import has_module
 from lab.host.network import namespaces, net_probes, netfilter
 from lab.host.processes.processes import HostProcesses
 from lab.model.topology import Topology
 from lab.ports import Containers, ContainerState
-from lab.ports.netns import Echoes, Met, Rules, Told
-
-DEVICE = "eth0"
+from lab.ports.netns import DEVICE, Echoes, Met, Rules, Told
 
 
 class HostNetns:
@@ -25,7 +23,7 @@ class HostNetns:
         topology: Topology,
         containers: Containers,
         processes: HostProcesses,
-        audit: Audit = unheard,
+        audit: Audit = unaudited,
     ) -> None:
         self._topology = topology
         self._containers = containers

@@ -4,24 +4,24 @@ import itertools
 import os
 import resource
 import select
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from lab.errors import FaultError, GoneError
+from lab.host.audit import Audit, unaudited
 from lab.host.cgroups.cgroup_files import read_usage
+from lab.host.cgroups.cgroups import cgroup_dir
 from lab.host.network.namespaces import belongs, namespace_of
 from lab.host.processes.lives import hold, started_ticks
+from lab.host.processes.marks import end_processes, is_marked, mark, marked
 from lab.ports.containers import Containers, ContainerState
 from lab.ports.processes import Burning, OpenFiles
 from lab.repository import ROOT
 
-MARK = "lab-fault="
-END_TIMEOUT_S = 5.0
 READY_TIMEOUT_S = 15.0
 LOOK_S = 0.3
 # proc_net_tcp: states of a socket.
@@ -29,50 +29,10 @@ ESTABLISHED, LISTEN = "01", "0A"
 NS_PER_S = 1e9
 
 
-def marked(token: str, *, prefix: bool = False) -> list[int]:
-    """Processes that carry a token in their arguments; with `prefix` those whose token begins so."""
-    wanted = f"{MARK}{token}".encode()
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            arguments = _arguments(entry)
-            if any(one.startswith(wanted) if prefix else one == wanted for one in arguments):
-                found.append(int(entry.name))
-    return sorted(found)
-
-
-def end_processes(token: str, *, prefix: bool = False) -> list[int]:
-    """SIGKILL every process of a token and wait until it is gone; raises FaultError for one that stays."""
-    ended = marked(token, prefix=prefix)
-    for pid in ended:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    give_up = time.monotonic() + END_TIMEOUT_S
-    while left := marked(token, prefix=prefix):
-        if time.monotonic() > give_up:
-            raise FaultError(f"processes {left} of the lab's own do not end", where=f"{MARK}{token}")
-        time.sleep(0.005)
-    return ended
-
-
-def _arguments(entry: Path) -> list[bytes]:
-    """The argument vector; empty for one that has ended, a zombie included."""
-    try:
-        return (entry / "cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return []
-
-
-def _unheard(act: str, on: str, detail: str) -> None:
-    """An audit that keeps nothing."""
-
-
 class HostProcesses:
     """Implements `lab.ports.Processes`; tokens begin with `owner`, the id of the run. Entering needs root."""
 
-    def __init__(self, owner: str, audit: Callable[[str, str, str], None] = _unheard) -> None:
+    def __init__(self, owner: str, audit: Audit = unaudited) -> None:
         self._owner = owner
         self._audit = audit
         self._numbers = itertools.count(1)
@@ -110,7 +70,7 @@ class HostProcesses:
         """
         pid = _inside(containers, state)
         cpu, acct = (_cgroup(pid, state.id, name) for name in ("cpu", "cpuacct"))
-        ours = [one for one in _members(cpu) if _is_marked(one)]
+        ours = [one for one in _members(cpu) if is_marked(one)]
         start, usage, began = [_schedule(one) for one in ours], read_usage(cpu, acct, 0), time.monotonic()
         time.sleep(LOOK_S)
         end, used, span = [_schedule(one) for one in ours], read_usage(cpu, acct, 0), time.monotonic() - began
@@ -173,7 +133,7 @@ class HostProcesses:
     ) -> None:
         """Start one and wait until it says that it is at work; raises FaultError with what it said instead."""
         self._audit(f"began to {act}", state.name, token)
-        command = [sys.executable, "-m", "lab.host.processes.demand", f"{MARK}{token}", act, *arguments]
+        command = [sys.executable, "-m", "lab.host.processes.demand", mark(token), act, *arguments]
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -207,9 +167,6 @@ def _inside(containers: Containers, state: ContainerState) -> int:
 
 
 def _cgroup(pid: int, container_id: str, controller: str) -> Path:
-    # Only here: the cgroups adapter marks its own processes with what this module defines.
-    from lab.host.cgroups.cgroups import cgroup_dir
-
     found = cgroup_dir(pid, controller)
     if container_id not in str(found):
         raise FaultError(
@@ -220,10 +177,6 @@ def _cgroup(pid: int, container_id: str, controller: str) -> Path:
 
 def _members(cgroup: Path) -> list[int]:
     return [int(line) for line in (cgroup / "cgroup.procs").read_text(encoding="utf-8").split()]
-
-
-def _is_marked(pid: int) -> bool:
-    return any(one.startswith(MARK.encode()) for one in _arguments(Path(f"/proc/{pid}")))
 
 
 def _schedule(pid: int) -> tuple[int, int]:

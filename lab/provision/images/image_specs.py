@@ -10,13 +10,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter
 
 from lab.errors import WorldError
+from lab.read.compose_file import read_topology
 from lab.read.strict_yaml import checked, read
 from lab.repository import IMAGES_FILE, ROOT
 
 Source = Literal["local", "registry", "built"]
 Mode = Literal["auto", "registry", "build"]
 Recipe = Literal["plain", "wheels", "go"]
-TARGET_SERVICE = "mcp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,4 +139,4 @@ def target_image(folder: Path) -> ImageSpec:
             try_="`lab target check DIR` tells what a target folder needs",
         )
     name = f"target-{folder.resolve().name.lower()}"
-    return ImageSpec(TARGET_SERVICE, None, BuildSpec(name, "wheels", folder.resolve()))
+    return ImageSpec(read_topology().target.name, None, BuildSpec(name, "wheels", folder.resolve()))

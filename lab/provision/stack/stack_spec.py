@@ -14,14 +14,14 @@ from lab.host.machine.state import state_dir, write_json
 from lab.model.quantities import parse_duration_s
 from lab.model.topology import Topology
 from lab.provision.images.drafts import remove_tree
-from lab.provision.images.image_specs import TARGET_SERVICE, ImageUsed
+from lab.provision.images.image_specs import ImageUsed
 from lab.provision.stack.store_volume import Kind, StoreVolume
 from lab.read.compose_file import read_topology
 from lab.read.strict_yaml import checked, read
 
 DEFAULT_PROJECT = "chaos-soak-lab"
 PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,60}")
-START_TIMEOUT, START_TIMEOUT_S = "120s", 120.0
+START_TIMEOUT = "120s"
 # The name of the store's volume in the compose file.
 STORE_VOLUME = "store"
 
@@ -39,7 +39,7 @@ class StackSpec:
     grafana: bool
     environment: Mapping[str, str] = field(default_factory=dict)
     endpoint: str = "/mcp"
-    start_timeout_s: float = START_TIMEOUT_S
+    start_timeout_s: float = parse_duration_s(START_TIMEOUT)
 
     @property
     def volume(self) -> StoreVolume:
@@ -118,7 +118,7 @@ def check_project(project: str) -> str:
 def save(spec: StackSpec) -> None:
     """Write the spec and the target's compose file, each atomically."""
     value = asdict(spec) | {"target_dir": str(spec.target_dir)}
-    write_json(spec.directory / "target.json", target_compose(spec.environment))
+    write_json(spec.directory / "target.json", target_compose(spec.topology.target.name, spec.environment))
     write_json(spec.directory / "stack.json", value)
 
 
@@ -150,14 +150,14 @@ def forget(project: str) -> None:
     remove_tree(stacks_directory() / check_project(project))
 
 
-def target_compose(environment: Mapping[str, str]) -> dict[str, Any]:
+def target_compose(service: str, environment: Mapping[str, str]) -> dict[str, Any]:
     """The compose file that carries a target's environment.
 
     A file of compose's own kind and not an env file: there the rules for quotes and line ends differ between
     versions, here `$` is the only character with a meaning.
     """
     literal = {name: value.replace("$", "$$") for name, value in sorted(environment.items())}
-    return {"services": {TARGET_SERVICE: {"environment": literal}}}
+    return {"services": {service: {"environment": literal}}}
 
 
 def compose_variables(spec: StackSpec) -> dict[str, str]:
