@@ -2,6 +2,7 @@
 
 LabError
 ├── ScenarioError   the user's: a scenario, a target folder or an option is wrong (exit 2)
+├── RunFailed       the lab itself failed while a run went on; it is healed, journalled and judged (exit 12)
 ├── WorldError      the machine's: no engine, no image, no room, a port taken (exit 12)
 └── FaultError      a fault could not be prepared, injected or healed
     ├── GoneError   what a fault acted on is no longer there
@@ -34,6 +35,10 @@ class LabError(Exception):
 
 class ScenarioError(LabError):
     """A scenario, a target folder or an option says something that the lab does not accept."""
+
+
+class RunFailed(LabError):
+    """The lab itself failed while a run went on; what was in force is healed, and the journal says what happened."""
 
 
 class WorldError(LabError):

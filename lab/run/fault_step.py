@@ -1,10 +1,16 @@
-"""One fault step: see absent, inject, prove, hold, heal in reverse, see gone, wait for the recovery."""
+"""One fault step: see absent, inject, prove, hold, heal in reverse, see gone, wait for the recovery.
+
+Whatever an adapter raises here is an observation that could not be made, a void fault or a failed heal; only a journal
+that cannot be written, a broken clock and the guardian's fence end the run.
+"""
 
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 
-from lab.errors import FaultError, FencedError, GoneError, WorldError
+from lab.boundary import Caught, attempt
+from lab.errors import FaultError, FencedError, GoneError
 from lab.guard.heal import require_own
 from lab.judge.stats.recovery_clock import held_since
 from lab.model.lease import HEAL_TIMEOUT_S, PROOF_TIMEOUT_S, RETRY_S
@@ -12,7 +18,7 @@ from lab.model.plan import Plan, PlannedFault
 from lab.model.recovery import CANARY
 from lab.model.undo import UndoRecord, to_json
 from lab.ports import Fault, Observation
-from lab.run.crew import Crew, InForce, State, note, note_deaths, pass_time
+from lab.run.crew import Crew, InForce, State, ask_closely, note, note_deaths, note_error, pass_time
 
 GONE_TIMEOUT_S = 45.0
 # A relapse must show within the hold: a target that is usually asked less often is asked closely until its end.
@@ -27,21 +33,15 @@ def carry_out(faults: Sequence[PlannedFault], plan: Plan, crew: Crew, state: Sta
     note_deaths(crew, state)
     if state.unguarded:
         for planned in faults:
-            why = "the guardian is dead, and without it nothing is injected"
-            crew.recorder.record("fault_void", durable=True, fault=planned.id, why=why)
+            _void(planned, "the guardian is dead, and without it nothing is injected", crew)
         return
-    seen = [(planned, crew.build(planned)) for planned in faults]
-    looks = [_seen_absent(planned, fault, crew, state) for planned, fault in seen]
-    if any(look is None for look in looks):
+    looked = [(planned, _seen_absent(planned, crew, state)) for planned in faults]
+    ready = [(planned, *found) for planned, found in looked if found is not None]
+    if len(ready) < len(faults):
         return
-    for (planned, fault), before in zip(seen, looks, strict=True):
-        assert before is not None
-        try:
-            in_force = _inject(planned, fault, before, crew, state)
-        except FencedError:
-            raise
-        except FaultError as error:
-            crew.recorder.record("fault_void", durable=True, fault=planned.id, why=str(error))
+    for planned, fault, before in ready:
+        in_force = _inject(planned, fault, before, crew, state)
+        if in_force is None:
             _heal_or_end(crew, state)
             return
         _prove(in_force, crew, state)
@@ -54,7 +54,7 @@ def carry_out(faults: Sequence[PlannedFault], plan: Plan, crew: Crew, state: Sta
 def heal_all(crew: Crew, state: State, *, watch_closely: bool = False) -> None:
     """Heal all that is in force, in reverse; whatever one of them raises, the others are healed."""
     with ExitStack() as reverse:
-        reverse.callback(crew.observer.watch_closely, watch_closely)
+        reverse.callback(ask_closely, crew, state, watch_closely)
         for in_force in state.pending:
             reverse.callback(_heal, in_force, crew, state)
 
@@ -75,24 +75,33 @@ def _heal_or_end(crew: Crew, state: State, *, watch_closely: bool = False) -> No
         raise FaultError(f"{left} could not be healed, so nothing more can be measured", try_="`lab heal`")
 
 
-def _seen_absent(planned: PlannedFault, fault: Fault, crew: Crew, state: State) -> Observation | None:
+def _void(planned: PlannedFault, why: str, crew: Crew) -> None:
+    crew.recorder.record("fault_void", durable=True, fault=planned.id, why=why)
+
+
+def _seen_absent(planned: PlannedFault, crew: Crew, state: State) -> tuple[Fault, Observation] | None:
+    """The fault and how its effect looked before it; None, and the fault void, where the effect is there already."""
+    fault = attempt(lambda: crew.build(planned))
+    if isinstance(fault, Caught):
+        note_error(crew, state, "build", fault, fault=planned.id)
+        _void(planned, f"it could not be made from the plan: {fault}", crew)
+        return None
     before = _look_until(planned, fault, crew, state, "before", None)
     if before.absent:
-        return before
-    why = f"an effect like {planned.kind}'s is there already: {before.detail}"
-    crew.recorder.record("fault_void", durable=True, fault=planned.id, why=why)
+        return fault, before
+    _void(planned, f"an effect like {planned.kind}'s is there already: {before.detail}", crew)
     return None
 
 
 def _look(
-    planned: PlannedFault, fault: Fault, crew: Crew, moment: str, before: Observation | None
+    planned: PlannedFault, fault: Fault, crew: Crew, state: State, moment: str, before: Observation | None
 ) -> Observation:
-    try:
-        seen = fault.observe(crew.world, before)
-    except (FaultError, WorldError) as error:
-        seen = Observation(
-            float("nan"), "", holds=False, absent=False, detail=f"could not be observed: {error}"
-        )
+    """One observation, journalled; where none could be made the fault neither holds nor is absent."""
+    seen = attempt(lambda: fault.observe(crew.world, before))
+    if isinstance(seen, Caught):
+        note_error(crew, state, f"observe {moment}", seen, fault=planned.id)
+        detail = f"could not be observed: {seen}"
+        seen = Observation(float("nan"), "", holds=False, absent=False, detail=detail)
     finite = seen.measured if math.isfinite(seen.measured) else None
     crew.recorder.record(
         "proof",
@@ -113,14 +122,29 @@ def _look_until(
     """Look until what the moment wants is seen, for a few seconds: one look can be spoilt by a busy machine."""
     give_up_ms = crew.world.clock.now_ms() + PROOF_TIMEOUT_S * 1000
     while True:
-        seen = _look(planned, fault, crew, moment, before)
+        seen = _look(planned, fault, crew, state, moment, before)
         wanted = seen.absent if before is None else seen.holds
         if wanted or crew.world.clock.now_ms() > give_up_ms:
             return seen
         pass_time(RETRY_S, crew, state)
 
 
-def _inject(planned: PlannedFault, fault: Fault, before: Observation, crew: Crew, state: State) -> InForce:
+def _inject(
+    planned: PlannedFault, fault: Fault, before: Observation, crew: Crew, state: State
+) -> InForce | None:
+    """Inject one fault; None, and the fault void, where that failed. Raises FencedError."""
+    in_force = attempt(lambda: _begin(planned, fault, before, crew, state), passing=(FencedError,))
+    if not isinstance(in_force, Caught):
+        return in_force
+    note_error(crew, state, "inject", in_force, fault=planned.id)
+    if not any(one.planned is planned for one in state.pending):
+        # Nothing was touched yet, but the guardian may have been told of it.
+        attempt(lambda: crew.guard.release(planned.id))
+    _void(planned, str(in_force), crew)
+    return None
+
+
+def _begin(planned: PlannedFault, fault: Fault, before: Observation, crew: Crew, state: State) -> InForce:
     undo = fault.prepare(crew.world)
     lease_until_s = crew.guard.lease(planned.id, planned.lease_s)
     record = UndoRecord(
@@ -137,7 +161,7 @@ def _inject(planned: PlannedFault, fault: Fault, before: Observation, crew: Crew
     # In this order an interrupt at any point heals too much rather than too little, and healing is idempotent.
     state.pending.append(in_force)
     crew.undos.record(record)
-    crew.observer.watch_closely(True)
+    ask_closely(crew, state, True)
     crew.recorder.record(
         "fault_injecting",
         durable=True,
@@ -163,7 +187,7 @@ def _prove(in_force: InForce, crew: Crew, state: State) -> None:
         crew.recorder.record("fault_in_force", fault=planned.id)
         return
     why = f"never seen in force within {PROOF_TIMEOUT_S:g} s: {seen.measured:.4g} {seen.unit}; {seen.detail}"
-    crew.recorder.record("fault_void", durable=True, fault=planned.id, why=why)
+    _void(planned, why, crew)
 
 
 def _hold(faults: Sequence[PlannedFault], crew: Crew, state: State) -> None:
@@ -176,25 +200,46 @@ def _hold(faults: Sequence[PlannedFault], crew: Crew, state: State) -> None:
 
 
 def _heal(in_force: InForce, crew: Crew, state: State) -> None:
-    """Heal, look, then record; an undo whose heal failed stays on disk for `lab heal`."""
+    """Heal, look, then record; an undo whose heal failed stays on disk for `lab heal`. Raises FencedError."""
     planned = in_force.planned
-    note(crew, "fault_healing", fault=planned.id)
-    try:
-        crew.guard.check()
-        require_own(crew.world, in_force.record.undo)
-        in_force.fault.heal(crew.world, in_force.record.undo)
-    except (FaultError, WorldError) as error:
-        note(crew, "heal_failed", fault=planned.id, why=str(error))
-        if isinstance(error, FencedError):
-            raise
-        if not isinstance(error, GoneError):
-            return
-        state.gone.append(f"{planned.id}: {error.what}")
-    else:
-        note(crew, "fault_healed", fault=planned.id)
-    crew.undos.done(crew.run_id, planned.id)
+    if not in_force.healed and not _undone(in_force, crew, state):
+        return
+    in_force.healed = True
+    # An undo that stays on disk would be carried out by the guardian, or by the next `lab`, under another fault.
+    forgotten = attempt(lambda: crew.undos.done(crew.run_id, planned.id))
+    if isinstance(forgotten, Caught):
+        why = f"healed, but its undo cannot be removed from disk: {forgotten}"
+        note(crew, "heal_failed", fault=planned.id, why=why)
+        note_error(crew, state, "undos.done", forgotten, fault=planned.id)
+        return
     state.pending.remove(in_force)
-    crew.guard.release(planned.id)
+    released = attempt(lambda: crew.guard.release(planned.id))
+    if isinstance(released, Caught):
+        note_error(crew, state, "guard.release", released, fault=planned.id)
+
+
+def _undone(in_force: InForce, crew: Crew, state: State) -> bool:
+    """Carry out the undo; True where it succeeded, or where what it would act on is gone."""
+    planned, undo = in_force.planned, in_force.record.undo
+    note(crew, "fault_healing", fault=planned.id)
+
+    def heal() -> None:
+        crew.guard.check()
+        require_own(crew.world, undo)
+        in_force.fault.heal(crew.world, undo)
+
+    failed = attempt(heal)
+    if not isinstance(failed, Caught):
+        note(crew, "fault_healed", fault=planned.id)
+        return True
+    note(crew, "heal_failed", fault=planned.id, why=str(failed))
+    note_error(crew, state, "heal", failed, fault=planned.id)
+    if isinstance(failed.error, FencedError):
+        raise failed.error
+    if isinstance(failed.error, GoneError):
+        state.gone.append(f"{planned.id}: {failed.error.what}")
+        return True
+    return False
 
 
 def _settle(injected: Sequence[InForce], plan: Plan, crew: Crew, state: State) -> None:
@@ -207,18 +252,25 @@ def _settle(injected: Sequence[InForce], plan: Plan, crew: Crew, state: State) -
         _wait_until_gone(one, crew, state, recovery_max_s)
 
     def held() -> bool:
-        since_ms = held_since(crew.observer.recent_probes(healed_ms), plan.observer, healed_ms)
-        crew.observer.watch_closely(since_ms is None or plan.observer.canary_slow_hz < HOLD_WATCHED_HZ)
+        since_ms = attempt(partial(_well_since_ms, plan, crew, healed_ms))
+        if isinstance(since_ms, Caught):
+            note_error(crew, state, "observer.recent_probes", since_ms)
+            since_ms = None
+        ask_closely(crew, state, since_ms is None or plan.observer.canary_slow_hz < HOLD_WATCHED_HZ)
         return since_ms is not None and clock.now_ms() - since_ms >= CANARY.hold_ms
 
     recovered = pass_time((give_up_ms - clock.now_ms()) / 1000, crew, state, held)
-    crew.observer.watch_closely(False)
+    ask_closely(crew, state, False)
     for one in injected:
         crew.recorder.record("settled", fault=one.planned.id, recovered=recovered)
 
 
+def _well_since_ms(plan: Plan, crew: Crew, healed_ms: float) -> float | None:
+    return held_since(crew.observer.recent_probes(healed_ms), plan.observer, healed_ms)
+
+
 def _wait_until_gone(one: InForce, crew: Crew, state: State, recovery_max_s: float) -> None:
     def gone() -> bool:
-        return _look(one.planned, one.fault, crew, "after", one.before).absent
+        return _look(one.planned, one.fault, crew, state, "after", one.before).absent
 
     pass_time(min(GONE_TIMEOUT_S, recovery_max_s), crew, state, gone)

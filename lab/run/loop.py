@@ -1,61 +1,121 @@
 """Carries out a plan: one loop over its steps, that heals in reverse on every exit.
 
-The only module that may catch everything: whatever ends a run, its faults are healed first and the journal says why.
+Whatever ends a run, its faults are healed first and the journal says why. No exception but RunFailed leaves it.
 """
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
-from lab.errors import FaultError, FencedError
+from lab.boundary import Caught, attempt
+from lab.errors import FaultError, FencedError, RunFailed
+from lab.model.lease import RETRY_S
 from lab.model.plan import FAULT, Plan, Step
 from lab.model.undo import EndRun, UndoRecord
-from lab.run.crew import Crew, State, note, note_deaths, pass_time
+from lab.run.crew import Crew, State, note, note_deaths, note_error, pass_time, sampler_died
 from lab.run.fault_step import carry_out, heal_all
 
 __all__ = ["Crew", "execute"]
+
+# How often a heal is tried once the run has ended; what stays is healed by the guardian, or by `lab heal`.
+LAST_HEALS = 3
 
 
 def execute(plan: Plan, crew: Crew) -> bool:
     """Run every step; returns True when the plan was carried out to its end.
 
     On Ctrl-C, SIGTERM, a condition of `abort_if` or a fault that cannot be healed the rest is left out, on any error
-    too (re-raised after healing); always heals, in reverse.
+    too (raised as RunFailed once all is healed); always heals, in reverse.
     """
     state = State()
+    failed: list[Caught] = []
     finished = False
     with _interruptible():
         try:
-            crew.undos.record(_belongings(crew))
-            crew.observer.start()
-            crew.load.start()
-            crew.watchdog.start()
-            for step in plan.steps:
-                _step(step, plan, crew, state)
-            finished = True
+            ended = attempt(lambda: _all_steps(plan, crew, state))
+            finished = not isinstance(ended, Caught)
+            if isinstance(ended, Caught) and not _aborted(ended, crew):
+                _fail(ended, crew, state, failed)
         except KeyboardInterrupt:
             _say_why(crew)
-        except FencedError as error:
-            note(crew, "lab_failed", why=str(error))
-            raise
-        except FaultError as error:
-            note(crew, "aborted", why=str(error))
-        except Exception as error:
-            note(crew, "lab_failed", why=f"{type(error).__name__}: {error}")
-            raise
         finally:
             with _uninterruptible(), ExitStack() as last:
-                last.callback(_end, crew, state)
-                last.callback(crew.observer.stop)
-                last.callback(crew.load.stop)
-                last.callback(crew.watchdog.stop)
-                heal_all(crew, state)
+                last.callback(_end, crew, state, failed)
+                last.callback(_stop, "observer", crew.observer.stop, crew, state, failed)
+                last.callback(_stop, "load", crew.load.stop, crew, state, failed)
+                last.callback(_stop, "watchdog", crew.watchdog.stop, crew, state, failed)
+                _heal_what_is_left(crew, state, failed)
+    if failed:
+        raise _run_failed(failed[0]) from failed[0].error
     return finished
 
 
+def _all_steps(plan: Plan, crew: Crew, state: State) -> None:
+    crew.undos.record(_belongings(crew))
+    crew.observer.start()
+    crew.load.start()
+    crew.watchdog.start()
+    for step in plan.steps:
+        _step(step, plan, crew, state)
+
+
+def _aborted(ended: Caught, crew: Crew) -> bool:
+    """Whether a fault that could not be healed, or was taken away, ended the run; then the journal says so."""
+    if not isinstance(ended.error, FaultError) or isinstance(ended.error, FencedError):
+        return False
+    note(crew, "aborted", why=str(ended))
+    return True
+
+
+def _fail(caught: Caught, crew: Crew, state: State, failed: list[Caught]) -> None:
+    """The lab itself failed: the journal says with what and where."""
+    note_error(crew, state, "run", caught)
+    note(crew, "lab_failed", why=str(caught))
+    failed.append(caught)
+
+
+def _run_failed(caught: Caught) -> RunFailed:
+    error = caught.error
+    if isinstance(error, RunFailed):
+        return error
+    if caught.expected:
+        return RunFailed(str(caught))
+    return RunFailed(
+        f"the lab itself failed with {caught.type_name}: {caught.detail}",
+        where=caught.place,
+        last_state="what was in force is healed; what was measured is judged",
+        try_="run again; the event lab_error in journal.jsonl has the trace for a bug report",
+    )
+
+
+def _heal_what_is_left(crew: Crew, state: State, failed: list[Caught]) -> None:
+    for number in range(LAST_HEALS):
+        if number and state.pending:
+            attempt(lambda: crew.world.clock.sleep_s(RETRY_S))
+        ended = attempt(lambda: heal_all(crew, state))
+        if isinstance(ended, Caught):
+            if isinstance(ended.error, FencedError):
+                # The guardian heals now.
+                return
+            _fail(ended, crew, state, failed)
+        if not state.pending:
+            return
+
+
+def _stop(what: str, stop: Callable[[], None], crew: Crew, state: State, failed: list[Caught]) -> None:
+    """Stop a sampler; one that cannot be stopped has lost samples, so it counts as dead."""
+    stopped = attempt(stop)
+    if isinstance(stopped, Caught):
+        note_error(crew, state, f"{what}.stop", stopped)
+        recorded = attempt(lambda: sampler_died(crew, state, what, f"it could not be stopped: {stopped}"))
+        if isinstance(recorded, Caught):
+            _fail(recorded, crew, state, failed)
+
+
 def _say_why(crew: Crew) -> None:
-    if (why := crew.watchdog.tripped()) is not None:
+    why = attempt(crew.watchdog.tripped)
+    if isinstance(why, str):
         note(crew, "aborted", why=why)
     else:
         note(crew, "interrupted", why="stopped by the user (Ctrl-C or SIGTERM)")
@@ -80,13 +140,16 @@ def _belongings(crew: Crew) -> UndoRecord:
     )
 
 
-def _end(crew: Crew, state: State) -> None:
+def _end(crew: Crew, state: State, failed: list[Caught]) -> None:
+    """What died and was not reported yet, whether the guardian took over, and the end of the run's own undo."""
+    ended = attempt(lambda: _report_and_forget(crew, state))
+    if isinstance(ended, Caught) and not (failed and isinstance(failed[0].error, FencedError)):
+        _fail(ended, crew, state, failed)
+
+
+def _report_and_forget(crew: Crew, state: State) -> None:
     note_deaths(crew, state)
-    try:
-        crew.guard.check()
-    except FencedError as error:
-        note(crew, "lab_failed", why=str(error))
-        return
+    crew.guard.check()
     crew.undos.done(crew.run_id, "run")
 
 

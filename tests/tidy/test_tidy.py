@@ -183,15 +183,15 @@ def catches_everything(node: ast.AST) -> bool:
     return any(one is None or ast.unparse(one) in ("Exception", "BaseException") for one in caught)
 
 
-def test_only_the_run_may_catch_everything(trees: dict[Path, ast.Module]) -> None:
+def test_only_the_boundary_may_catch_everything(trees: dict[Path, ast.Module]) -> None:
     wrong = [
         f"{relative(path)}:{node.lineno}"  # type: ignore[attr-defined]
         for path, tree in trees.items()
-        if relative(path) != "lab/run/loop.py"
+        if relative(path) != "lab/boundary.py"
         for node in ast.walk(tree)
         if catches_everything(node)
     ]
-    assert not wrong, f"name the exceptions that you expect: {wrong}"
+    assert not wrong, f"name the exceptions that you expect, or use lab.boundary.attempt: {wrong}"
 
 
 def test_names_say_something() -> None:
