@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, ParamSpec
+from typing import Annotated, NoReturn, ParamSpec
 
 import typer
 from rich.console import Console
+from typer.exceptions import TyperException
 
+from lab.boundary import Caught, attempt
 from lab.cli.console import LogForm
 from lab.errors import LabError, ScenarioError
 from lab.guard import leftovers
@@ -24,10 +26,14 @@ from lab.read.plain_yaml import shown
 from lab.report import terminal
 from lab.repository import TARGETS
 from lab.run import session
+from lab.run.closing import run_failed
 
 EXIT_USAGE, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_LAB = 2, 10, 11, 12
 _EXIT = {Verdict.PASS: 0, Verdict.FAIL: EXIT_FAIL, Verdict.INCONCLUSIVE: EXIT_INCONCLUSIVE}
 LOCK = "stack-"
+
+# How the command line's own library ends a command.
+_OF_THE_COMMAND_LINE = (typer.Exit, typer.Abort, TyperException)
 
 P = ParamSpec("P")
 TargetOption = Annotated[str, typer.Option(help="A folder of compose/targets, or a path to one.")]
@@ -43,29 +49,31 @@ RunsOption = Annotated[Path, typer.Option(help="Where run directories go.")]
 
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn the lab's own errors into their exit codes, said on stderr without a traceback."""
+    """Turn every error into an exit code and a message on stderr, without a traceback."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            command(*args, **kwargs)
-        except ScenarioError as error:
-            complain(error)
-            raise typer.Exit(EXIT_USAGE) from None
-        except LabError as error:
-            complain(error)
-            raise typer.Exit(EXIT_LAB) from None
-        except OSError as error:
-            # Only a name that the user gave can be so long; whatever else the system refuses is ours to foresee.
-            if error.errno != errno.ENAMETOOLONG:
-                raise
-            complain(ScenarioError("that name is too long", where=shown(error.filename)))
-            raise typer.Exit(EXIT_USAGE) from None
+            ended = attempt(lambda: command(*args, **kwargs), passing=_OF_THE_COMMAND_LINE)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             raise typer.Exit(EXIT_INCONCLUSIVE) from None
+        if isinstance(ended, Caught):
+            _end_with(ended)
 
     return run
+
+
+def _end_with(caught: Caught) -> NoReturn:
+    error = caught.error
+    if isinstance(error, OSError) and error.errno == errno.EPIPE:
+        # Nobody reads what is printed any more (`lab … | head`); the command line ends quietly then.
+        raise error
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        # Only a name that the user gave can be so long.
+        error = ScenarioError("that name is too long", where=shown(error.filename))
+    complain(run_failed(Caught(error)))
+    raise typer.Exit(EXIT_USAGE if isinstance(error, ScenarioError) else EXIT_LAB)
 
 
 def complain(error: LabError) -> None:
@@ -142,6 +150,9 @@ def alone_with_all(project: str) -> Iterator[None]:
 
 
 def finish(outcome: session.Outcome) -> None:
-    """Show the verdict and end with its exit code."""
+    """Show the verdict and end with its exit code; where the lab itself failed, say so and end with 12."""
     Console(highlight=False).print(terminal.render(outcome.report, outcome.directory))
+    if outcome.failure is not None:
+        complain(outcome.failure)
+        raise typer.Exit(EXIT_LAB)
     raise typer.Exit(_EXIT[outcome.judgement.gate])

@@ -5,9 +5,11 @@ import json
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lab.boundary import Caught, attempt
 from lab.errors import WorldError
 from lab.model.encodable import encodable
 from lab.model.journal import Event, Journal, event_from_json
@@ -28,9 +30,13 @@ class JournalFile:
         self._seq = 0
 
     def record(self, kind: str, *, durable: bool = False, **data: Any) -> Event:
-        """Write one event; with `durable` it is on disk before this returns. Raises WorldError when it cannot."""
+        """Write one event; with `durable` it is on disk before this returns. Raises WorldError when it cannot.
+
+        An event that could not be written has used its number, so that the judge sees the hole that it leaves.
+        """
         with self._lock:
-            event = Event(self._seq, "run", self._clock.now_ms(), self._clock.wall(), kind, data)
+            seq, self._seq = self._seq, self._seq + 1
+            event = Event(seq, "run", self._clock.now_ms(), self._clock.wall(), kind, data)
             line = json.dumps(event.to_json(), ensure_ascii=False, allow_nan=False)
             if (whole := encodable(line)) != line:
                 # The listener sees what was written: its terminal can show no half surrogate pair either.
@@ -47,10 +53,13 @@ class JournalFile:
                     last_state=str(error),
                     try_="free disk space, then run again",
                 ) from error
-            self._seq += 1
-        if self._listener is not None:
-            self._listener(event)
+        self._show(event)
         return event
+
+    def _show(self, event: Event) -> None:
+        """Tell the listener; one that cannot show an event (its terminal is gone, say) gets no more of them."""
+        if self._listener is not None and isinstance(attempt(partial(self._listener, event)), Caught):
+            self._listener = None
 
     @property
     def next_seq(self) -> int:
@@ -61,8 +70,10 @@ class JournalFile:
         """Force everything to disk and close."""
         with self._lock:
             if not self._file.closed:
-                os.fsync(self._file.fileno())
-                self._file.close()
+                try:
+                    os.fsync(self._file.fileno())
+                finally:
+                    self._file.close()
 
 
 def read_journal(path: Path) -> Journal:

@@ -124,4 +124,3 @@ def ask_closely(crew: Crew, state: State, closely: bool) -> None:
     done = attempt(lambda: crew.observer.watch_closely(closely))
     if isinstance(done, Caught):
         note_error(crew, state, "observer.watch_closely", done)
-

@@ -13,10 +13,11 @@ from lab.errors import FaultError, FencedError, RunFailed
 from lab.model.lease import RETRY_S
 from lab.model.plan import FAULT, Plan, Step
 from lab.model.undo import EndRun, UndoRecord
+from lab.run.closing import run_failed
 from lab.run.crew import Crew, State, note, note_deaths, note_error, pass_time, sampler_died
 from lab.run.fault_step import carry_out, heal_all
 
-__all__ = ["Crew", "execute"]
+__all__ = ["Crew", "execute", "uninterruptible"]
 
 # How often a heal is tried once the run has ended; what stays is healed by the guardian, or by `lab heal`.
 LAST_HEALS = 3
@@ -40,14 +41,14 @@ def execute(plan: Plan, crew: Crew) -> bool:
         except KeyboardInterrupt:
             _say_why(crew)
         finally:
-            with _uninterruptible(), ExitStack() as last:
+            with uninterruptible(), ExitStack() as last:
                 last.callback(_end, crew, state, failed)
                 last.callback(_stop, "observer", crew.observer.stop, crew, state, failed)
                 last.callback(_stop, "load", crew.load.stop, crew, state, failed)
                 last.callback(_stop, "watchdog", crew.watchdog.stop, crew, state, failed)
                 _heal_what_is_left(crew, state, failed)
     if failed:
-        raise _run_failed(failed[0]) from failed[0].error
+        raise RunFailed(str(run_failed(failed[0]))) from failed[0].error
     return finished
 
 
@@ -73,20 +74,6 @@ def _fail(caught: Caught, crew: Crew, state: State, failed: list[Caught]) -> Non
     note_error(crew, state, "run", caught)
     note(crew, "lab_failed", why=str(caught))
     failed.append(caught)
-
-
-def _run_failed(caught: Caught) -> RunFailed:
-    error = caught.error
-    if isinstance(error, RunFailed):
-        return error
-    if caught.expected:
-        return RunFailed(str(caught))
-    return RunFailed(
-        f"the lab itself failed with {caught.type_name}: {caught.detail}",
-        where=caught.place,
-        last_state="what was in force is healed; what was measured is judged",
-        try_="run again; the event lab_error in journal.jsonl has the trace for a bug report",
-    )
 
 
 def _heal_what_is_left(crew: Crew, state: State, failed: list[Caught]) -> None:
@@ -168,8 +155,8 @@ def _interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def _uninterruptible() -> Iterator[None]:
-    """While healing, further Ctrl-C are ignored: half a heal is what nobody wants."""
+def uninterruptible() -> Iterator[None]:
+    """Ignore further Ctrl-C and SIGTERM: a heal, or the end of the evidence, must not be left half done."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

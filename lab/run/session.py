@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import docker
 import psutil
 
 from lab import __version__, judge
+from lab.boundary import Caught, attempt
 from lab.errors import LabError, ScenarioError
 from lab.evidence import run_directory
 from lab.evidence.journal_file import JournalFile
@@ -39,18 +41,23 @@ from lab.provision.machine import doctor
 from lab.provision.stack import stack
 from lab.read.campaigns import build_fault
 from lab.report import report_json, summary
-from lab.run.loop import Crew, execute
+from lab.run.closing import close_all, record_failure, run_failed
+from lab.run.loop import Crew, execute, uninterruptible
 from lab.truth.corpus import CorpusRequest, Truth, build_truth
 from lab.truth.loading import load_truth, verify_truth
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A finished (or interrupted) soak: where its evidence lies and what was judged."""
+    """A finished (or interrupted) soak: where its evidence lies and what was judged.
+
+    `failure` says what the lab itself could not do; what was measured is judged all the same.
+    """
 
     directory: Path
     judgement: Judgement
     report: dict[str, Any]
+    failure: LabError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,27 +112,43 @@ class _Stage:
 
 
 def carry_out(prepared: Prepared, plan: Plan, runs: Path, progress: Progress) -> Outcome:
-    """Run the plan on a prepared stack, then judge what there is; the evidence stays whatever happens."""
+    """Run the plan on a prepared stack, then judge what there is; the evidence stays whatever happens.
+
+    Where the lab itself failed, the outcome says so. Raises LabError where nothing could be judged.
+    """
     directory = run_directory.create(runs, plan.campaign)
     plan_sha256 = run_directory.write_plan(directory, plan)
     stage = _set(prepared, plan, directory, progress)
+    failures: list[Caught] = []
+    try:
+        measured = attempt(lambda: _measure(stage, plan_sha256, progress))
+        if isinstance(measured, Caught):
+            failures.append(measured)
+            record_failure(stage.journal, measured)
+    except KeyboardInterrupt:
+        attempt(
+            lambda: stage.journal.record("interrupted", durable=True, why="stopped before the first step")
+        )
+    finally:
+        with uninterruptible():
+            services = stage.world.topology.measured
+            failures += close_all(stage.journal, stage.guard, stage.log, stage.store, services)
+    judged = attempt(lambda: judge_run(directory))
+    if isinstance(judged, Caught):
+        raise run_failed((failures or [judged])[0]) from judged.error
+    return replace(judged, failure=run_failed(failures[0])) if failures else judged
+
+
+def _measure(stage: _Stage, plan_sha256: str, progress: Progress) -> None:
+    plan = stage.plan
     stage.journal.record("run_started", durable=True, **_facts(stage, plan_sha256))
     stage.journal.record("guardian_started", pid=stage.guard.process[0])
-    failure: LabError | None = None
-    try:
-        stage.log.start()
-        url = f"{stage.world.topology.entrance.through}{plan.target.endpoint}"
-        observer_cost.record(url, plan, stage.world, stage.journal)
-        with progress.watching(plan, stage.clock):
-            execute(plan, _crew(stage))
-    except LabError as error:
-        failure = error
-    finally:
-        _strike(stage)
-    outcome = judge_run(directory)
-    if failure is not None:
-        raise failure
-    return outcome
+    stage.log.start()
+    url = f"{stage.world.topology.entrance.through}{plan.target.endpoint}"
+    observer_cost.record(url, plan, stage.world, stage.journal)
+    crew = _crew(stage)
+    with progress.watching(plan, stage.clock):
+        execute(plan, crew)
 
 
 def _set(prepared: Prepared, plan: Plan, directory: Path, progress: Progress) -> _Stage:
@@ -150,25 +173,20 @@ def _set(prepared: Prepared, plan: Plan, directory: Path, progress: Progress) ->
     )
 
 
-def _strike(stage: _Stage) -> None:
-    """The guardian ends first: it must still see a run that lives, and one whose journal has not ended."""
-    try:
-        stage.guard.close()
-        stage.log.stop(stage.world.topology.measured)
-        rows = stage.store.close()
-        stage.journal.record("run_ended", durable=True, rows=rows, last_seq=stage.journal.next_seq)
-    finally:
-        stage.journal.close()
-
-
 def judge_run(directory: Path) -> Outcome:
-    """Judge a run directory and write its reports; needs no Docker and gives the same bytes every time."""
+    """Judge a run directory and write its reports; needs no Docker and gives the same bytes every time.
+
+    A report that cannot be written (on a full disk, say) is the outcome's failure; the judgement stands all the same.
+    """
     evidence = run_directory.read_evidence(directory)
     judgement = judge.judge(evidence)
     report = report_json.build(evidence, judgement)
-    run_directory.write_text(directory / "report.json", report_json.dumps(report))
-    run_directory.write_text(directory / "summary.md", summary.render(report))
-    return Outcome(directory, judgement, report)
+    texts = {"report.json": report_json.dumps(report), "summary.md": summary.render(report)}
+    written = [
+        attempt(partial(run_directory.write_text, directory / name, text)) for name, text in texts.items()
+    ]
+    failed = next((one for one in written if isinstance(one, Caught)), None)
+    return Outcome(directory, judgement, report, None if failed is None else run_failed(failed))
 
 
 def build(planned: PlannedFault) -> Fault:

@@ -219,13 +219,19 @@ def test_a_name_that_no_file_can_have_is_no_crash(command: tuple[str, ...]) -> N
     assert "too long" in said
 
 
-def test_another_refusal_of_the_system_is_not_taken_for_a_long_name(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [PermissionError(13, "no", "/somewhere"), KeyError("x"), MemoryError()])
+def test_what_nobody_foresaw_ends_with_12_and_its_place_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def refuse(directory: Path) -> None:
-        raise PermissionError(13, "no", str(directory))
+        raise error
 
     monkeypatch.setattr(run_directory, "resolve", lambda runs, name: runs)
     monkeypatch.setattr(session, "judge_run", refuse)
-    assert isinstance(CliRunner().invoke(app, ["judge"]).exception, PermissionError)
+    code, said = run("judge")
+    assert code == 12, said
+    assert f"the lab itself failed with {type(error).__name__}" in said
+    assert "lab/cli/soak.py" in said and "Traceback" not in said and "too long" not in said
 
 
 @pytest.mark.parametrize(("trials", "bound"), [(-1, 0), (TRIALS_MAX + 1, TRIALS_MAX), (20000, TRIALS_MAX)])

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.evidence.journal_file import JournalFile, read_journal
+from lab.model.journal import Event
 from lab.observe.clock import RunClock
 
 # All at which str.splitlines() splits beside "\n".
@@ -56,3 +57,28 @@ def test_a_line_that_is_no_event_is_named(line: str, tmp_path: Path) -> None:
     path.write_text(f"{line}\n", encoding="utf-8")
     found = read_journal(path)
     assert not found.events and found.damage.startswith("journal line 1: ")
+
+
+def test_an_event_that_cannot_be_written_leaves_a_hole_in_the_numbers(tmp_path: Path) -> None:
+    journal = JournalFile(tmp_path / "journal.jsonl", RunClock())
+    journal.record("first")
+    with pytest.raises(TypeError):
+        journal.record("second", what=object())
+    journal.record("third")
+    journal.close()
+    assert [event.seq for event in read_journal(tmp_path / "journal.jsonl")] == [0, 2]
+
+
+def test_a_listener_that_breaks_is_told_no_more_and_harms_no_event(tmp_path: Path) -> None:
+    shown: list[str] = []
+
+    def broken(event: Event) -> None:
+        shown.append(event.kind)
+        raise BrokenPipeError(32, "Broken pipe")
+
+    journal = JournalFile(tmp_path / "journal.jsonl", RunClock(), broken)
+    journal.record("first")
+    journal.record("second")
+    journal.close()
+    assert shown == ["first"]
+    assert [event.kind for event in read_journal(tmp_path / "journal.jsonl")] == ["first", "second"]

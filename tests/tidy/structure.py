@@ -12,7 +12,7 @@ from pathlib import Path
 
 HOME = Path(__file__).resolve().parents[2]
 LAYERS = (
-    ("model", "errors", "repository", "__init__"),
+    ("model", "errors", "repository", "boundary", "__init__"),
     ("ports",),
     ("judge", "report"),
     ("faults", "probes", "profilers"),

@@ -1,0 +1,88 @@
+"""The end of a run's evidence: whatever one part raises while it is closed, the next one is closed all the same."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from lab.boundary import Caught, attempt
+from lab.errors import LabError, RunFailed
+from lab.ports import Guard, Recorder
+
+TOLD_FRAMES = 5
+
+
+class EngineFollower(Protocol):
+    """What follows the engine's events until it is stopped."""
+
+    def stop(self, services: tuple[str, ...]) -> None: ...
+
+
+class RowStore(Protocol):
+    """Where samples go; `close` says how many rows of each table were handed over."""
+
+    def close(self) -> dict[str, int]: ...
+
+
+class OpenJournal(Recorder, Protocol):
+    """The journal, until it is closed."""
+
+    @property
+    def next_seq(self) -> int: ...
+    def close(self) -> None: ...
+
+
+def close_all(
+    journal: OpenJournal, guard: Guard, log: EngineFollower, store: RowStore, services: tuple[str, ...]
+) -> list[Caught]:
+    """Close everything in order, and return what failed.
+
+    The guardian ends first: it must still see a run that lives, and one whose journal has not ended. A journal whose
+    end could not be written passes nothing.
+    """
+    closed = attempt(guard.close)
+    failures = [closed] if isinstance(closed, Caught) else []
+    if failures:
+        record_failure(journal, failures[0])
+    _close_sampler("engine_log", lambda: log.stop(services), journal, failures)
+    counted = _close_sampler("sample_store", store.close, journal, failures)
+    # Where the rows were not counted, the judge says that nobody knows how many samples there must be.
+    rows: dict[str, Any] = {} if isinstance(counted, Caught) else {"rows": counted}
+    last = attempt(lambda: journal.record("run_ended", durable=True, **rows, last_seq=journal.next_seq))
+    ended = attempt(journal.close)
+    return failures + [caught for caught in (last, ended) if isinstance(caught, Caught)]
+
+
+def _close_sampler(
+    sampler: str, close: Callable[[], Any], journal: Recorder, failures: list[Caught]
+) -> Any | Caught:
+    done: Any | Caught = attempt(close)
+    if isinstance(done, Caught):
+        failures.append(done)
+        record_error(journal, f"{sampler}.close", done)
+        attempt(lambda: journal.record("sampler_died", durable=True, sampler=sampler, why=str(done)))
+    return done
+
+
+def record_failure(journal: Recorder, caught: Caught) -> None:
+    """Say in the journal that the lab itself failed, unless the run has said so already."""
+    if not isinstance(caught.error, RunFailed):
+        record_error(journal, "session", caught)
+        attempt(lambda: journal.record("lab_failed", durable=True, why=str(caught)))
+
+
+def record_error(journal: Recorder, where: str, caught: Caught) -> None:
+    """Say in the journal what nobody foresaw, with its type and place."""
+    if not caught.expected:
+        facts: dict[str, Any] = {"where": where, **caught.facts()}
+        attempt(lambda: journal.record("lab_error", **facts))
+
+
+def run_failed(caught: Caught) -> LabError:
+    """The error for the user; one that the lab foresaw says itself what to try."""
+    if isinstance(caught.error, LabError):
+        return caught.error
+    return RunFailed(
+        f"the lab itself failed with {caught.type_name}: {caught.detail}",
+        where=caught.place,
+        last_state=" < ".join(caught.frames[:TOLD_FRAMES]),
+        try_="run again; if it happens again, it is a bug of the lab: report the lines above",
+    )
