@@ -5,6 +5,7 @@ tell its own effect from the other's.
 """
 
 from lab.model.scenario import Claim, claims
+from lab.model.topology import Topology
 
 # A link: when data arrives, how much of it, and how a connection ends. The direction makes no difference, because all
 # of them are measured on whole round trips.
@@ -22,33 +23,29 @@ LIFE = "main process"
 # These end when the container's processes end; the other limits stand in the container's configuration.
 _ENDS_WITH_PROCESSES = (DISK_LIMITS, CLIENTS, BURNERS, HOG)
 
-# From whose network a service's network is measured, as in the adapter that does it.
-PEERS = {"qdrant": "toxiproxy", "mcp": "toxiproxy", "toxiproxy": "mcp"}
-_PROXY, _LINKS = "toxiproxy", ("qdrant", "mcp")
 
-
-def network(service: str, *resources: str) -> frozenset[Claim]:
+def network(topology: Topology, service: str, *resources: str) -> frozenset[Claim]:
     """The claims of a fault that acts on all packets of a service: these resources wherever its effect would show.
 
-    It shows at the service itself and at each service that is measured from there. In Toxiproxy's network it also shows
-    on every link.
+    It shows at the service itself, at each service that is measured from there, and on each link that runs through it.
     """
-    shows_at = (service, *(measured for measured, peer in PEERS.items() if peer == service))
-    return frozenset().union(carried(service), *(claims(each, *resources, RATE) for each in shows_at))
+    shows_at = (service, *topology.measured_from(service))
+    return carried(topology, service).union(*(claims(each, *resources, RATE) for each in shows_at))
 
 
-def carried(service: str, resources: tuple[str, ...] = LINK) -> frozenset[Claim]:
-    """Link resources that a fault on this service also claims: all links go through Toxiproxy, none through others."""
-    return frozenset(Claim(name, link) for link in _LINKS for name in resources if service == _PROXY)
+def carried(topology: Topology, service: str, resources: tuple[str, ...] = LINK) -> frozenset[Claim]:
+    """Link resources that a fault on this service also claims: those of the links that run through it."""
+    return frozenset(Claim(name, link) for link in topology.links_through(service) for name in resources)
 
 
-def death(service: str) -> frozenset[Claim]:
+def death(topology: Topology, service: str) -> frozenset[Claim]:
     """The claims of a fault that ends a service's processes: the main process, and all that ends with it.
 
-    With Toxiproxy end all toxics and the rules of its network, because no other container holds that network.
+    Where no other container holds its network, as with Toxiproxy, the rules of its network end too.
     """
-    ends = (LIFE, *_ENDS_WITH_PROCESSES, *(NETWORK if service == _PROXY else ()))
-    return claims(service, *ends) | carried(service)
+    holds_its_network = topology.network_of(service) == service
+    ends = (LIFE, *_ENDS_WITH_PROCESSES, *(NETWORK if holds_its_network else ()))
+    return claims(service, *ends) | carried(topology, service)
 
 
 def most_telling(shared: frozenset[Claim]) -> Claim:

@@ -5,6 +5,7 @@ from dataclasses import Field, asdict, dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from lab.model.quantities import MB
+from lab.model.topology import Topology
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -52,9 +53,8 @@ class FaultFacts(Protocol):
         """The parameters by name, without the target."""
         return {name: value for name, value in asdict(self).items() if name != "target"}
 
-    @property
-    def occupies(self) -> frozenset[Claim]:
-        """What no other fault of the same step may claim."""
+    def occupies(self, topology: Topology) -> frozenset[Claim]:
+        """What no other fault of the same step may claim in a stack of this topology."""
         return claims(self.target, *(self.resources or (self.kind,)))
 
     @property

@@ -8,12 +8,14 @@ from lab.faults.conflicts import most_telling
 from lab.model.lease import hold_max_s
 from lab.model.quantities import format_duration
 from lab.model.scenario import FaultSpec
+from lab.read.compose_file import read_topology
 
 
 def require_apart(spec: FaultSpec, where: str) -> None:
     """Raise ScenarioError where two faults of a step would overwrite each other, or could not be told apart."""
+    topology = read_topology()
     for one, other in combinations(spec.together, 2):
-        if shared := one.params.occupies & other.params.occupies:
+        if shared := one.params.occupies(topology) & other.params.occupies(topology):
             why = f"both act on or are measured by {most_telling(shared)}"
             raise ScenarioError(
                 f"{one.said} and {other.said} cannot be in force together: {why}",

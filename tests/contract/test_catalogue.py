@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from lab.faults import discover
 from lab.faults.catalogue import catalogue
 from lab.provision.machine import doctor
 from lab.read.campaigns import load_campaign
+from lab.read.compose_file import read_topology
 
 HOME = Path(__file__).resolve().parents[2]
 KINDS = sorted(discover())
@@ -29,6 +31,14 @@ def test_a_lacking_capability_is_said_in_the_catalogue() -> None:
     entries = {entry.kind: entry for entry in catalogue({"iptables": "not installed"})}
     assert entries["partition"].lacks == {"iptables": "not installed"}
     assert not entries["latency"].lacks
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_hits_services_of_the_stack_and_no_others(kind: str) -> None:
+    fault = discover()[kind]
+    target = TypeAdapter(fault).json_schema()["properties"]["target"]
+    assert tuple(target.get("enum", [target.get("const")])) == fault.services
+    assert set(fault.services) <= set(read_topology().measured)
 
 
 def test_the_families_are_those_of_the_design() -> None:

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from lab.errors import FaultError, ScenarioError
-from lab.faults import conflicts, discover
+from lab.faults import discover
 from lab.faults.catalogue import Parameter, catalogue
-from lab.faults.link import looks
+from lab.faults.link import proof
 from lab.host.cgroups import cgroups
 from lab.model.lease import HEAL_TIMEOUT_S, PROOF_TIMEOUT_S
 from lab.model.plan import FAULT, PlannedFault
@@ -23,7 +23,6 @@ from lab.plan.steps import steps_of
 from lab.ports import Observation, World, proxies
 from lab.ports.proxies import Exchange
 from lab.read.campaigns import build_fault
-from lab.read.compose_file import read_topology
 from lab.run.crew import State
 from lab.run.fault_step import carry_out
 from tests.contract.fakes import fake_world
@@ -316,11 +315,6 @@ def test_a_crash_loop_whose_second_start_is_late_is_seen_within_its_time(
     assert window_s + 4.9 < took <= spec.params.look_max_s
 
 
-def test_what_the_conflicts_know_of_the_topology_is_true() -> None:
-    topology = read_topology()
-    assert {name: topology.peer_of(name) for name in topology.measured} == conflicts.PEERS
-
-
 def started() -> Iterator[tuple[str, float]]:
     """Every kind that starts something that ends by itself, with the seconds after which it does."""
     for kind in sorted(KINDS):
@@ -353,6 +347,6 @@ def test_each_kind_says_when_what_it_starts_ends_by_itself() -> None:
 
 
 def test_exchanges_that_outnumber_the_threads_take_several_rounds() -> None:
-    assert looks.exchanged_max_s(10.0, 8) == 12.0
-    assert looks.exchanged_max_s(10.0, 9) == 24.0
-    assert looks.compared_max_s(10.0, 1.0, alone=True) == 60.0
+    assert proof.exchanged_max_s(Exchange(patience_s=10.0), 8) == 12.0
+    assert proof.exchanged_max_s(Exchange(patience_s=10.0), 9) == 24.0
+    assert proof.compared_max_s(Exchange(patience_s=10.0, alone=True), 1.0) == 60.0

@@ -74,6 +74,7 @@ def is_fault(tree: ast.Module) -> bool:
     """Whether a module is one fault, as `lab.faults.discover` sees it."""
     return any(
         isinstance(node, ast.Assign)
+        and ast.unparse(node.value) != "None"
         and any(isinstance(target, ast.Name) and target.id == "FAULT" for target in node.targets)
         for node in tree.body
     )

@@ -6,38 +6,22 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge, Le
 
 from lab.faults.conflicts import BYTES, ENDS
-from lab.faults.link.looks import compared_max_s, exchanged_max_s
-from lab.faults.link.proof import (
-    TRIES,
-    Direction,
-    Link,
-    Signs,
-    Toxicity,
-    add,
-    judged,
-    remove,
-    toxic_undo,
-    transfer,
-    tries,
-)
-from lab.model.undo import RemoveToxic
-from lab.ports import Fault, Observation, World
-from lab.ports.proxies import Exchange, Seen
+from lab.faults.link.proof import CONNECTIONS_MIN, compared_max_s, exchanged_max_s, transfer
+from lab.faults.link.toxic import Direction, Link, Signs, Toxic, Toxicity
+from lab.ports import Observation, World
+from lab.ports.proxies import Compared, Exchange, Seen
 
-PATIENCE_S = 10.0
+SHORT = Exchange(patience_s=10.0)
 
 
 @dataclass(frozen=True, slots=True)
-class LimitData(Fault):
+class LimitData(Toxic):
     """Closes each connection once `limit_bytes` have been passed on in one direction.
 
-    `toxicity` is the share of connections that are hit. Source: Toxiproxy's `limit_data` toxic. An open connection's
-    bytes count from the injection on.
+    Source: Toxiproxy's `limit_data` toxic. An open connection's bytes count from the injection on.
     """
 
     kind: ClassVar[str] = "limit_data"
-    family: ClassVar[str] = "link"
-    services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp")
     resources: ClassVar[tuple[str, ...]] = (BYTES, ENDS)
 
     target: Link
@@ -46,45 +30,38 @@ class LimitData(Fault):
     toxicity: Toxicity = 1.0
 
     @property
+    def attributes(self) -> dict[str, int]:
+        """In bytes."""
+        return {"bytes": self.limit_bytes}
+
+    @property
+    def exchange(self) -> Exchange:
+        """A transfer of twice the limit."""
+        return transfer(self.direction, 2 * self.limit_bytes, alone=False, patience_s=SHORT.patience_s)
+
+    @property
     def look_max_s(self) -> float:
-        """Seconds that one look may take."""
-        return compared_max_s(PATIENCE_S, self.toxicity) + exchanged_max_s(PATIENCE_S, TRIES)
+        """The longest time in seconds of the comparison, and of the short exchanges after it."""
+        return compared_max_s(self.exchange, self.toxicity) + exchanged_max_s(SHORT, CONNECTIONS_MIN)
 
-    def prepare(self, world: World) -> RemoveToxic:
-        """The proxy must exist and be enabled, else a toxic would change nothing."""
-        return toxic_undo(world, self.target, self.kind, self.direction)
-
-    def inject(self, world: World, undo: RemoveToxic) -> None:
-        """Add the toxic under the name that the undo removes."""
-        limit = self.limit_bytes
-        add(world, undo, kind="limit_data", direction=self.direction, toxicity=self.toxicity, bytes=limit)
-
-    def observe(self, world: World, before: Observation | None) -> Observation:
-        """In force when a connection that carries twice the limit is cut, and one that carries less is answered.
+    def signs(self, world: World, compared: Compared, before: Observation | None) -> Signs:
+        """Hit: a connection that carries twice the limit is cut, while those that carry less are answered.
 
         Downstream it is cut after exactly the limit; how much of a request went through cannot be seen by its sender.
         """
-        down, twice = self.direction == "downstream", 2 * self.limit_bytes
-        what = transfer(self.direction, twice, alone=False, patience_s=PATIENCE_S)
-        seen = world.proxies.compare(self.target, what, tries(self.toxicity))
-        below = world.proxies.exchange(self.target, Exchange(patience_s=PATIENCE_S), TRIES)
-        passes = all(one.end == "answered" for one in below)
+        below = world.proxies.exchange(self.target, SHORT, CONNECTIONS_MIN)
+        passes = all(seen.end == "answered" for seen in below)
 
-        def hit(one: Seen) -> bool:
-            exact = one.received == self.limit_bytes if down else True
-            return before is not None and passes and one.end in ("closed", "reset") and exact
+        def hit(seen: Seen) -> bool:
+            exact = self.direction == "upstream" or seen.received == self.limit_bytes
+            return passes and seen.end in ("closed", "reset") and exact
 
-        def clean(one: Seen) -> bool:
-            return one.end == "answered" and passes
+        def clean(seen: Seen) -> bool:
+            return seen.end == "answered" and passes
 
-        received = min(one.received for one in seen.through)
-        said = f"at least {received} bytes were received; short exchanges {'pass' if passes else 'fail'}"
-        return judged(seen, Signs(hit, clean), self.toxicity, received, "bytes", said)
-
-    @staticmethod
-    def heal(world: World, undo: RemoveToxic) -> None:
-        """Remove the toxic and read the proxy back; one that is gone already is fine."""
-        remove(world, undo)
+        received = min(seen.received for seen in compared.through)
+        message = f"at least {received} bytes were received; short exchanges {'pass' if passes else 'fail'}"
+        return Signs(received, "bytes", message, hit, clean)
 
 
 FAULT = LimitData

@@ -5,7 +5,8 @@ from typing import ClassVar
 
 from lab.errors import FaultError
 from lab.faults.conflicts import LINK
-from lab.faults.link.proof import TRIES, Link
+from lab.faults.link.proof import CONNECTIONS_MIN
+from lab.faults.link.toxic import Link
 from lab.model.undo import EnableProxy
 from lab.ports import Fault, Observation, World
 from lab.ports.proxies import Exchange
@@ -38,7 +39,7 @@ class LinkDown(Fault):
 
     def observe(self, world: World, before: Observation | None) -> Observation:
         """In force when every connect is refused, and the connection that was open before has ended."""
-        seen = world.proxies.exchange(self.target, Exchange(patience_s=10.0), TRIES)
+        seen = world.proxies.exchange(self.target, Exchange(patience_s=10.0), CONNECTIONS_MIN)
         kept = world.proxies.kept_end(self.target)
 
         share = sum(one.end == "refused" for one in seen) / len(seen)

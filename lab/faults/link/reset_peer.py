@@ -6,17 +6,16 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge, Le
 
 from lab.faults.conflicts import LINK
-from lab.faults.link.looks import compared_max_s
-from lab.faults.link.proof import Direction, Link, Signs, Toxicity, add, judged, remove, toxic_undo, tries
+from lab.faults.link.toxic import Direction, Link, Signs, Toxic, Toxicity
 from lab.model.undo import RemoveToxic
-from lab.ports import Fault, Observation, World
-from lab.ports.proxies import Exchange, Seen
+from lab.ports import Observation, World
+from lab.ports.proxies import Compared, Exchange, Seen
 
 CLOCK_MS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class ResetPeer(Fault):
+class ResetPeer(Toxic):
     """Resets (RST) every new connection `delay_ms` after its first data in one direction, and every open one at once.
 
     `toxicity` is the share of new connections that are hit; open ones are all reset when the fault is injected.
@@ -25,8 +24,6 @@ class ResetPeer(Fault):
     """
 
     kind: ClassVar[str] = "reset_peer"
-    family: ClassVar[str] = "link"
-    services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp")
     needs: ClassVar[tuple[str, ...]] = ("root",)
     resources: ClassVar[tuple[str, ...]] = LINK
 
@@ -36,55 +33,45 @@ class ResetPeer(Fault):
     toxicity: Toxicity = 1.0
 
     @property
-    def look_max_s(self) -> float:
-        """Seconds that one look may take."""
-        return compared_max_s(self._patience_s, self.toxicity)
-
-    def prepare(self, world: World) -> RemoveToxic:
-        """The proxy must exist and be enabled; opens the connection on which the reset of open ones is seen."""
-        world.proxies.keep_open(self.target)
-        return toxic_undo(world, self.target, self.kind, self.direction)
-
-    def inject(self, world: World, undo: RemoveToxic) -> None:
-        """Add the toxic under the name that the undo removes."""
-        delay = self.delay_ms
-        # The toxic first: who was reset comes back at once, and must not find the link healthy.
-        add(world, undo, kind="reset_peer", direction=self.direction, toxicity=self.toxicity, timeout=delay)
-        world.proxies.reset_open(undo.proxy)
+    def attributes(self) -> dict[str, int]:
+        """In milliseconds."""
+        return {"timeout": self.delay_ms}
 
     @property
-    def _patience_s(self) -> float:
-        return 10.0 + self.delay_ms / 1000
+    def exchange(self) -> Exchange:
+        """One small request."""
+        return Exchange(patience_s=10.0 + self.delay_ms / 1000)
 
-    def observe(self, world: World, before: Observation | None) -> Observation:
-        """In force when new connections are reset before any answer, and the one that was open before was reset."""
-        what = Exchange(patience_s=self._patience_s)
-        seen = world.proxies.compare(self.target, what, tries(self.toxicity))
+    def prepare(self, world: World) -> RemoveToxic:
+        """Also opens the connection on which the reset of open ones is seen."""
+        world.proxies.keep_open(self.target)
+        return Toxic.prepare(self, world)
+
+    def inject(self, world: World, undo: RemoveToxic) -> None:
+        """The toxic first: a client that was reset comes back at once, and must not find the link healthy."""
+        Toxic.inject(self, world, undo)
+        world.proxies.reset_open(undo.proxy)
+
+    def signs(self, world: World, compared: Compared, before: Observation | None) -> Signs:
+        """Hit: a new connection is reset before any answer, and the one that was open before was reset too."""
         kept = world.proxies.kept_end(self.target)
 
-        def hit(one: Seen) -> bool:
-            late_enough = one.ended_ms >= self.delay_ms - CLOCK_MS
-            return before is not None and kept == "reset" and _is_reset(one) and late_enough
+        def hit(seen: Seen) -> bool:
+            return kept == "reset" and _is_reset(seen) and seen.ended_ms >= self.delay_ms - CLOCK_MS
 
-        def clean(one: Seen) -> bool:
-            return one.end == "answered"
+        def clean(seen: Seen) -> bool:
+            return seen.end == "answered"
 
-        def spared(one: Seen) -> bool:
-            # While the toxic is there, Toxiproxy ends every connection with a reset; a spared one after its answer.
-            return one.end in ("answered", "reset") and one.received > 0
+        def spared(seen: Seen) -> bool:
+            return seen.end in ("answered", "reset") and seen.received > 0
 
-        share = sum(_is_reset(one) for one in seen.through) / len(seen.through)
-        said = f"the connection that was open before: {kept or 'still open, or there was none'}"
-        return judged(seen, Signs(hit, clean, spared), self.toxicity, share, "share of connections", said)
-
-    @staticmethod
-    def heal(world: World, undo: RemoveToxic) -> None:
-        """Remove the toxic and read the proxy back; one that is gone already is fine."""
-        remove(world, undo)
+        share = sum(map(_is_reset, compared.through)) / len(compared.through)
+        message = f"the connection that was open before: {kept or 'still open, or there was none'}"
+        return Signs(share, "share of connections", message, hit, clean, spared)
 
 
-def _is_reset(one: Seen) -> bool:
-    return one.end == "reset" and one.received == 0
+def _is_reset(seen: Seen) -> bool:
+    return seen.end == "reset" and seen.received == 0
 
 
 FAULT = ResetPeer

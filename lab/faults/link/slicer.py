@@ -7,29 +7,24 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge, Le
 
 from lab.faults.conflicts import BYTES, PACE
-from lab.faults.link import proof
-from lab.faults.link.looks import compared_max_s
-from lab.faults.link.proof import Direction, Link, Signs, Toxicity
-from lab.model.undo import RemoveToxic
-from lab.ports import Fault, Observation, World
-from lab.ports.proxies import Seen
+from lab.faults.link.proof import floor_of, least, transfer
+from lab.faults.link.toxic import Direction, Link, Signs, Toxic, Toxicity
+from lab.ports import Observation, World
+from lab.ports.proxies import Compared, Exchange, Seen
 
-# So many pieces must be seen; with the least delay they take 80 ms together.
+# The number of pieces that must be seen; with the least delay they take 80 ms together.
 PIECES, PATIENCE_S = 40, 30.0
 HIT_SHARE, CLEAN_SHARE = 0.8, 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Slicer(Fault):
+class Slicer(Toxic):
     """Passes data on in pieces of `average_size_bytes` plus or minus the variation, each followed by a pause.
 
-    `toxicity` is the share of connections that are hit. Source: Toxiproxy's `slicer` toxic; without a pause the kernel
-    would join the pieces again.
+    Source: Toxiproxy's `slicer` toxic; without a pause the kernel would join the pieces again.
     """
 
     kind: ClassVar[str] = "slicer"
-    family: ClassVar[str] = "link"
-    services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp")
     resources: ClassVar[tuple[str, ...]] = (PACE, BYTES)
 
     target: Link
@@ -40,55 +35,47 @@ class Slicer(Fault):
     toxicity: Toxicity = 1.0
 
     def __post_init__(self) -> None:
-        if self.size_variation_bytes >= self.average_size_bytes:
+        average, variation = self.average_size_bytes, self.size_variation_bytes
+        if variation >= average:
             raise ValueError(
-                f"size_variation_bytes {self.size_variation_bytes} is not less than average_size_bytes"
-                f" {self.average_size_bytes}"
+                f"size_variation_bytes {variation} is not less than average_size_bytes {average}"
             )
 
     @property
-    def look_max_s(self) -> float:
-        """Seconds that one look may take."""
-        return compared_max_s(PATIENCE_S, self.toxicity, alone=True)
-
-    def prepare(self, world: World) -> RemoveToxic:
-        """The proxy must exist and be enabled, else a toxic would change nothing."""
-        return proof.toxic_undo(world, self.target, self.kind, self.direction)
-
-    def inject(self, world: World, undo: RemoveToxic) -> None:
-        """Add the toxic under the name that the undo removes."""
+    def attributes(self) -> dict[str, int]:
+        """In bytes and microseconds."""
         sizes = {"average_size": self.average_size_bytes, "size_variation": self.size_variation_bytes}
-        hits, delay = self.toxicity, self.delay_us
-        proof.add(world, undo, kind="slicer", direction=self.direction, toxicity=hits, delay=delay, **sizes)
+        return {**sizes, "delay": self.delay_us}
 
-    def observe(self, world: World, before: Observation | None) -> Observation:
-        """In force when a transfer takes the pauses of all its pieces longer, and arrives in as small pieces."""
-        largest = self.average_size_bytes + self.size_variation_bytes
+    @property
+    def _largest(self) -> int:
+        return self.average_size_bytes + self.size_variation_bytes
+
+    @property
+    def exchange(self) -> Exchange:
+        """A transfer of forty pieces."""
+        return transfer(self.direction, PIECES * self._largest, alone=True, patience_s=PATIENCE_S)
+
+    def signs(self, world: World, compared: Compared, before: Observation | None) -> Signs:
+        """Hit: the transfer takes the pauses of all its pieces longer, and arrives in pieces as small as promised."""
         down = self.direction == "downstream"
-        what = proof.transfer(self.direction, PIECES * largest, alone=True, patience_s=PATIENCE_S)
-        seen = world.proxies.compare(self.target, what, proof.tries(self.toxicity))
-        took = proof.least(one.last_ms for one in seen.through)
-        floor = proof.floor_of(before, (one.last_ms for one in seen.past), took)
+        took = least(seen.last_ms for seen in compared.through)
+        floor = floor_of(before, (seen.last_ms for seen in compared.past), took)
 
-        def pauses_ms(one: Seen) -> float:
-            return (one.received if down else one.sent) / largest * self.delay_us / 1000
+        def pauses_ms(seen: Seen) -> float:
+            return (seen.received if down else seen.sent) / self._largest * self.delay_us / 1000
 
-        def hit(one: Seen) -> bool:
-            small = not down or (bool(one.pieces) and median(one.pieces) <= largest)
-            late = one.last_ms - floor >= HIT_SHARE * pauses_ms(one)
-            return before is not None and one.end == "answered" and small and late
+        def hit(seen: Seen) -> bool:
+            small = not down or (bool(seen.pieces) and median(seen.pieces) <= self._largest)
+            late = seen.last_ms - floor >= HIT_SHARE * pauses_ms(seen)
+            return seen.end == "answered" and small and late
 
-        def clean(one: Seen) -> bool:
-            return one.end == "answered" and one.last_ms - floor <= CLEAN_SHARE * pauses_ms(one)
+        def clean(seen: Seen) -> bool:
+            return seen.end == "answered" and seen.last_ms - floor <= CLEAN_SHARE * pauses_ms(seen)
 
-        pieces = max(len(one.pieces) for one in seen.through)
-        said = f"the fastest transfer took {took:.1f} ms, answers came in at most {pieces} pieces"
-        return proof.judged(seen, Signs(hit, clean), self.toxicity, took, "ms", said)
-
-    @staticmethod
-    def heal(world: World, undo: RemoveToxic) -> None:
-        """Remove the toxic and read the proxy back; one that is gone already is fine."""
-        proof.remove(world, undo)
+        pieces = max(len(seen.pieces) for seen in compared.through)
+        message = f"the fastest transfer took {took:.1f} ms, answers came in at most {pieces} pieces"
+        return Signs(took, "ms", message, hit, clean)
 
 
 FAULT = Slicer

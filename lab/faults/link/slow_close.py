@@ -6,40 +6,24 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge, Le
 
 from lab.faults.conflicts import ENDS
-from lab.faults.link.looks import compared_max_s
-from lab.faults.link.proof import (
-    Direction,
-    Link,
-    Signs,
-    Toxicity,
-    add,
-    floor_of,
-    judged,
-    least,
-    remove,
-    toxic_undo,
-    tries,
-)
-from lab.model.undo import RemoveToxic
-from lab.ports import Fault, Observation, World
-from lab.ports.proxies import Exchange, Seen
+from lab.faults.link.proof import floor_of, least
+from lab.faults.link.toxic import Direction, Link, Signs, Toxic, Toxicity
+from lab.ports import Observation, World
+from lab.ports.proxies import Compared, Exchange, Seen
 
-# What a close may take without the fault, and by how much the fault's own clock may differ from ours.
+# The share of the delay that a close may take without the fault, and how far the fault's clock may differ from ours.
 CLEAN_SHARE = 0.25
 CLOCK_MS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class SlowClose(Fault):
+class SlowClose(Toxic):
     """Delays the close of each connection by `delay_ms`, in the direction in which it is passed on.
 
-    `downstream` delays a close by the server, `upstream` one by the client; `toxicity` is the share of connections that
-    are hit. Source: Toxiproxy's `slow_close` toxic.
+    `downstream` delays a close by the server, `upstream` one by the client. Source: Toxiproxy's `slow_close` toxic.
     """
 
     kind: ClassVar[str] = "slow_close"
-    family: ClassVar[str] = "link"
-    services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp")
     resources: ClassVar[tuple[str, ...]] = (ENDS,)
 
     target: Link
@@ -48,47 +32,27 @@ class SlowClose(Fault):
     toxicity: Toxicity = 1.0
 
     @property
-    def look_max_s(self) -> float:
-        """Seconds that one look may take."""
-        return compared_max_s(self._patience_s, self.toxicity)
-
-    def prepare(self, world: World) -> RemoveToxic:
-        """The proxy must exist and be enabled, else a toxic would change nothing."""
-        return toxic_undo(world, self.target, self.kind, self.direction)
-
-    def inject(self, world: World, undo: RemoveToxic) -> None:
-        """Add the toxic under the name that the undo removes."""
-        delay = self.delay_ms
-        add(world, undo, kind="slow_close", direction=self.direction, toxicity=self.toxicity, delay=delay)
+    def attributes(self) -> dict[str, int]:
+        """In milliseconds."""
+        return {"delay": self.delay_ms}
 
     @property
-    def _patience_s(self) -> float:
-        return 10.0 + self.delay_ms / 1000
+    def exchange(self) -> Exchange:
+        """One small request, closed first by the side whose close is delayed."""
+        return Exchange(half_close=self.direction == "upstream", patience_s=10.0 + self.delay_ms / 1000)
 
-    def observe(self, world: World, before: Observation | None) -> Observation:
-        """In force when a connection is answered at once and its end comes late by the delay."""
-        what = Exchange(half_close=self.direction == "upstream", patience_s=self._patience_s)
-        seen = world.proxies.compare(self.target, what, tries(self.toxicity))
-        closing = least(one.closing_ms for one in seen.through)
-        floor = floor_of(before, (one.closing_ms for one in seen.past), closing)
+    def signs(self, world: World, compared: Compared, before: Observation | None) -> Signs:
+        """Hit: the connection is answered at once, and its end comes late by the delay."""
+        closing = least(seen.closing_ms for seen in compared.through)
+        floor = floor_of(before, (seen.closing_ms for seen in compared.past), closing)
 
-        def hit(one: Seen) -> bool:
-            return (
-                before is not None
-                and one.end == "answered"
-                and one.closing_ms - floor >= self.delay_ms - CLOCK_MS
-            )
+        def hit(seen: Seen) -> bool:
+            return seen.end == "answered" and seen.closing_ms - floor >= self.delay_ms - CLOCK_MS
 
-        def clean(one: Seen) -> bool:
-            return one.end == "answered" and one.closing_ms <= self.delay_ms * CLEAN_SHARE
+        def clean(seen: Seen) -> bool:
+            return seen.end == "answered" and seen.closing_ms <= self.delay_ms * CLEAN_SHARE
 
-        said = f"the first close took {closing:.1f} ms"
-        return judged(seen, Signs(hit, clean), self.toxicity, closing, "ms", said)
-
-    @staticmethod
-    def heal(world: World, undo: RemoveToxic) -> None:
-        """Remove the toxic and read the proxy back; one that is gone already is fine."""
-        remove(world, undo)
+        return Signs(closing, "ms", f"the first close took {closing:.1f} ms", hit, clean)
 
 
 FAULT = SlowClose

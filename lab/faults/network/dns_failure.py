@@ -5,7 +5,6 @@ from typing import ClassVar, Literal
 
 from lab.faults.conflicts import NAMES
 from lab.faults.network import proof
-from lab.faults.network.names import names
 from lab.model.undo import RemoveChain
 from lab.ports import Fault, Observation, World
 
@@ -36,7 +35,7 @@ class DnsFailure(Fault):
 
     def observe(self, world: World, before: Observation | None) -> Observation:
         """In force when a name of the stack, which was known before, is asked for and nothing comes."""
-        return names(world, self.target, before, "silent")
+        return proof.names(world, self.target, before, "silent")
 
     @staticmethod
     def heal(world: World, undo: RemoveChain) -> None:

@@ -5,7 +5,6 @@ from typing import ClassVar, Literal
 
 from lab.faults.conflicts import NAMES
 from lab.faults.network import proof
-from lab.faults.network.names import names
 from lab.model.undo import RemoveChain
 from lab.ports import Fault, Observation, World
 from lab.ports.processes import LIFETIME_S
@@ -46,7 +45,7 @@ class DnsNxdomain(Fault):
 
     def observe(self, world: World, before: Observation | None) -> Observation:
         """In force when a name of the stack, which was known before, is said not to exist."""
-        return names(world, self.target, before, "no_such_name")
+        return proof.names(world, self.target, before, "no_such_name")
 
     @staticmethod
     def heal(world: World, undo: RemoveChain) -> None:

@@ -6,9 +6,10 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Le
 
 from lab.faults.conflicts import PACKETS, network
-from lab.faults.link.proof import plausible
 from lab.faults.network import proof
+from lab.faults.proof import plausible
 from lab.model.scenario import Claim
+from lab.model.topology import Topology
 from lab.model.undo import RemoveChain, RemoveQdisc
 from lab.ports import Fault, Observation, World
 from lab.ports.netns import DEVICE
@@ -35,10 +36,9 @@ class PacketLoss(Fault):
     loss: Annotated[float, Ge(0.05), Le(0.9)] = 0.2
     direction: Literal["inbound", "outbound"] = "inbound"
 
-    @property
-    def occupies(self) -> frozenset[Claim]:
+    def occupies(self, topology: Topology) -> frozenset[Claim]:
         """All proof, for loss is seen in echoes that any other fault of the network could lose."""
-        return network(self.target, PACKETS)
+        return network(topology, self.target, PACKETS)
 
     def prepare(self, world: World) -> RemoveChain | RemoveQdisc:
         """Choose the mechanism; a device that has a queueing discipline already is refused."""

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from lab.faults.conflicts import CONNECTS, PACKETS, network
 from lab.faults.network import proof
 from lab.model.scenario import Claim
+from lab.model.topology import Topology
 from lab.model.undo import RemoveChain
 from lab.ports import Fault, Observation, World
 
@@ -25,10 +26,9 @@ class Partition(Fault):
 
     target: Literal["qdrant", "mcp", "toxiproxy"]
 
-    @property
-    def occupies(self) -> frozenset[Claim]:
+    def occupies(self, topology: Topology) -> frozenset[Claim]:
         """All proof."""
-        return network(self.target, PACKETS, CONNECTS)
+        return network(topology, self.target, PACKETS, CONNECTS)
 
     def prepare(self, world: World) -> RemoveChain:
         """The network must be there."""

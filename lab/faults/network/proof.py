@@ -1,12 +1,16 @@
-"""Chains of the lab's own in a service's network: their names, the exception for the lab's hand, and how they go."""
+"""What the faults of the network share: chains of the lab's own, and whether a name is found."""
 
 import secrets
 
 from lab.model.undo import RemoveChain
-from lab.ports import World
-from lab.ports.netns import Rules
+from lab.ports import Observation, World
+from lab.ports.netns import Rules, Told
 
+# Shared by the faults of the network: no fault of its own.
+FAULT = None
 TRIES, PATIENCE_S = 3, 0.7
+# A name that the engine itself knows in every network of a stack: no name server of the host's is asked.
+NAME, NAME_PATIENCE_S = "toxiproxy", 0.5
 # Toxiproxy's control port: through it other faults are healed, so no rule here may cut it off.
 CONTROL = ("-p tcp --dport 8474 -j RETURN", "-p tcp --sport 8474 -j RETURN")
 
@@ -33,3 +37,12 @@ def remove(world: World, undo: RemoveChain) -> None:
     finally:
         if undo.token:
             world.processes.end(undo.token)
+
+
+def names(world: World, service: str, before: Observation | None, wanted: Told) -> Observation:
+    """Holds when every question ends as wanted, where every one was answered with an address before."""
+    told = [world.netns.resolve(service, NAME, NAME_PATIENCE_S) for _ in range(TRIES)]
+    found, hit = told.count("address"), told.count(wanted)
+    holds = before is not None and before.absent and hit == TRIES
+    said = f"asked for {NAME!r}: {', '.join(told)}"
+    return Observation(found / TRIES, "share of names found", holds, absent=found == TRIES, detail=said)

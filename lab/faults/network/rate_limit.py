@@ -9,6 +9,7 @@ from annotated_types import Ge, Le
 
 from lab.faults.conflicts import network
 from lab.model.scenario import Claim
+from lab.model.topology import Topology
 from lab.model.undo import RemoveQdisc
 from lab.ports import Fault, Observation, World
 from lab.ports.netns import DEVICE, Echoes
@@ -40,10 +41,9 @@ class RateLimit(Fault):
     target: Literal["qdrant", "mcp", "toxiproxy"]
     rate_kbit_per_s: Annotated[int, Ge(64), Le(10_000)] = 1000
 
-    @property
-    def occupies(self) -> frozenset[Claim]:
+    def occupies(self, topology: Topology) -> frozenset[Claim]:
         """All packets."""
-        return network(self.target)
+        return network(topology, self.target)
 
     def prepare(self, world: World) -> RemoveQdisc:
         """The device must be without a queueing discipline: the kernel knows one at its root."""

@@ -6,8 +6,10 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge, Le
 
 from lab.faults.conflicts import death
-from lab.faults.process.kill import Service, living
+from lab.faults.process.proof import Service
+from lab.faults.proof import living
 from lab.model.scenario import Claim
+from lab.model.topology import Topology
 from lab.model.undo import StartContainer
 from lab.ports import Fault, Observation, World
 from lab.ports.processes import LIFETIME_S
@@ -33,10 +35,9 @@ class CrashLoop(Fault):
     target: Service
     every_s: Annotated[float, Ge(1), Le(30)] = 3.0
 
-    @property
-    def occupies(self) -> frozenset[Claim]:
+    def occupies(self, topology: Topology) -> frozenset[Claim]:
         """Its life, and all that ends with it."""
-        return death(self.target)
+        return death(topology, self.target)
 
     @property
     def look_max_s(self) -> float:

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lab.faults.conflicts import LIFE, carried
-from lab.faults.process.kill import Service, living
+from lab.faults.process.proof import Service
+from lab.faults.proof import living
 from lab.model.scenario import Claim, claims
+from lab.model.topology import Topology
 from lab.model.undo import Unpause
 from lab.ports import Fault, Observation, World
 
@@ -27,10 +29,9 @@ class Freeze(Fault):
 
     target: Service
 
-    @property
-    def occupies(self) -> frozenset[Claim]:
+    def occupies(self, topology: Topology) -> frozenset[Claim]:
         """Its life; and while Toxiproxy is frozen no toxic comes or goes."""
-        return claims(self.target, LIFE) | carried(self.target)
+        return claims(self.target, LIFE) | carried(topology, self.target)
 
     def prepare(self, world: World) -> Unpause:
         """It must run, and not be frozen already by somebody else, whom the heal would undo."""

@@ -1,41 +1,15 @@
 """Kill a service's process with SIGKILL; the heal starts the same container again."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from lab.errors import FaultError
 from lab.faults.conflicts import death
+from lab.faults.process.proof import Service, lifeless
+from lab.faults.proof import living
 from lab.model.scenario import Claim
+from lab.model.topology import Topology
 from lab.model.undo import StartContainer
-from lab.ports import ContainerState, Fault, Observation, World
-
-PROBES = 3
-Service = Literal["qdrant", "mcp", "toxiproxy"]
-
-
-def living(world: World, service: str, act: str) -> ContainerState:
-    """The state of a service that runs and is not paused; raises FaultError where the act would prove nothing."""
-    state = world.containers.state(service)
-    if not state.running or state.paused:
-        said = "is paused" if state.paused else f"does not run (exit code {state.exit_code})"
-        raise FaultError(
-            f"{service} {said}, so {act} it would prove nothing",
-            where=state.name,
-            try_="`lab up`, then look at the container's log",
-        )
-    return state
-
-
-def lifeless(world: World, service: str, before: Observation | None, ignored: str) -> Observation:
-    """In force when the container does not run and none of several requests past the proxies is answered."""
-    state = world.containers.state(service)
-    answered = sum(world.reach.answers(service, timeout_s=1.0) for _ in range(PROBES))
-    holds = before is not None and not state.running and answered == 0
-    absent = state.running and answered == PROBES
-    detail = (
-        f"container runs{ignored}" if state.running else f"container is dead (exit code {state.exit_code})"
-    )
-    return Observation(answered / PROBES, "share of health requests answered", holds, absent, detail)
+from lab.ports import Fault, Observation, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +25,9 @@ class Kill(Fault):
 
     target: Service
 
-    @property
-    def occupies(self) -> frozenset[Claim]:
+    def occupies(self, topology: Topology) -> frozenset[Claim]:
         """Its life, and all that ends with it."""
-        return death(self.target)
+        return death(topology, self.target)
 
     def prepare(self, world: World) -> StartContainer:
         """There must be something alive to kill."""

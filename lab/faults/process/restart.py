@@ -7,8 +7,10 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge, Le
 
 from lab.faults.conflicts import death
-from lab.faults.process.kill import Service, living
+from lab.faults.process.proof import Service
+from lab.faults.proof import living
 from lab.model.scenario import Claim
+from lab.model.topology import Topology
 from lab.model.undo import StartContainer
 from lab.ports import Fault, Observation, World
 
@@ -43,10 +45,9 @@ class Restart(Fault):
     target: Service
     grace_s: Annotated[int, Ge(0), Le(30)] = 5
 
-    @property
-    def occupies(self) -> frozenset[Claim]:
+    def occupies(self, topology: Topology) -> frozenset[Claim]:
         """Its life, and all that ends with it."""
-        return death(self.target)
+        return death(topology, self.target)
 
     @property
     def act_max_s(self) -> float:

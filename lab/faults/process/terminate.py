@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lab.faults.conflicts import death
-from lab.faults.process.kill import Service, lifeless, living
+from lab.faults.process.proof import Service, lifeless
+from lab.faults.proof import living
 from lab.model.scenario import Claim
+from lab.model.topology import Topology
 from lab.model.undo import StartContainer
 from lab.ports import Fault, Observation, World
 
@@ -24,10 +26,9 @@ class Terminate(Fault):
 
     target: Service
 
-    @property
-    def occupies(self) -> frozenset[Claim]:
+    def occupies(self, topology: Topology) -> frozenset[Claim]:
         """Its life, and all that ends with it."""
-        return death(self.target)
+        return death(topology, self.target)
 
     def prepare(self, world: World) -> StartContainer:
         """There must be something alive to end."""

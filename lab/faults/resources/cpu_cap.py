@@ -7,6 +7,7 @@ from annotated_types import Ge, Le
 
 from lab.errors import FaultError
 from lab.faults.conflicts import CPU_QUOTA
+from lab.faults.resources.proof import running
 from lab.model.undo import RestoreCpuQuota
 from lab.ports import CpuQuota, Fault, Observation, World
 
@@ -36,9 +37,7 @@ class CpuCap(Fault):
 
     def prepare(self, world: World) -> RestoreCpuQuota:
         """Remember the quota in force now, read from the cgroup itself."""
-        state = world.containers.state(self.target)
-        if not state.running:
-            raise FaultError(f"{self.target} does not run, so it has no CPU to cap", where=state.name)
+        state = running(world, self.target, "it has no CPU to cap")
         old = world.cgroups.cpu_quota(self.target)
         return RestoreCpuQuota(self.target, state.id, old.quota_us, old.period_us)
 

@@ -6,8 +6,9 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Le
 
 from lab.faults.conflicts import BURNERS, PACE, carried
-from lab.faults.process.kill import living
+from lab.faults.proof import living
 from lab.model.scenario import Claim, claims
+from lab.model.topology import Topology
 from lab.model.undo import EndProcesses
 from lab.ports import Fault, Observation, World
 from lab.ports.processes import LIFETIME_S
@@ -34,10 +35,9 @@ class CpuSaturation(Fault):
     target: Literal["mcp", "qdrant", "toxiproxy"]
     burners: Annotated[int, Ge(1), Le(16)] = 2
 
-    @property
-    def occupies(self) -> frozenset[Claim]:
+    def occupies(self, topology: Topology) -> frozenset[Claim]:
         """What it writes; and a Toxiproxy that is short of CPU is slow on every link."""
-        return claims(self.target, BURNERS) | carried(self.target, (PACE,))
+        return claims(self.target, BURNERS) | carried(topology, self.target, (PACE,))
 
     def prepare(self, world: World) -> EndProcesses:
         """There must be something to compete with."""

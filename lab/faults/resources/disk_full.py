@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
-from lab.errors import FaultError
 from lab.faults.conflicts import DISK
+from lab.faults.resources.proof import running
 from lab.model.undo import RemoveFiller
 from lab.ports import Fault, Observation, World
 
@@ -32,9 +32,7 @@ class DiskFull(Fault):
 
     def prepare(self, world: World) -> RemoveFiller:
         """Choose a name that nobody else has; a file system of the host's own is refused."""
-        state = world.containers.state(self.target)
-        if not state.running:
-            raise FaultError(f"{self.target} does not run, so its disk cannot be filled", where=state.name)
+        state = running(world, self.target, "its disk cannot be filled")
         world.storage.device(self.target)
         return RemoveFiller(self.target, state.id, f".lab-filler-{uuid.uuid4().hex}")
 

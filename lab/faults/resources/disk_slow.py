@@ -7,6 +7,7 @@ from annotated_types import Ge, Le
 
 from lab.errors import FaultError
 from lab.faults.conflicts import DISK, DISK_LIMITS
+from lab.faults.resources.proof import running
 from lab.model.undo import RestoreThrottle
 from lab.ports import Fault, Observation, World
 from lab.ports.storage import Throttle
@@ -45,9 +46,7 @@ class DiskSlow(Fault):
 
     def prepare(self, world: World) -> RestoreThrottle:
         """Find the device and remember its limits; one that is the host's own is refused."""
-        state = world.containers.state(self.target)
-        if not state.running:
-            raise FaultError(f"{self.target} does not run, so its disk cannot be slowed", where=state.name)
+        state = running(world, self.target, "its disk cannot be slowed")
         device = world.storage.device(self.target)
         old = world.storage.throttle(self.target, device)
         return RestoreThrottle(self.target, state.id, device, *astuple(old))

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Le
 
 from lab.faults.conflicts import CLIENTS
-from lab.faults.process.kill import living
+from lab.faults.proof import living
 from lab.model.undo import RestoreOpenFiles
 from lab.ports import Fault, Observation, World
 from lab.ports.processes import LIFETIME_S, OpenFiles

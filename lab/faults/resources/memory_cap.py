@@ -7,7 +7,9 @@ from annotated_types import Ge, Le
 
 from lab.errors import FaultError
 from lab.faults.conflicts import MEMORY, PACE, carried
+from lab.faults.resources.proof import running
 from lab.model.scenario import Claim, claims
+from lab.model.topology import Topology
 from lab.model.undo import RestoreMemory
 from lab.ports import Fault, MemoryLimit, Observation, World
 
@@ -32,16 +34,13 @@ class MemoryCap(Fault):
     target: Literal["mcp", "qdrant", "toxiproxy"]
     headroom_mib: Annotated[int, Ge(8), Le(256)] = 16
 
-    @property
-    def occupies(self) -> frozenset[Claim]:
+    def occupies(self, topology: Topology) -> frozenset[Claim]:
         """What it writes; and a Toxiproxy that is short of memory is slow on every link."""
-        return claims(self.target, MEMORY) | carried(self.target, (PACE,))
+        return claims(self.target, MEMORY) | carried(topology, self.target, (PACE,))
 
     def prepare(self, world: World) -> RestoreMemory:
         """Remember the limits in force now, read from the cgroup itself."""
-        state = world.containers.state(self.target)
-        if not state.running:
-            raise FaultError(f"{self.target} does not run, so it has no memory to cap", where=state.name)
+        state = running(world, self.target, "it has no memory to cap")
         old = world.cgroups.memory(self.target).limit
         return RestoreMemory(self.target, state.id, old.memory_bytes, old.memory_and_swap_bytes)
 

@@ -7,13 +7,14 @@ from annotated_types import Ge, Le
 
 from lab.errors import FaultError
 from lab.faults.conflicts import HOG, MEMORY, PACE, carried
+from lab.faults.resources.proof import running
 from lab.model.scenario import Claim, claims
+from lab.model.topology import Topology
 from lab.model.undo import RestoreMemory
 from lab.ports import Fault, MemoryLimit, Observation, World
 from lab.ports.processes import LIFETIME_S
 
 MIB = 1 << 20
-# As long as the hog lives.
 WATCH_S = 0.5
 # Reclaim works in batches, so usage swings a little below the limit.
 NEAR = 0.9
@@ -37,16 +38,13 @@ class MemoryPressure(Fault):
     hog_mib: Annotated[int, Ge(8), Le(512)] = 64
     left_mib: Annotated[int, Ge(2), Le(64)] = 8
 
-    @property
-    def occupies(self) -> frozenset[Claim]:
+    def occupies(self, topology: Topology) -> frozenset[Claim]:
         """What it writes; and a Toxiproxy that is short of memory is slow on every link."""
-        return claims(self.target, MEMORY, HOG) | carried(self.target, (PACE,))
+        return claims(self.target, MEMORY, HOG) | carried(topology, self.target, (PACE,))
 
     def prepare(self, world: World) -> RestoreMemory:
         """Remember the limits in force now; a container that is pressed already is refused."""
-        state = world.containers.state(self.target)
-        if not state.running:
-            raise FaultError(f"{self.target} does not run, so it has no memory to press", where=state.name)
+        state = running(world, self.target, "it has no memory to press")
         now = world.cgroups.memory(self.target)
         if now.ceiling_bytes not in (-1, now.limit.memory_bytes, now.limit.memory_and_swap_bytes):
             raise FaultError(f"{self.target} has a memory.high already", where=state.name)
@@ -77,12 +75,12 @@ class MemoryPressure(Fault):
     def heal(world: World, undo: RestoreMemory) -> None:
         """End the hog, then put the old limits back and read them."""
         world.processes.end(undo.token)
-        running = world.containers.state(undo.service).running
-        if running:
+        runs = world.containers.state(undo.service).running
+        if runs:
             world.cgroups.set_memory_high(undo.service, undo.container_id, -1)
         limit = MemoryLimit(undo.memory_bytes, undo.memory_and_swap_bytes)
         world.containers.set_memory_limit(undo.service, undo.container_id, limit)
-        if running and (now := world.cgroups.memory(undo.service).limit) != limit:
+        if runs and (now := world.cgroups.memory(undo.service).limit) != limit:
             raise FaultError(f"{undo.service} still has {now} after its limits were restored")
 
 

@@ -8,7 +8,9 @@ from annotated_types import Ge, Le
 
 from lab.errors import FaultError
 from lab.faults.conflicts import MEMORY, death
+from lab.faults.resources.proof import running
 from lab.model.scenario import Claim, claims
+from lab.model.topology import Topology
 from lab.model.undo import ReviveContainer
 from lab.ports import Fault, MemoryLimit, Observation, World
 
@@ -34,17 +36,13 @@ class OomKill(Fault):
     target: Literal["mcp", "qdrant"]
     headroom_mib: Annotated[int, Ge(2), Le(256)] = 8
 
-    @property
-    def occupies(self) -> frozenset[Claim]:
+    def occupies(self, topology: Topology) -> frozenset[Claim]:
         """Its life, and all that ends with it."""
-        return claims(self.target, MEMORY) | death(self.target)
+        return claims(self.target, MEMORY) | death(topology, self.target)
 
     def prepare(self, world: World) -> ReviveContainer:
         """There must be something alive to kill."""
-        state = world.containers.state(self.target)
-        if not state.running:
-            what = f"{self.target} does not run, so the kernel has nothing to kill"
-            raise FaultError(what, where=state.name)
+        state = running(world, self.target, "the kernel has nothing to kill")
         old = world.cgroups.memory(self.target).limit
         token = world.processes.new_token(self.kind)
         return ReviveContainer(self.target, state.id, old.memory_bytes, old.memory_and_swap_bytes, token)

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Le
 
 from lab.errors import FaultError
+from lab.faults.resources.proof import running
 from lab.model.undo import RestorePidsMax
 from lab.ports import Fault, Observation, World
 
@@ -30,9 +31,7 @@ class PidsCap(Fault):
 
     def prepare(self, world: World) -> RestorePidsMax:
         """Remember the limit in force now, read from the cgroup itself."""
-        state = world.containers.state(self.target)
-        if not state.running:
-            raise FaultError(f"{self.target} does not run, so it has no processes to cap", where=state.name)
+        state = running(world, self.target, "it has no processes to cap")
         return RestorePidsMax(self.target, state.id, world.cgroups.pids(self.target).limit)
 
     def inject(self, world: World, undo: RestorePidsMax) -> None:

@@ -1,0 +1,124 @@
+"""The generic toxic: one attribute set on one Toxiproxy proxy, proven by comparing connections through and past it.
+
+A kind of toxic states what differs: its parameters, Toxiproxy's `attributes`, the `exchange` that shows the effect, and
+the `signs` by which a connection that was hit is told from one that was not.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal, Protocol
+
+from annotated_types import Ge, Le
+
+from lab.errors import FaultError
+from lab.faults.link.proof import compared_max_s, connections_needed
+from lab.faults.proof import plausible
+from lab.model.undo import RemoveToxic
+from lab.ports import Fault, Observation, World
+from lab.ports.proxies import Compared, Exchange, Seen
+
+# Shared by the toxics: no fault of its own.
+FAULT = None
+Link = Literal["qdrant", "mcp"]
+Direction = Literal["downstream", "upstream"]
+# Toxiproxy draws once for each connection. Below a fifth more than 31 connections would be needed for one observation.
+Toxicity = Annotated[float, Ge(0.2), Le(1.0)]
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """What was measured, and how a connection that was hit is told from a clean one.
+
+    A connection may be neither, and then nothing is proven. `spared` is what a connection looks like that a toxic in
+    force did not hit, and `past` one that goes past the proxy at the same time; both default to `clean`.
+    """
+
+    measured: float
+    unit: str
+    message: str
+    hit: Callable[[Seen], bool]
+    clean: Callable[[Seen], bool]
+    spared: Callable[[Seen], bool] | None = None
+    past: Callable[[Seen], bool] | None = None
+
+
+class Toxic(Fault, Protocol):
+    """A fault that is one toxic. `toxicity` is the share of the connections that it hits."""
+
+    __slots__ = ()
+
+    family: ClassVar[str] = "link"
+    services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp")
+
+    direction: Direction
+    toxicity: Toxicity
+
+    @property
+    def attributes(self) -> dict[str, int]:
+        """Toxiproxy's own names for the parameters."""
+        ...
+
+    @property
+    def exchange(self) -> Exchange:
+        """What is asked on each connection of an observation."""
+        ...
+
+    def signs(self, world: World, compared: Compared, before: Observation | None) -> Signs:
+        """How hit connections are told; `before` is None while nothing is injected, and then none counts as hit."""
+        ...
+
+    @property
+    def look_max_s(self) -> float:
+        """The longest time in seconds that one observation may take."""
+        return compared_max_s(self.exchange, self.toxicity)
+
+    def prepare(self, world: World) -> RemoveToxic:
+        """The proxy must exist and be enabled, else the toxic would change nothing."""
+        world.proxies.require_enabled(self.target)
+        return RemoveToxic(self.target, f"lab-{self.kind.replace('_', '-')}-{self.direction}")
+
+    def inject(self, world: World, undo: RemoveToxic) -> None:
+        """Add the toxic under the name that the undo removes."""
+        world.proxies.add_toxic(
+            undo.proxy,
+            name=undo.name,
+            kind=self.kind,
+            stream=self.direction,
+            attributes=self.attributes,
+            toxicity=self.toxicity,
+        )
+
+    def observe(self, world: World, before: Observation | None) -> Observation:
+        """In force when plausibly many are hit, all others are clean, and so are all past the proxy: it is the link.
+
+        A service that hangs or is slow looks the same through the proxy and past it, and proves nothing. Absent when
+        every connection through the proxy is clean.
+        """
+        compared = world.proxies.compare(self.target, self.exchange, connections_needed(self.toxicity))
+        signs = self.signs(world, compared, before)
+        through, past = compared.through, compared.past
+        hit = [seen for seen in through if before is not None and signs.hit(seen)]
+        others = [seen for seen in through if seen not in hit]
+        clean = sum(map(signs.clean, others))
+        spared = sum(map(signs.spared or signs.clean, others))
+        past_clean = sum(map(signs.past or signs.clean, past))
+        holds = spared == len(others) and plausible(len(hit), len(through), self.toxicity)
+        holds = holds and 0 < past_clean == len(past)
+        detail = f"{signs.message}; of {len(through)} new connections {len(hit)} hit, {clean} clean ({_ends(through)})"
+        detail += f"; past the proxy {past_clean} of {len(past)} clean ({_ends(past)})"
+        return Observation(signs.measured, signs.unit, holds, clean == len(through) and not holds, detail)
+
+    @staticmethod
+    def heal(world: World, undo: RemoveToxic) -> None:
+        """Remove the toxic and read the proxy back; one that is gone already is fine."""
+        world.proxies.remove_toxic(undo.proxy, name=undo.name)
+        if undo.name in world.proxies.toxics(undo.proxy):
+            raise FaultError(
+                f"the toxic {undo.name} is still on the proxy {undo.proxy!r} after its removal",
+                try_="`lab heal`; restarting the toxiproxy container clears all toxics",
+            )
+
+
+def _ends(seen: Sequence[Seen]) -> str:
+    ends = [one.end for one in seen]
+    return ", ".join(f"{ends.count(end)} {end}" for end in dict.fromkeys(ends)) or "none asked"
