@@ -16,6 +16,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from lab.boundary import Caught, attempt
 from lab.errors import WorldError
 from lab.evidence.sample_tables import EMPTY_TABLES, SCHEMA, TABLE_OF, Row, columns_of
 from lab.model.encodable import encodable
@@ -44,7 +45,7 @@ class SampleStore:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._queue: queue.SimpleQueue[list[Row] | None] = queue.SimpleQueue()
-        self._error: Exception | None = None
+        self._failed = ""
         self._finished = False
         self._lock = threading.Lock()
         self._handed = Counter(dict.fromkeys(SCHEMA, 0))
@@ -83,27 +84,30 @@ class SampleStore:
 
     def _failure(self) -> str:
         """Why the writer ended although nobody closed the store; empty where it runs, or was closed."""
-        if self._error is not None:
-            return f"{type(self._error).__name__}: {self._error}"
+        if self._failed:
+            return self._failed
         # The thread sets the flag before it ends, so the flag is read last.
         return "" if self._thread.is_alive() or self._finished else "the writing thread ended"
 
     def _write(self) -> None:
-        try:
-            with closing(sqlite3.connect(self._path)) as db, db:
-                db.execute("PRAGMA journal_mode=WAL")
-                db.execute("PRAGMA synchronous=NORMAL")
-                for table, (_, columns) in SCHEMA.items():
-                    db.execute(f"CREATE TABLE IF NOT EXISTS {table}({columns})")
-                for statement in EMPTY_TABLES:
-                    db.execute(statement)
-                db.commit()
-                while self._write_batch(db):
-                    pass
-                db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        ended = attempt(self._write_all)
+        if isinstance(ended, Caught):
+            self._failed = str(ended)
+        else:
             self._finished = True
-        except _FAILURES as error:
-            self._error = error
+
+    def _write_all(self) -> None:
+        with closing(sqlite3.connect(self._path)) as db, db:
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=NORMAL")
+            for table, (_, columns) in SCHEMA.items():
+                db.execute(f"CREATE TABLE IF NOT EXISTS {table}({columns})")
+            for statement in EMPTY_TABLES:
+                db.execute(statement)
+            db.commit()
+            while self._write_batch(db):
+                pass
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _write_batch(self, db: sqlite3.Connection) -> bool:
         """Collect rows for a while and commit them together; False once the store was closed."""

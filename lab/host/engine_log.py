@@ -8,6 +8,7 @@ import docker
 from docker.errors import DockerException
 from requests.exceptions import RequestException
 
+from lab.boundary import Caught, attempt
 from lab.errors import FaultError, WorldError
 from lab.host.containers import DockerContainers
 from lab.host.labels import SERVICE, STACK
@@ -52,19 +53,18 @@ class EngineLog:
         return list(self._deaths)
 
     def _follow(self) -> None:
-        try:
-            with (self._directory / "docker-events.jsonl").open("a", encoding="utf-8") as file:
-                for event in self._stream:
-                    file.write(json.dumps(event) + "\n")
-                    file.flush()
-                    self._journal(event)
-        except (DockerException, RequestException, OSError, ValueError, AttributeError) as error:
-            # Closing the stream from another thread ends the iteration with one of these.
-            if not self._stopping:
-                self._deaths.append(("engine_log", f"{type(error).__name__}: {error}"))
-            return
+        ended = attempt(self._keep_events)
+        # Closing the stream from another thread ends the iteration with one of several errors.
         if not self._stopping:
-            self._deaths.append(("engine_log", "the engine ended its stream of events"))
+            why = str(ended) if isinstance(ended, Caught) else "the engine ended its stream of events"
+            self._deaths.append(("engine_log", why))
+
+    def _keep_events(self) -> None:
+        with (self._directory / "docker-events.jsonl").open("a", encoding="utf-8") as file:
+            for event in self._stream:
+                file.write(json.dumps(event) + "\n")
+                file.flush()
+                self._journal(event)
 
     def _journal(self, event: dict[str, object]) -> None:
         actor = event.get("Actor")

@@ -6,6 +6,7 @@ that died leaves no load behind for long, and so that raw points become samples 
 
 import threading
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import docker
@@ -13,6 +14,7 @@ from docker.errors import DockerException
 from docker.models.containers import Container
 from requests.exceptions import RequestException
 
+from lab.boundary import run_sampler
 from lab.load.containers import Exit, K6Containers, exit_of, keep_log, remove
 from lab.load.inputs import LoadInputs, chunk_name
 from lab.load.points import ChunkRows, ChunkSchedule, read_chunk
@@ -69,7 +71,6 @@ class K6Load:
         self._next, self._first_ms = 0, 0.0
         self._stop_ms: float | None = None
         self._wake = threading.Event()
-        self._finished = False
         self._thread = threading.Thread(target=self._run, name="k6-load", daemon=True)
 
     def start(self) -> None:
@@ -96,23 +97,18 @@ class K6Load:
         self._deaths.append(("load", why))
 
     def _run(self) -> None:
-        try:
-            self._prepare()
-            while self._stop_ms is None or self._chunks:
-                self._turn()
-                if self._stop_ms is None:
-                    self._wake.wait(_LOOK_EVERY_S)
-                else:
-                    self._clock.sleep_s(_LOOK_EVERY_S)
-            self._finished = True
-        except (DockerException, RequestException, OSError, ValueError) as error:
-            self._died(f"{type(error).__name__}: {error}")
-            self._finished = True
-        finally:
-            if not self._finished:
-                self._died("its thread ended on an unexpected error; see the lab's own output")
-            for chunk in list(self._chunks):
-                self._discard(chunk)
+        run_sampler(self._keep_up, self._died)
+        for chunk in list(self._chunks):
+            run_sampler(partial(self._discard, chunk), self._died)
+
+    def _keep_up(self) -> None:
+        self._prepare()
+        while self._stop_ms is None or self._chunks:
+            self._turn()
+            if self._stop_ms is None:
+                self._wake.wait(_LOOK_EVERY_S)
+            else:
+                self._clock.sleep_s(_LOOK_EVERY_S)
 
     def _prepare(self) -> None:
         self._containers.input_folder.mkdir(parents=True, exist_ok=True)

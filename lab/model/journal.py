@@ -13,7 +13,8 @@ fault_injected    fault         effect          act, on, detail: one line for ea
 fault_in_force    fault                                    fault_void        fault, why
 fault_healing     fault     fault_healed  fault            heal_failed       fault, why
 settled           fault, recovered                         the runner's own view; the judge does not use it
-sampler_died      sampler, why                             clock_stepped     by_ms
+sampler_died      sampler, why, streams (the tables of samples that may miss rows from then on)
+clock_stepped     by_ms
 observer_cost     canary_ms, recall_ms, capacity_cpu_ms_per_s, share
 container_event   service, action, exit_code               interrupted       why
 guardian_started  pid                                      guardian_lost   why

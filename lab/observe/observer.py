@@ -12,9 +12,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
+from functools import partial
 
 import httpx
 
+from lab.boundary import Caught, attempt_async, run_sampler
 from lab.model.plan import ObserverPlan
 from lab.model.samples import STALLED, Layer, Probe
 from lab.model.target import Target
@@ -139,29 +141,37 @@ class TargetObserver:
         return list(self._deaths)
 
     def _run(self) -> None:
-        try:
-            asyncio.run(self._observe())
-        except (OSError, RuntimeError, ValueError, LookupError, TypeError) as error:
-            self._deaths.append(("observer", f"{type(error).__name__}: {error}"))
+        run_sampler(lambda: asyncio.run(self._observe()), partial(self._report, "observer"))
+
+    def _report(self, sampler: str, why: str) -> None:
+        """Say, once, that a sampler failed; each of many slots may fail in the same way."""
+        if (sampler, why) not in self._deaths:
+            self._deaths.append((sampler, why))
+
+    async def _watched(self, sampler: str, work: Coroutine[None, None, None]) -> None:
+        """Let a sampler work, and report what ended it; the others go on."""
+        ended = await attempt_async(work)
+        if isinstance(ended, Caught):
+            self._report(sampler, str(ended))
 
     async def _observe(self) -> None:
         version = self._target.protocol_version
         canary_session, recall_session = McpSession(self._url, version), McpSession(self._url, version)
         pending: set[asyncio.Task[None]] = set()
-        loops = (
-            self._canary_loop(canary_session, pending),
-            self._recall_loop(recall_session, pending),
-            self._memory_loop(),
-            self._store_loop(),
-            self._stalls.watch(self._stopping),
-        )
+        samplers = {
+            "canary": self._canary_loop(canary_session, pending),
+            "recall": self._recall_loop(recall_session, pending),
+            "memory": self._memory_loop(),
+            "store_idle": self._store_loop(),
+            "stalls": self._stalls.watch(self._stopping),
+        }
         try:
-            await asyncio.gather(*loops)
+            await asyncio.gather(*(self._watched(name, work) for name, work in samplers.items()))
             if pending:
                 await asyncio.wait(pending, timeout=self._target.request_timeout_ms / 1000)
         finally:
             for session in (canary_session, recall_session):
-                await session.close()
+                await self._watched("observer", session.close())
 
     async def _canary_loop(self, session: McpSession, pending: set[asyncio.Task[None]]) -> None:
         """Tick at the fast rate always and skip ticks while slow, so that a change of rate takes effect at once."""
@@ -171,7 +181,7 @@ class TargetObserver:
             if self._stopping.is_set():
                 return
             if self._fast or tick % slow_every == 0:
-                self._spawn(pending, self._canary_slot(session))
+                self._spawn(pending, "canary", self._canary_slot(session))
             next_ms = await self._sleep_until(next_ms + 1000 / self._plan.canary_fast_hz)
 
     async def _canary_slot(self, session: McpSession) -> None:
@@ -179,14 +189,21 @@ class TargetObserver:
             probe = canary.unsent(self._clock, self._target, f"{self._outstanding} probes were outstanding")
         else:
             self._outstanding += 1
-            try:
-                query = canary.Query(next(self._canary_queries), self._plan.recall_k, self._accuracy)
-                probe = await canary.measure(session, self._clock, self._target, query, self._deadline_s)
-            finally:
-                self._outstanding -= 1
+            probe = await self._canary_probe(session)
+            self._outstanding -= 1
         probe = self._stalls.excuse(probe, self._deadline_s, self._plan.canary_slo_ms)
         self._recent.append(probe)
         self._sink.add([probe])
+
+    async def _canary_probe(self, session: McpSession) -> Probe:
+        """One probe; one that the lab itself could not make is no evidence against the target."""
+        query = canary.Query(next(self._canary_queries), self._plan.recall_k, self._accuracy)
+        asked = canary.measure(session, self._clock, self._target, query, self._deadline_s)
+        probe = await attempt_async(asked)
+        if isinstance(probe, Caught):
+            self._report("canary", str(probe))
+            return canary.unsent(self._clock, self._target, str(probe))
+        return probe
 
     async def _store_loop(self) -> None:
         """Tick at the fast rate always, and skip ticks while nobody watches closely and the store was seen idle."""
@@ -209,7 +226,7 @@ class TargetObserver:
         for query in itertools.cycle(self._queries):
             if self._stopping.is_set():
                 return
-            self._spawn(pending, self._recall_slot(session, query))
+            self._spawn(pending, "recall", self._recall_slot(session, query))
             next_ms = await self._sleep_until(next_ms + 1000 / self._plan.recall_hz)
 
     async def _recall_slot(self, session: McpSession, query: TruthQuery) -> None:
@@ -231,12 +248,9 @@ class TargetObserver:
             await asyncio.sleep(min(left_ms, STOP_NOTICED_MS) / 1000)
         return max(due_ms, self._clock.now_ms() - STOP_NOTICED_MS)
 
-    def _spawn(self, pending: set[asyncio.Task[None]], slot: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(slot)
+    def _spawn(
+        self, pending: set[asyncio.Task[None]], sampler: str, slot: Coroutine[None, None, None]
+    ) -> None:
+        task = asyncio.get_running_loop().create_task(self._watched(sampler, slot))
         pending.add(task)
         task.add_done_callback(pending.discard)
-        task.add_done_callback(self._notice)
-
-    def _notice(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._deaths.append(("probe", f"{type(error).__name__}: {error}"))

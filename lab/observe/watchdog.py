@@ -1,28 +1,55 @@
 """Ends a run by itself when a condition of `abort_if` trips: a full disk, a starved host, a target gone dark."""
 
+import math
 import os
 import shutil
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from lab.boundary import run_sampler
 from lab.model.quantities import MB
-from lab.model.samples import STALLED, Layer
+from lab.model.samples import STALLED, Layer, Probe
 from lab.model.scenario import Abort
 from lab.ports import Clock, Observer
 
 EVERY_S = 0.2
 # Only a target of less than two requests a minute has a rarer canary; an observer without a slot for this long hangs.
 HUNG_S = 600.0
+# A probe is known once it has ended: no canary's deadline is as long as this.
+ENDED_WITHIN_S = 60.0
 # Slots of the canary that tell nothing of the target: the lab could not ask, or stood still itself.
 NOT_ASKED = (Layer.UNSENT.value, STALLED)
 
 
+@dataclass(slots=True)
+class _Latest:
+    """When the newest slot of the canary was, the newest that asked the target, and the newest that was answered.
+
+    Times of sending in ms of the run's clock. They are kept here, and not looked up among all probes of the run,
+    because the observer remembers only the newest few thousand.
+    """
+
+    slot_ms: float
+    asked_ms: float
+    answered_ms: float
+
+    def take(self, probes: Iterable[Probe]) -> None:
+        """Take in probes, in any order and as often as they come."""
+        for probe in probes:
+            self.slot_ms = max(self.slot_ms, probe.sent_ms)
+            if probe.outcome not in NOT_ASKED:
+                self.asked_ms = max(self.asked_ms, probe.sent_ms)
+            if probe.outcome == Layer.OK.value:
+                self.answered_ms = max(self.answered_ms, probe.sent_ms)
+
+
 class AbortWatch:
-    """Implements `lab.ports.Watchdog`: looks five times a second, and ends this process's run with SIGTERM once.
+    """Implements `lab.ports.Watchdog`: checks five times a second, and ends this process's run with SIGTERM once.
 
     A signal and not a flag, because the run may be waiting in a call that answers only after seconds.
     `folders` are the places whose free disk counts.
@@ -31,13 +58,16 @@ class AbortWatch:
     def __init__(self, abort: Abort, clock: Clock, observer: Observer, folders: Sequence[Path]) -> None:
         self._abort, self._clock, self._observer, self._folders = abort, clock, observer, folders
         self._why: str | None = None
+        self._deaths: list[tuple[str, str]] = []
         self._began_ms = 0.0
+        self._checked_ms = 0.0
+        self._latest = _Latest(-math.inf, -math.inf, -math.inf)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     def start(self) -> None:
         """Begin watching; a target that never answers is dark from here on."""
-        self._began_ms = self._clock.now_ms()
+        self._began_ms = self._checked_ms = self._clock.now_ms()
         self._thread.start()
 
     def stop(self) -> None:
@@ -50,14 +80,22 @@ class AbortWatch:
         """Which condition tripped, in words."""
         return self._why
 
+    def died(self) -> list[tuple[str, str]]:
+        """Why the watch ended by itself, if it did: no condition of `abort_if` is checked any more."""
+        return list(self._deaths)
+
     def _run(self) -> None:
+        run_sampler(self._watch, lambda why: self._deaths.append(("watchdog", why)))
+
+    def _watch(self) -> None:
         while not self._stopping.wait(EVERY_S):
-            if (why := self._look()) is not None:
+            if (why := self.check()) is not None:
                 self._why = why
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
 
-    def _look(self) -> str | None:
+    def check(self) -> str | None:
+        """Which condition is met now, in words; None where none is."""
         for folder in self._folders:
             try:
                 free = shutil.disk_usage(folder).free
@@ -75,21 +113,20 @@ class AbortWatch:
         if limit_s is None:
             return None
         now_ms = self._clock.now_ms()
-        if now_ms - self._began_ms < limit_s * 1000:
+        self._latest.take(self._observer.recent_probes(self._checked_ms - ENDED_WITHIN_S * 1000))
+        self._checked_ms = now_ms
+        since_ms = now_ms - limit_s * 1000
+        if since_ms < self._began_ms or self._latest.answered_ms >= since_ms:
             return None
-        slots = self._observer.recent_probes(now_ms - limit_s * 1000)
-        asked = [probe for probe in slots if probe.outcome not in NOT_ASKED]
-        if any(probe.outcome == Layer.OK.value for probe in asked):
-            return None
-        if asked:
-            return f"canary dark for {limit_s:g} s: none of {len(asked)} probes was answered rightly"
+        if self._latest.asked_ms >= since_ms:
+            return f"canary dark for {limit_s:g} s: no probe was answered rightly"
         return self._blind(limit_s, now_ms)
 
     def _blind(self, limit_s: float, now_ms: float) -> str | None:
         """Nothing asked is no darkness, for the canary of a slow target comes rarely; unless nobody will ask again."""
         if not (deaths := self._observer.died()):
             since_ms = now_ms - 1000 * max(limit_s, HUNG_S)
-            hangs = since_ms > self._began_ms and not self._observer.recent_probes(since_ms)
+            hangs = since_ms > self._began_ms and self._latest.slot_ms < since_ms
             return f"canary unknown: its observer had no slot for {HUNG_S:g} s or more" if hangs else None
         why = "; ".join(f"{sampler}: {how}" for sampler, how in deaths)
         return f"canary unknown for {limit_s:g} s: no probe was asked, and of the observer died {why}"

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from lab.boundary import Caught, attempt
 from lab.errors import LabError, RunFailed
+from lab.model.samples import STREAMS_OF_SAMPLER, TABLES
 from lab.ports import Guard, Recorder
 
 TOLD_FRAMES = 5
@@ -58,7 +59,12 @@ def _close_sampler(
     if isinstance(done, Caught):
         failures.append(done)
         record_error(journal, f"{sampler}.close", done)
-        attempt(lambda: journal.record("sampler_died", durable=True, sampler=sampler, why=str(done)))
+        died: dict[str, Any] = {
+            "sampler": sampler,
+            "why": str(done),
+            "streams": list(STREAMS_OF_SAMPLER.get(sampler, TABLES)),
+        }
+        attempt(lambda: journal.record("sampler_died", durable=True, **died))
     return done
 
 

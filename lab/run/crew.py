@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from lab.boundary import Caught, attempt
 from lab.model.plan import PlannedFault
+from lab.model.samples import STREAMS_OF_SAMPLER, TABLES
 from lab.model.undo import UndoRecord
 from lab.ports import Fault, Guard, LoadGenerator, Observation, Observer, Recorder, UndoStore, Watchdog, World
 
@@ -89,9 +90,10 @@ def note_deaths(crew: Crew, state: State) -> None:
 
 
 def sampler_died(crew: Crew, state: State, sampler: str, why: str) -> None:
-    """Record the death of a sampler, once."""
+    """Record the death of a sampler, once, with the streams that miss samples from now on."""
     if (sampler, why) not in state.reported:
-        crew.recorder.record("sampler_died", durable=True, sampler=sampler, why=why)
+        streams = STREAMS_OF_SAMPLER.get(sampler, TABLES)
+        crew.recorder.record("sampler_died", durable=True, sampler=sampler, why=why, streams=list(streams))
         state.reported.add((sampler, why))
 
 

@@ -211,6 +211,8 @@ def _crew(stage: _Stage) -> Crew:
         inputs=LoadInputs.of(plan, _only_load(plan), prepared.truth, run_id=directory.name),
     )
     engine_root = Path(str(prepared.client.info()["DockerRootDir"]))
+    watchdog = AbortWatch(plan.abort_if, clock, observer, [directory, nearest(engine_root), state_dir()])
+    samplers = (observer, load, stage.store, stage.log, watchdog)
     return Crew(
         run_id=directory.name,
         project=spec.project,
@@ -219,11 +221,11 @@ def _crew(stage: _Stage) -> Crew:
         recorder=stage.journal,
         undos=undo_files(),
         guard=stage.guard,
-        watchdog=AbortWatch(plan.abort_if, clock, observer, [directory, nearest(engine_root), state_dir()]),
+        watchdog=watchdog,
         load=load,
         observer=observer,
         build=build,
-        deaths=lambda: [*observer.died(), *load.died(), *stage.store.died(), *stage.log.died()],
+        deaths=lambda: [death for sampler in samplers for death in sampler.died()],
         wall_step_ms=clock.wall_step_ms,
     )
 

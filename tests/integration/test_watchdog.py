@@ -3,6 +3,7 @@
 import shutil
 import signal
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,9 @@ from lab.model.samples import Probe
 from lab.model.scenario import Abort
 from lab.observe import watchdog
 from lab.observe.clock import RunClock
+from lab.observe.observer import RECENT_PROBES
 from lab.observe.watchdog import AbortWatch
+from tests.contract.fakes.clock import FakeClock
 
 
 class Canary:
@@ -105,7 +108,7 @@ def test_a_canary_that_was_not_asked_is_not_dark(outcome: str | None, tmp_path: 
 def test_one_bad_probe_is_enough_where_no_good_one_was_asked(tmp_path: Path) -> None:
     dog = watch(Abort(canary_dark_s=0.8), Canary([Probe(500, 510, "search", "transport", "")]), tmp_path)
     assert seconds_until_ended(dog, 5) is not None
-    assert "none of 1 probes" in str(dog.tripped())
+    assert "canary dark" in str(dog.tripped())
 
 
 def test_an_observer_that_died_is_not_waited_for(tmp_path: Path) -> None:
@@ -136,3 +139,33 @@ def test_a_calm_machine_is_left_alone(tmp_path: Path) -> None:
     dog = watch(Abort(free_disk_bytes=1, host_memory_bytes=1), Canary(), tmp_path)
     assert seconds_until_ended(dog, 0.7) is None
     assert dog.tripped() is None
+
+
+@pytest.mark.parametrize(("answered_s", "trips_s"), [(0.0, 1200.0), (600.0, 1800.0)])
+def test_twenty_minutes_of_darkness_at_ten_hertz_are_waited_for(
+    answered_s: float, trips_s: float, tmp_path: Path
+) -> None:
+    """The observer remembers 5,000 probes, which are 500 s at 10 Hz; the last good one is older than all of them."""
+    clock, probes = FakeClock(), deque[Probe](maxlen=RECENT_PROBES)
+    canary = Canary()
+    dog = AbortWatch(Abort(1, 1, canary_dark_s=1200.0), clock, canary, [tmp_path])  # type: ignore[arg-type]
+    for slot in range(20_000):
+        clock.at_ms = slot * 100.0
+        outcome = "ok" if clock.at_ms <= answered_s * 1000 else "transport"
+        probes.append(Probe(clock.at_ms, clock.at_ms + 50, "search", outcome, ""))
+        if slot % 100 == 0:
+            canary.probes = list(probes)
+            if (why := dog.check()) is not None:
+                break
+    assert why is not None and "canary dark for 1200 s" in why
+    assert trips_s <= clock.at_ms / 1000 <= trips_s + 11
+
+
+def test_a_watch_that_breaks_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise AttributeError("no such thing")
+
+    monkeypatch.setattr(psutil, "virtual_memory", broken)
+    dog = watch(Abort(), Canary(), tmp_path)
+    assert seconds_until_ended(dog, 1.0) is None and dog.tripped() is None
+    assert [(sampler, "AttributeError" in why) for sampler, why in dog.died()] == [("watchdog", True)]
