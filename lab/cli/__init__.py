@@ -50,4 +50,4 @@ def target_check(folder: Annotated[Path, typer.Argument(help="The target's folde
 @guarded
 def schema_report() -> None:
     """Print the JSON schema of `report.json`."""
-    print(json.dumps(schema.REPORT, indent=2))
+    print(json.dumps(schema.report_schema(), indent=2))

@@ -151,7 +151,9 @@ def alone_with_all(project: str) -> Iterator[None]:
 
 def finish(outcome: session.Outcome) -> None:
     """Show the verdict and end with its exit code; where the lab itself failed, say so and end with 12."""
-    Console(highlight=False).print(terminal.render(outcome.report, outcome.directory))
+    console = Console(highlight=False)
+    width = console.width if console.is_terminal else terminal.COLUMNS_MAX
+    console.print(terminal.render(outcome.report, outcome.directory, width), soft_wrap=True)
     if outcome.failure is not None:
         complain(outcome.failure)
         raise typer.Exit(EXIT_LAB)

@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from lab.judge import checks
-from lab.judge.tables import TABLES
+from lab.judge import checks, tables
 from lab.judge.windows.timeline import Windows, find_windows
 from lab.model.evidence import Evidence
 from lab.model.plan import Decision, Plan
@@ -69,13 +68,13 @@ def judge_by(evidence: Evidence, checks: Mapping[str, Check]) -> Judgement:
     found: list[Finding] = []
     for name, check in checks.items():
         found += _findings(name, check, evidence, windows)
-    tables: dict[str, object] = {}
-    for key, describe in TABLES.items():
+    described: dict[str, object] = {}
+    for key, describe in tables.discover().items():
         rows = _attempt(lambda describe=describe: describe(evidence, windows, found))  # type: ignore[misc]
-        tables[key] = [] if isinstance(rows, _Broken) else rows
+        described[key] = [] if isinstance(rows, _Broken) else rows
         if isinstance(rows, _Broken):
             found.append(undecided("tables", key, f"this table could not be made: {rows.why}"))
-    return conclude(evidence.plan, found, tables, interrupted=_interrupted(evidence))
+    return conclude(evidence.plan, found, described, interrupted=_interrupted(evidence))
 
 
 def conclude(

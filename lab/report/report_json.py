@@ -9,8 +9,11 @@ from lab.model.evidence import Evidence
 from lab.model.journal import Event
 from lab.model.quantities import round_significant
 from lab.model.verdict import Bound, Finding, Interval, Judgement
+from lab.report.sections import json_keys
 
 SCHEMA = "chaos-soak-lab/report/1"
+# Where the findings stand among the keys that sections bring.
+FINDINGS_ORDER = 150
 
 
 def build(evidence: Evidence, judgement: Judgement) -> dict[str, Any]:
@@ -26,11 +29,7 @@ def build(evidence: Evidence, judgement: Judgement) -> dict[str, Any]:
         "coverage": judgement.coverage,
         "grade": None,
         "interrupted": judgement.interrupted,
-        "phases": judgement.tables.get("phases", []),
-        "findings": [_finding(finding) for finding in judgement.findings],
-        **{key: judgement.tables.get(key, []) for key in ("faults", "load", "accuracy")},
-        "writes": None,
-        **{key: judgement.tables.get(key, []) for key in ("memory", "gaps", "known_issues")},
+        **_keys(judgement),
     }
     return {key: _plain(value) for key, value in report.items()}
 
@@ -59,6 +58,16 @@ def _head(evidence: Evidence) -> dict[str, Any]:
         "host": facts.get("host"),
         "truth": facts.get("truth"),
     }
+
+
+def _keys(judgement: Judgement) -> dict[str, Any]:
+    """The findings, and the judge's tables under the keys that the sections bring, in the order of the file."""
+    findings = [_finding(finding) for finding in judgement.findings]
+    values: list[tuple[int, str, Any]] = [(FINDINGS_ORDER, "findings", findings)]
+    for key in json_keys():
+        table = judgement.tables.get(key.name)
+        values.append((key.order, key.name, key.empty if table is None else table))
+    return {name: value for _, name, value in sorted(values, key=lambda value: value[0])}
 
 
 def _duration_s(events: Sequence[Event]) -> float | None:

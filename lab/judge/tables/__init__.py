@@ -1,9 +1,14 @@
-"""The descriptive tables of a report: what was seen, window by window, judged nowhere but in the findings."""
+"""The descriptive tables of a report, one module each, found by discovery; only findings judge.
 
+A module here with a `KEY` is one table: `describe(evidence, windows, findings)` returns its rows as plain values, which
+`report.json` has under that key. The section of `lab/report/sections` with the same key says how it is shown.
+"""
+
+import importlib
+import pkgutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from lab.judge.tables import accuracy, faults, gaps, load, memory, phases
-from lab.judge.windows.known_issues import census
 from lab.judge.windows.timeline import Windows
 from lab.model.evidence import Evidence
 from lab.model.verdict import Finding
@@ -12,16 +17,17 @@ Row = Mapping[str, object]
 Describe = Callable[[Evidence, Windows, Sequence[Finding]], Sequence[Row]]
 
 
-def _known_issues(evidence: Evidence, windows: Windows, found: Sequence[Finding]) -> Sequence[Row]:
-    return census(evidence, windows)
-
-
-TABLES: Mapping[str, Describe] = {
-    "phases": phases.describe,
-    "faults": faults.describe,
-    "load": load.describe,
-    "accuracy": accuracy.describe,
-    "memory": memory.describe,
-    "gaps": gaps.describe,
-    "known_issues": _known_issues,
-}
+def discover() -> dict[str, Describe]:
+    """Every table by its key, sorted; raises ValueError where two have the same key."""
+    found: dict[str, Describe] = {}
+    for info in pkgutil.iter_modules(sys.modules[__name__].__path__):
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        key = getattr(module, "KEY", None)
+        if key is None:
+            continue
+        if key in found:
+            raise ValueError(
+                f"two tables have the key {key!r}; one of them is lab/judge/tables/{info.name}.py"
+            )
+        found[key] = module.describe
+    return dict(sorted(found.items()))

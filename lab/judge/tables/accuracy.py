@@ -13,6 +13,8 @@ from lab.model.evidence import Evidence
 from lab.model.samples import Recall
 from lab.model.verdict import Finding
 
+KEY = "accuracy"
+
 
 def describe(evidence: Evidence, windows: Windows, found: Sequence[Finding]) -> list[dict[str, object]]:
     """The steady state and each fault kind, from injection until recovered, per mode of search."""

@@ -9,6 +9,8 @@ from lab.model.recovery import CANARY, FIVE_IN_A_ROW
 from lab.model.samples import STORE_PROBE, Probe
 from lab.model.verdict import Finding, worst
 
+KEY = "faults"
+
 Clocks = tuple[Clock, Clock] | None
 
 

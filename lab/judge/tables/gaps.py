@@ -8,6 +8,8 @@ from lab.judge.windows.timeline import Windows
 from lab.model.evidence import Evidence
 from lab.model.verdict import Finding
 
+KEY = "gaps"
+
 # How many periods of a steady stream may pass without a sample, and what a busy machine may add, before it is
 # a gap.
 PERIODS = 3.0

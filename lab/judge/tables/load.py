@@ -11,6 +11,8 @@ from lab.model.plan import FAULT
 from lab.model.samples import Layer, Request
 from lab.model.verdict import Finding
 
+KEY = "load"
+
 
 def describe(evidence: Evidence, windows: Windows, found: Sequence[Finding]) -> list[dict[str, object]]:
     """One row per window and operation that had a request due; faults are shown from injection to their

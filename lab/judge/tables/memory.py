@@ -7,6 +7,8 @@ from lab.judge.windows.timeline import Windows
 from lab.model.evidence import Evidence
 from lab.model.verdict import Finding, Verdict
 
+KEY = "memory"
+
 # Container, process, metric, process id and start time; "" and 0 stand for what a whole container does not have.
 Series = tuple[str, str, str, int, float]
 

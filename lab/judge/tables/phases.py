@@ -7,6 +7,8 @@ from lab.model.evidence import Evidence
 from lab.model.plan import STEADY
 from lab.model.verdict import Finding, Verdict, worst
 
+KEY = "phases"
+
 
 def describe(evidence: Evidence, windows: Windows, found: Sequence[Finding]) -> list[dict[str, object]]:
     """Steady phases are judged together and share their verdict; a fault's phase has that of its findings."""
