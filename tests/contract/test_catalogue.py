@@ -27,6 +27,11 @@ def test_each_kind_has_a_scenario_of_its_own(kind: str) -> None:
     assert [spec.kind for spec in scenario.faults] == [kind]
 
 
+def test_one_campaign_has_every_kind() -> None:
+    campaign = load_campaign(HOME / "chaos" / "every-fault.yaml")
+    assert {spec.kind for spec in campaign.faults} == set(KINDS)
+
+
 def test_a_lacking_capability_is_said_in_the_catalogue() -> None:
     entries = {entry.kind: entry for entry in catalogue({"iptables": "not installed"})}
     assert entries["partition"].lacks == {"iptables": "not installed"}

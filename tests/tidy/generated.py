@@ -1,7 +1,10 @@
 """The generated parts of documents; `python -m tests.tidy.generated` writes them anew."""
 
+import math
+import textwrap
 from pathlib import Path
 
+from lab.faults import discover
 from lab.faults.catalogue import catalogue
 
 HOME = Path(__file__).resolve().parents[2]
@@ -20,7 +23,13 @@ def fault_kinds() -> str:
     return "\n".join(rows)
 
 
-PARTS = {"docs/campaigns.md": {"fault kinds": fault_kinds}}
+def kinds_with_processes() -> str:
+    """The kinds that start something which ends by itself, as the subject of a sentence."""
+    *kinds, last = (f"`{kind}`" for kind, fault in discover().items() if math.isfinite(fault.lifetime_s))
+    return textwrap.fill(f"{', '.join(kinds)} and {last}", width=120)
+
+
+PARTS = {"docs/campaigns.md": {"fault kinds": fault_kinds, "kinds with processes": kinds_with_processes}}
 
 
 def renewed(path: str) -> str:
