@@ -17,32 +17,16 @@ from typing import Any
 
 from lab import __version__
 from lab.errors import ScenarioError
+from lab.load.chunk_schedule import ChunkSchedule, DueRequest, request_id
 from lab.model.load import ChunkOfLoad, LoadProfile
 from lab.model.plan import Plan
 from lab.model.target import VARIABLES, Operation
 from lab.truth.corpus import Truth
 
 BASE_URL = "http://toxiproxy:8000"
-# How long a virtual user may be busy beyond its request: parsing, and ending its iteration.
-_SLACK_MS = 1000
-_GRACE_MS = 2000
 _CHUNK_MS_MIN = 1000
 
 _SCRIPT, _NAME = re.compile(r"[a-z0-9_]+\.js"), re.compile(r"[A-Za-z0-9_-]{1,64}")
-
-
-@dataclass(frozen=True, slots=True)
-class DueRequest:
-    """One request of a chunk as it was planned, whether or not it is ever sent.
-
-    `number` counts the uses of its operation since the profile's beginning and picks the text that it carries.
-    `due_after_ms` counts from the beginning of the chunk.
-    """
-
-    id: str
-    op: str
-    number: int
-    due_after_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +39,13 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class LoadInputs:
-    """The load of one run. `values` fills the variables that are the same in every request."""
+    """The loads of one run. `values` fills the variables that are the same in every request."""
 
     run_id: str
     seed: int
     endpoint: str
     protocol_version: str
-    profile: LoadProfile
+    profiles: tuple[LoadProfile, ...]
     operations: Mapping[str, Operation]
     values: Mapping[str, Any]
     queries: tuple[Text, ...]
@@ -74,18 +58,17 @@ class LoadInputs:
             raise ScenarioError(problem, where=where, try_="`lab target check` on the target's folder")
 
     @classmethod
-    def of(
-        cls, plan: Plan, profile: LoadProfile, truth: Truth, *, run_id: str, base_url: str = BASE_URL
-    ) -> "LoadInputs":
-        """One of a plan's loads, with the truth's queries and the documents meant for writing."""
-        target = plan.target
+    def of(cls, plan: Plan, truth: Truth, *, run_id: str, base_url: str = BASE_URL) -> "LoadInputs":
+        """The loads that a plan asks for, with the truth's queries and the documents meant for writing."""
+        target, profiles = plan.target, plan.loads()
+        names = {name for profile in profiles for name in profile.mix}
         return cls(
             run_id=run_id,
             seed=plan.seed,
             endpoint=target.endpoint,
             protocol_version=target.protocol_version,
-            profile=profile,
-            operations={name: target.operations[name] for name in profile.mix if name in target.operations},
+            profiles=profiles,
+            operations={name: found for name, found in target.operations.items() if name in names},
             values={
                 "truth_collection": target.truth_collection,
                 "writes_collection": target.writes_collection,
@@ -96,20 +79,10 @@ class LoadInputs:
             base_url=base_url,
         )
 
-    @property
-    def vus(self) -> int:
-        """Virtual users: as many as can be busy at once when every request takes its whole time."""
-        return self.profile.vus(self.profile.request_timeout_ms + _SLACK_MS)
-
-    @property
-    def graceful_stop_ms(self) -> int:
-        """How long k6 waits at a chunk's end for requests that are under way: longer than any may take."""
-        return self.profile.request_timeout_ms + _GRACE_MS
-
-    def requests(self, name: str, chunk: ChunkOfLoad) -> list[DueRequest]:
+    def requests(self, profile: LoadProfile, name: str, chunk: ChunkOfLoad) -> list[DueRequest]:
         """The requests that are due in a chunk, in order; `name` is the chunk's name in the run."""
-        due_ms, start_ms = self.profile.schedule.due_ms, chunk.start_ms
-        operations = islice(_operations(self.profile.mix, self.seed, chunk.first), chunk.due)
+        due_ms, start_ms = profile.schedule.due_ms, chunk.start_ms
+        operations = islice(_operations(profile.mix, self.seed, chunk.first), chunk.due)
         return [
             DueRequest(
                 request_id(name, place, op), op, number, round(due_ms(chunk.first + place) - start_ms, 3)
@@ -123,42 +96,43 @@ class LoadInputs:
             _write(folder / f"{name}.json", [asdict(text) for text in texts])
 
     def write_chunk(
-        self,
-        folder: Path,
-        name: str,
-        chunk: ChunkOfLoad,
-        start_epoch_ms: float,
-        *,
-        seen_as: str = "/input",
-        output: str = "/output",
+        self, folder: Path, schedule: ChunkSchedule, *, seen_as: str = "/input", output: str = "/output"
     ) -> Path:
         """Write a chunk's `load-NNNN.json` and `sequence-NNNN.json`; k6 sees the folder as `seen_as`."""
-        requests = self.requests(name, chunk)
+        name, requests = schedule.source, schedule.requests
         _write(folder / f"sequence-{name}.json", [[r.id, r.op, r.number, r.due_after_ms] for r in requests])
         path = folder / f"load-{name}.json"
-        about = {"chunk": name, "start_epoch_ms": start_epoch_ms, "duration_ms": chunk.duration_ms}
         files = {
             "queries": f"{seen_as}/queries.json",
             "documents": f"{seen_as}/documents.json",
             "sequence": f"{seen_as}/sequence-{name}.json",
             "output": output,
         }
-        _write(path, {**about, "due": chunk.due, **files, **self._of_every_chunk()})
+        _write(path, {**_of_chunk(schedule), **files, **self._of_run()})
         return path
 
-    def _of_every_chunk(self) -> dict[str, Any]:
+    def _of_run(self) -> dict[str, Any]:
         return {
             "run_id": self.run_id,
             "base_url": self.base_url,
             "endpoint": self.endpoint,
             "protocol_version": self.protocol_version,
             "client_version": __version__,
-            "profile": asdict(self.profile),
-            "vus": self.vus,
-            "graceful_stop_ms": self.graceful_stop_ms,
             "values": dict(self.values),
             "operations": {name: asdict(operation) for name, operation in self.operations.items()},
         }
+
+
+def _of_chunk(schedule: ChunkSchedule) -> dict[str, Any]:
+    return {
+        "chunk": schedule.source,
+        "profile": asdict(schedule.profile),
+        "vus": schedule.profile.vus,
+        "graceful_stop_ms": schedule.profile.graceful_stop_ms,
+        "start_epoch_ms": schedule.epoch_ms + schedule.start_ms,
+        "duration_ms": schedule.chunk.duration_ms,
+        "due": schedule.chunk.due,
+    }
 
 
 def chunk_name(chunk: int) -> str:
@@ -170,11 +144,6 @@ def block_of(mix: Mapping[str, int]) -> tuple[str, ...]:
     """The smallest block of operations in the mix's exact proportions: 40/30/20/10 becomes 4, 3, 2 and 1."""
     divisor = reduce(math.gcd, mix.values())
     return tuple(name for name, share in sorted(mix.items()) for _ in range(share // divisor))
-
-
-def request_id(chunk: str, place: int, op: str) -> str:
-    """The id of a request, unique within its run: its chunk, its place in the chunk, and its operation."""
-    return f"{chunk}-{place}-{op}"
 
 
 def _operations(mix: Mapping[str, int], seed: int, first: int) -> Iterator[tuple[str, int]]:
@@ -201,10 +170,11 @@ def _shuffled_block(names: Sequence[str], seed: int, block: int) -> list[tuple[s
 
 
 def _problems(inputs: LoadInputs) -> Iterator[str]:
-    yield from _problems_of_profile(inputs.profile)
-    for name in inputs.profile.mix:
-        if name not in inputs.operations:
-            yield f"the mix names {name!r}; the target's operations are {', '.join(inputs.operations)}"
+    for profile in inputs.profiles:
+        yield from _problems_of_profile(profile)
+        for name in profile.mix:
+            if name not in inputs.operations:
+                yield f"the mix names {name!r}; the target's operations are {', '.join(inputs.operations)}"
     if not inputs.queries or not inputs.documents:
         yield f"{len(inputs.queries)} queries, {len(inputs.documents)} documents; the load needs one of each"
     known = [*inputs.values, "query", "text", "document_id"]

@@ -10,14 +10,13 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from lab.load.inputs import DueRequest, request_id
-from lab.model.load import ChunkOfLoad, LoadProfile
+from lab.load.chunk_schedule import ChunkSchedule
 from lab.model.samples import Layer, Request
 
 _PIECE_BYTES = 256 * 1024
@@ -29,47 +28,6 @@ _WANTED = {
     for name in ("mcp_started", "mcp_answered", "mcp_call", "mcp_skipped_slots", "dropped_iterations")
 }
 _IS_POINT = b'"type":"Point"'
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkSchedule:
-    """What one chunk was asked to do.
-
-    `began_ms` is when the load profile began on the run's clock, `epoch_ms` the wall-clock time at which the run's
-    clock read 0.
-    """
-
-    source: str
-    began_ms: float
-    profile: LoadProfile
-    chunk: ChunkOfLoad
-    requests: Sequence[DueRequest]
-    epoch_ms: float
-
-    @property
-    def start_ms(self) -> float:
-        """When the chunk begins on the run's clock."""
-        return self.began_ms + self.chunk.start_ms
-
-    @property
-    def end_ms(self) -> float:
-        """When the next chunk begins."""
-        return self.start_ms + self.chunk.duration_ms
-
-    def due_ms(self, slot: int) -> float:
-        """When the request of a slot is due; a slot beyond the last one is the next chunk's."""
-        return round(self.began_ms + self.profile.schedule.due_ms(self.chunk.first + slot), 3)
-
-    def due_before(self, limit_ms: float) -> int:
-        """How many of the chunk's requests are due before a time on the run's clock."""
-        return sum(self.due_ms(slot) < limit_ms for slot in range(len(self.requests)))
-
-    def request(self, place: int) -> DueRequest:
-        """The planned request at a place; k6 may start one more than was planned, at the very end."""
-        if place < len(self.requests):
-            return self.requests[place]
-        op = self.requests[-1].op
-        return replace(self.requests[-1], id=request_id(self.source, place, op))
 
 
 @dataclass(frozen=True, slots=True)

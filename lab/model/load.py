@@ -12,6 +12,10 @@ from typing import Literal, Protocol
 
 # Requests, or milliseconds, by which two results of the same sum may differ in floating point.
 _TOLERANCE = 1e-6
+# How long a virtual user may be busy beyond its request: it parses the answer and ends its iteration.
+BUSY_AFTER_REQUEST_MS = 1000
+# What k6 waits at a chunk's end beyond the longest request.
+GRACE_MS = 2000
 
 
 class Schedule(Protocol):
@@ -157,9 +161,15 @@ class LoadProfile:
         due = self.schedule.due_before((number + 1) * self.chunk_ms) - first
         return ChunkOfLoad(number, first, due, start_ms, self.chunk_ms)
 
-    def vus(self, busy_ms: float) -> int:
-        """Virtual users for this profile when one request keeps its user busy for up to `busy_ms`."""
-        return min(self.vus_max, self.schedule.busy_at_once(busy_ms))
+    @property
+    def vus(self) -> int:
+        """Virtual users: as many as can be busy at once when every request takes its whole time."""
+        return min(self.vus_max, self.schedule.busy_at_once(self.request_timeout_ms + BUSY_AFTER_REQUEST_MS))
+
+    @property
+    def graceful_stop_ms(self) -> int:
+        """How long k6 waits at a chunk's end for requests that are under way: longer than any may take."""
+        return self.request_timeout_ms + GRACE_MS
 
     def in_words(self) -> str:
         """The profile as a person reads it, such as `normal: 4 requests/s`."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from lab.model.journal import Event
+from lab.model.load import LoadProfile
 from lab.model.plan import Plan
 from lab.model.samples import HostReading, Layer, Memory, Probe, Recall, Request
 from lab.model.target import Operation
@@ -102,9 +103,15 @@ class Observer(Protocol):
 
 
 class LoadGenerator(Protocol):
-    """Open-model load in bounded chunks that abut; `start` returns at once, `stop` waits and collects."""
+    """Sends the load of the steps, in bounded chunks that follow each other without a gap.
 
-    def start(self) -> None: ...
+    `start` begins with the first step's load and returns at once. `change_to` lets the next step's load take over: it
+    returns the time of the run's clock at which that load begins, which is now where it is the same load or none.
+    `stop` waits until everything is collected.
+    """
+
+    def start(self, load: LoadProfile | None) -> None: ...
+    def change_to(self, load: LoadProfile | None) -> float: ...
     def stop(self) -> None: ...
     def died(self) -> list[tuple[str, str]]: ...
 

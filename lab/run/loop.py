@@ -55,7 +55,7 @@ def execute(plan: Plan, crew: Crew) -> bool:
 def _all_steps(plan: Plan, crew: Crew, state: State) -> None:
     crew.undos.record(_belongings(crew))
     crew.observer.start()
-    crew.load.start()
+    crew.load.start(plan.steps[0].load if plan.steps else None)
     crew.watchdog.start()
     for step in plan.steps:
         _step(step, plan, crew, state)
@@ -166,6 +166,8 @@ def uninterruptible() -> Iterator[None]:
 
 
 def _step(step: Step, plan: Plan, crew: Crew, state: State) -> None:
+    begins_ms = crew.load.change_to(step.load)
+    pass_time((begins_ms - crew.world.clock.now_ms()) / 1000, crew, state)
     crew.recorder.record("phase_started", durable=True, phase=step.kind, step=step.name)
     if step.kind == FAULT and step.faults:
         carry_out(step.faults, plan, crew, state)

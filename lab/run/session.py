@@ -12,7 +12,7 @@ import psutil
 
 from lab import __version__, judge
 from lab.boundary import Caught, attempt
-from lab.errors import LabError, ScenarioError
+from lab.errors import LabError
 from lab.evidence import run_directory
 from lab.evidence.journal_file import JournalFile
 from lab.evidence.sample_store import SampleStore
@@ -27,7 +27,6 @@ from lab.host.processes.lives import own_process
 from lab.host.world import world_of
 from lab.load.chunks import K6Load
 from lab.load.inputs import LoadInputs
-from lab.model.load import LoadProfile
 from lab.model.plan import Plan, PlannedFault
 from lab.model.verdict import Judgement
 from lab.observe import observer_cost
@@ -208,7 +207,7 @@ def _crew(stage: _Stage) -> Crew:
         recorder=stage.journal,
         sink=stage.store,
         clock=clock,
-        inputs=LoadInputs.of(plan, _only_load(plan), prepared.truth, run_id=directory.name),
+        inputs=LoadInputs.of(plan, prepared.truth, run_id=directory.name),
     )
     engine_root = Path(str(prepared.client.info()["DockerRootDir"]))
     watchdog = AbortWatch(plan.abort_if, clock, observer, [directory, nearest(engine_root), state_dir()])
@@ -228,15 +227,6 @@ def _crew(stage: _Stage) -> Crew:
         deaths=lambda: [death for sampler in samplers for death in sampler.died()],
         wall_step_ms=clock.wall_step_ms,
     )
-
-
-def _only_load(plan: Plan) -> LoadProfile:
-    """The load of a plan, which must be the same in every step."""
-    if len(plan.loads()) != 1 or any(step.load is None for step in plan.steps):
-        raise ScenarioError(
-            "the steps of this plan have different loads, which no run can carry out", where="plan.json"
-        )
-    return plan.loads()[0]
 
 
 def _observer(stage: _Stage) -> TargetObserver:

@@ -62,12 +62,25 @@ class FakeUndos:
 
 @dataclass
 class FakeLoad:
-    """Load that only knows whether it runs."""
+    """Load that only knows whether it runs, and which loads it was to send; a change takes `change_ms`."""
 
     running: bool = False
+    clock: Clock | None = None
+    change_ms: float = 0.0
+    loads: list[tuple[float, LoadProfile | None]] = field(default_factory=list)
 
-    def start(self) -> None:
+    def start(self, load: LoadProfile | None = None) -> None:
         self.running = True
+        self.loads = [(self._now_ms(), load)]
+
+    def change_to(self, load: LoadProfile | None) -> float:
+        if load == self.loads[-1][1]:
+            return self._now_ms()
+        self.loads.append((self._now_ms() + self.change_ms, load))
+        return self.loads[-1][0]
+
+    def _now_ms(self) -> float:
+        return 0.0 if self.clock is None else self.clock.now_ms()
 
     def stop(self) -> None:
         self.running = False

@@ -4,6 +4,7 @@ import json
 import os
 import threading
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from lab.load.chunks import K6Load
 from lab.load.containers import ROLE, ROLE_VALUE, K6Containers, keep_log
 from lab.load.inputs import LoadInputs, Text
 from lab.model.journal import Event
+from lab.model.load import ConstantArrivalRate
 from lab.model.samples import Layer, Request
 from lab.observe.clock import RunClock
 from tests.contract import stub_mcp
@@ -25,6 +27,8 @@ from tests.contract.test_k6_client import OPERATIONS, profile
 
 pytestmark = pytest.mark.docker
 CHUNK_S, RATE_PER_S, LEAD_S = 3.0, 4.0, 5.0
+NORMAL = profile(RATE_PER_S, CHUNK_S, 1000)
+FASTER = replace(NORMAL, name="faster", schedule=ConstantArrivalRate(10.0), mix={"search": 1})
 
 
 class Recorded:
@@ -95,7 +99,7 @@ def inputs(stub: stub_mcp.StubMcp, mode: str = "ok_sse") -> LoadInputs:
         seed=7,
         endpoint=f"/{mode}/mcp",
         protocol_version="2025-06-18",
-        profile=profile(RATE_PER_S, CHUNK_S, 1000),
+        profiles=(NORMAL, FASTER),
         operations=OPERATIONS,
         values={"truth_collection": "truth", "writes_collection": "writes", "k": 10},
         queries=(Text("q1", "one"),),
@@ -133,7 +137,7 @@ def test_chunks_abut_and_stop_is_clean(
 ) -> None:
     recorded = Recorded()
     load = k6_load(client, image, project, tmp_path, recorded, inputs(stub))
-    load.start()
+    load.start(NORMAL)
     wait(LEAD_S + 2 * CHUNK_S + 0.8)
     load.stop()
     rows: list[Request] = recorded.rows
@@ -155,12 +159,43 @@ def test_chunks_abut_and_stop_is_clean(
     load.stop()
 
 
+def test_another_load_takes_over_without_a_gap_and_none_is_silence(
+    client: docker.DockerClient, image: str, project: str, stub: stub_mcp.StubMcp, tmp_path: Path
+) -> None:
+    recorded = Recorded()
+    load = k6_load(client, image, project, tmp_path, recorded, inputs(stub))
+    load.start(NORMAL)
+    wait(LEAD_S + 1.0)
+    begins_ms = load.change_to(FASTER)
+    assert load.change_to(FASTER) <= begins_ms, "the same load goes on"
+    wait(LEAD_S + 2.5)
+    ends_ms = load.change_to(None)
+    wait(2.0)
+    load.stop()
+    rows = sorted(recorded.rows, key=lambda row: row.scheduled_ms)
+    before = [row for row in rows if row.scheduled_ms < begins_ms]
+    after = [row for row in rows if row.scheduled_ms >= begins_ms]
+    assert load.died() == []
+    assert {row.layer for row in rows} == {Layer.OK}
+    assert {round(b.scheduled_ms - a.scheduled_ms, 3) for a, b in pairwise(before)} == {250.0}
+    assert {round(b.scheduled_ms - a.scheduled_ms, 3) for a, b in pairwise(after)} == {100.0}
+    assert 0 <= after[0].scheduled_ms - before[-1].scheduled_ms <= 251.0
+    assert after[0].scheduled_ms == begins_ms
+    assert ends_ms - 101.0 <= rows[-1].scheduled_ms < ends_ms
+    assert {row.op for row in after} == {"search"}
+    assert len({row.id for row in rows}) == len(rows)
+    names = [(event["chunk"], event["profile"]) for event in recorded.of("load_chunk_started")]
+    assert sorted(names)[0] == ("0000", "normal")
+    assert sorted(names)[-1][1] == "faster"
+    assert not any(event["missing"] or event["truncated"] for event in recorded.of("load_chunk_ended"))
+
+
 def test_a_dead_server_is_all_transport_failures_with_their_words_kept(
     client: docker.DockerClient, image: str, project: str, stub: stub_mcp.StubMcp, tmp_path: Path
 ) -> None:
     recorded = Recorded()
     load = k6_load(client, image, project, tmp_path, recorded, inputs(stub, "closed"))
-    load.start()
+    load.start(NORMAL)
     wait(LEAD_S + 1.2)
     load.stop()
     assert load.died() == [], "the target's death is not the generator's"
@@ -176,7 +211,7 @@ def test_a_killed_generator_is_said_and_the_next_chunk_goes_on(
 ) -> None:
     recorded = Recorded()
     load = k6_load(client, image, project, tmp_path, recorded, inputs(stub))
-    load.start()
+    load.start(NORMAL)
     wait(LEAD_S + 1.5)
     (first,) = [c for c in containers_of(client, project) if str(c.name).endswith("-0000")]
     first.kill(signal="SIGKILL")
@@ -195,7 +230,7 @@ def test_no_image_is_said_and_gives_no_rows(
 ) -> None:
     recorded = Recorded()
     load = k6_load(client, "lab.local/k6:absent", project, tmp_path, recorded, inputs(stub))
-    load.start()
+    load.start(NORMAL)
     wait(1.0)
     load.stop()
     assert recorded.rows == []
@@ -220,7 +255,7 @@ def test_a_network_that_is_not_there_leaves_no_container(
         clock=RunClock(),
         inputs=inputs(stub),
     )
-    load.start()
+    load.start(NORMAL)
     wait(2.0)
     load.stop()
     assert "could not be started" in load.died()[0][1]
@@ -231,7 +266,7 @@ def test_a_stop_before_the_first_request_takes_the_chunk_back(
 ) -> None:
     recorded = Recorded()
     load = k6_load(client, image, project, tmp_path, recorded, inputs(stub, "stateless"))
-    load.start()
+    load.start(NORMAL)
     wait(2.0)
     load.stop()
     assert recorded.rows == []

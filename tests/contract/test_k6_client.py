@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from lab.load.chunk_schedule import ChunkSchedule
 from lab.load.inputs import LoadInputs, Text
-from lab.load.points import ChunkRows, ChunkSchedule, read_chunk
+from lab.load.points import ChunkRows, read_chunk
 from lab.model.load import ConstantArrivalRate, LoadProfile
 from lab.model.samples import Layer
 from lab.model.target import Condition, Operation, first_broken
@@ -122,7 +123,7 @@ def load(base_url: str, mode: str) -> LoadInputs:
         seed=7,
         endpoint="/redirect" if mode == "redirect" else f"/{mode}/mcp",
         protocol_version="2025-06-18",
-        profile=profile(RATE_PER_S, SLOTS / RATE_PER_S, TIMEOUT_MS),
+        profiles=(profile(RATE_PER_S, SLOTS / RATE_PER_S, TIMEOUT_MS),),
         operations=OPERATIONS,
         values={"truth_collection": "truth", "writes_collection": "writes", "k": 10},
         queries=(Text("q1", 'what "is" this?'), Text("q2", "zwei")),
@@ -136,18 +137,20 @@ def run_k6(k6: str, folder: Path, inputs: LoadInputs, late_ms: float = 0.0) -> R
     folder.mkdir(exist_ok=True)
     inputs.write_texts(folder)
     epoch_ms = time.time_ns() / 1e6 + (LEAD_MS if not late_ms else -late_ms)
-    chunk = inputs.profile.chunk(0)
-    path = inputs.write_chunk(folder, "0000", chunk, epoch_ms, seen_as=str(folder), output=str(folder))
+    (load,) = inputs.profiles
+    chunk = load.chunk(0)
+    requests = inputs.requests(load, "0000", chunk)
+    schedule = ChunkSchedule("0000", 0.0, load, chunk, requests, epoch_ms)
+    path = inputs.write_chunk(folder, schedule, seen_as=str(folder), output=str(folder))
     points = folder / "points.json.gz"
     command = [k6, "run", "--quiet", "--no-color", "--log-format", "json", "-e", f"LAB_INPUT={path}"]
     done = subprocess.run(
-        [*command, "--address", "", "--out", f"json={points}", str(K6_SCRIPTS / inputs.profile.script)],
+        [*command, "--address", "", "--out", f"json={points}", str(K6_SCRIPTS / load.script)],
         capture_output=True,
         text=True,
         timeout=60,
         env={**os.environ, "K6_NO_USAGE_REPORT": "true"},
     )
-    schedule = ChunkSchedule("0000", 0.0, inputs.profile, chunk, inputs.requests("0000", chunk), epoch_ms)
     summary = json.loads((folder / "summary-0000.json").read_text(encoding="utf-8"))
     return Ran(read_chunk(points, schedule), done.returncode, done.stderr, summary)
 
@@ -184,7 +187,7 @@ def test_slots_are_exact_and_the_operations_are_the_planned_ones(runs: dict[str,
     rows = runs[mode].found.rows
     assert [row.scheduled_ms for row in rows] == [slot * 100.0 for slot in range(SLOTS)]
     inputs = load("http://127.0.0.1:9", mode)
-    planned = inputs.requests("0000", inputs.profile.chunk(0))
+    planned = inputs.requests(inputs.profiles[0], "0000", inputs.profiles[0].chunk(0))
     assert [(row.op, row.id) for row in rows] == [(request.op, request.id) for request in planned]
 
 

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.errors import ScenarioError
-from lab.load.inputs import DueRequest, LoadInputs, Text, block_of
-from lab.load.points import ChunkRows, ChunkSchedule, GzipLines, epoch_ms, read_chunk
+from lab.load.chunk_schedule import ChunkSchedule, DueRequest
+from lab.load.inputs import LoadInputs, Text, block_of
+from lab.load.points import ChunkRows, GzipLines, epoch_ms, read_chunk
 from lab.model.load import ChunkOfLoad, ConstantArrivalRate, LoadProfile
 from lab.model.samples import Layer
 from lab.model.target import Condition, Operation
@@ -38,7 +39,7 @@ def inputs(**changed: Any) -> LoadInputs:
         "seed": 7,
         "endpoint": "/mcp",
         "protocol_version": "2025-06-18",
-        "profile": profile(),
+        "profiles": (profile(),),
         "operations": operations,
         "values": {"k": 10, "truth_collection": "t", "writes_collection": "w"},
         "queries": (Text("q1", "one"),),
@@ -64,12 +65,18 @@ def point(metric: str, at_ms: float, value: float = 1, **more: Any) -> str:
 
 
 def ended(
-    turn: int, at_ms: float, layer: str = "ok", message: str = "", lost: int = 0, op: str = "search"
+    turn: int,
+    at_ms: float,
+    layer: str = "ok",
+    message: str = "",
+    lost: int = 0,
+    op: str = "search",
+    at: int | None = None,
 ) -> str:
-    """An iteration from its start to its judgement, 20 ms later."""
+    """An iteration from its start to its judgement, 20 ms later; `at` is the place of its request in the plan."""
     metadata = {"seq": str(turn), "message": message, "sessions_lost": str(lost)}
     return (
-        started(turn, at_ms)
+        started(turn, at_ms, "" if at is None else planned_id(at))
         + point("mcp_answered", at_ms + 20, metadata={"seq": str(turn)})
         + point("mcp_call", at_ms + 21, 20, tags={"op": op, "layer": layer}, metadata=metadata)
     )
@@ -136,16 +143,48 @@ def test_dropped_iterations_take_their_own_slots(tmp_path: Path) -> None:
     assert (found.started, found.dropped, found.missing) == (2, 3, 0)
 
 
+def test_what_was_never_sent_has_the_ids_that_are_left(tmp_path: Path) -> None:
+    """k6 takes the next request of the plan for each iteration, so after two drops the last two are left."""
+    text = ended(0, 5001) + point("dropped_iterations", 5250) + ended(1, 5501, op="add")
+    found = read(tmp_path, text + point("dropped_iterations", 5750), 4)
+    assert [row.id for row in found.rows] == ["0003-0-search", "0003-2-search", "0003-1-add", "0003-3-add"]
+    assert [row.op for row in found.rows] == ["search", "search", "add", "add"]
+    assert [row.scheduled_ms for row in found.rows] == [5000.0, 5250.0, 5500.0, 5750.0]
+    assert not found.problems
+
+
+def test_one_iteration_more_than_was_planned_has_an_id_of_its_own(tmp_path: Path) -> None:
+    text = ended(0, 5001) + point("dropped_iterations", 5250) + ended(1, 5501, op="add")
+    found = read(tmp_path, text, 2)
+    assert [row.id for row in found.rows] == ["0003-0-search", "0003-2-add", "0003-1-add"]
+
+
+def test_an_id_that_occurs_twice_is_reported(tmp_path: Path) -> None:
+    text = ended(0, 5001) + ended(1, 5251, op="add").replace("0003-1-add", "0003-0-search")
+    problems = read(tmp_path, text, 2).problems
+    assert any("0003-0-search" in problem and "occur twice" in problem for problem in problems)
+    assert any("another request than planned" in problem for problem in problems)
+
+
+def test_a_request_without_an_id_is_reported(tmp_path: Path) -> None:
+    text = point("mcp_started", 5001, metadata={"seq": "0"})
+    assert any("cannot be read" in problem for problem in read(tmp_path, text, 1).problems)
+
+
 def test_a_tick_at_the_very_end_is_not_the_chunks_own(tmp_path: Path) -> None:
     found = read(tmp_path, ended(0, 5001) + point("dropped_iterations", 5250), 1)
     assert (len(found.rows), found.dropped) == (1, 0)
 
 
 def test_a_late_start_leaves_slots_out_at_the_front(tmp_path: Path) -> None:
-    found = read(tmp_path, point("mcp_skipped_slots", 5700, 2) + ended(0, 5701) + ended(1, 5951), 4)
+    found = read(
+        tmp_path, point("mcp_skipped_slots", 5700, 2) + ended(0, 5701, at=2) + ended(1, 5951, at=3), 4
+    )
     assert [row.layer for row in found.rows] == [Layer.UNSENT, Layer.UNSENT, Layer.OK, Layer.OK]
     assert [row.scheduled_ms for row in found.rows] == [5000.0, 5250.0, 5500.0, 5750.0]
     assert "late" in found.rows[0].message
+    assert [row.id for row in found.rows] == [planned_id(place) for place in range(4)]
+    assert not found.problems
     assert (found.late_slots, found.missing) == (2, 0)
 
 
@@ -206,6 +245,7 @@ def test_every_tick_gets_its_slot(tmp_path_factory: pytest.TempPathFactory, tick
         turn += kind == "start"
     found = read(tmp_path_factory.mktemp("ticks"), text, len(ticks))
     assert [row.sent_ms is not None for row in found.rows] == [kind == "start" for kind in ticks]
+    assert {row.id for row in found.rows} == {planned_id(place) for place in range(len(ticks))}
     assert [row.scheduled_ms for row in found.rows] == [START_MS + n * PERIOD_MS for n in range(len(ticks))]
 
 
@@ -228,7 +268,7 @@ def test_times_are_read_in_any_zone_and_to_the_microsecond(text: str) -> None:
 
 def operations(load: LoadInputs, chunk: int) -> list[tuple[str, int]]:
     """The operations of a chunk, each with the number of its use."""
-    return [(r.op, r.number) for r in load.requests("0000", load.profile.chunk(chunk))]
+    return [(r.op, r.number) for r in load.requests(load.profiles[0], "0000", load.profiles[0].chunk(chunk))]
 
 
 def test_every_block_holds_the_mix_exactly() -> None:
@@ -246,8 +286,8 @@ def test_every_block_holds_the_mix_exactly() -> None:
 
 @given(st.integers(0, 10), st.integers(1, 6))
 def test_the_sequence_does_not_depend_on_where_chunks_are_cut(seed: int, slots: int) -> None:
-    whole = operations(inputs(seed=seed, profile=profile(chunk_s=15.0)), 0)
-    parts = inputs(seed=seed, profile=profile(chunk_s=float(slots)))
+    whole = operations(inputs(seed=seed, profiles=(profile(chunk_s=15.0),)), 0)
+    parts = inputs(seed=seed, profiles=(profile(chunk_s=float(slots)),))
     pieces = [turn for chunk in range(15 // slots + 1) for turn in operations(parts, chunk)]
     assert pieces[: len(whole)] == whole[: len(pieces)]
 
@@ -257,24 +297,22 @@ def test_another_seed_is_another_order() -> None:
     assert operations(inputs(seed=0), 0) == operations(inputs(seed=0), 0)
 
 
-def test_a_chunk_is_a_whole_number_of_periods_with_enough_clients() -> None:
+def test_a_chunk_is_a_whole_number_of_periods() -> None:
     chunk = profile(schedule=ConstantArrivalRate(3.0), chunk_s=10.1).chunk(2)
     assert (chunk.first, chunk.due, chunk.start_ms, chunk.duration_ms) == (60, 30, 20_000.0, 10_000.0)
-    assert inputs().vus == 46
-    assert inputs(profile=profile(schedule=ConstantArrivalRate(1000.0))).vus == 500
 
 
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"profile": profile(schedule=ConstantArrivalRate(0.0))}, "no load"),
-        ({"profile": profile(chunk_s=0.5)}, "too short"),
-        ({"profile": profile(mix={})}, "at least one operation"),
-        ({"profile": profile(mix={"search": 0})}, "above 0"),
-        ({"profile": profile(mix={"serach": 1})}, "serach"),
-        ({"profile": profile(script="../etc/passwd.js")}, "script in k6/"),
-        ({"profile": profile(name="a b")}, "scenario with the name"),
-        ({"profile": profile(vus_max=0)}, "0 virtual users"),
+        ({"profiles": (profile(schedule=ConstantArrivalRate(0.0)),)}, "no load"),
+        ({"profiles": (profile(chunk_s=0.5),)}, "too short"),
+        ({"profiles": (profile(mix={}),)}, "at least one operation"),
+        ({"profiles": (profile(mix={"search": 0}),)}, "above 0"),
+        ({"profiles": (profile(mix={"serach": 1}),)}, "serach"),
+        ({"profiles": (profile(script="../etc/passwd.js"),)}, "script in k6/"),
+        ({"profiles": (profile(name="a b"),)}, "scenario with the name"),
+        ({"profiles": (profile(vus_max=0),)}, "0 virtual users"),
         ({"documents": ()}, "0 documents"),
         ({"operations": {"search": Operation("s", "s", {"a": [{"$var": "zork"}]}, "text", ())}}, "zork"),
         (
@@ -289,7 +327,7 @@ def test_a_chunk_is_a_whole_number_of_periods_with_enough_clients() -> None:
 )
 def test_a_load_that_cannot_be_is_refused_in_words(changed: dict[str, Any], said: str) -> None:
     if "operations" in changed:
-        changed = {**changed, "profile": profile(mix={"search": 1})}
+        changed = {**changed, "profiles": (profile(mix={"search": 1}),)}
     with pytest.raises(ScenarioError, match=r".") as refusal:
         inputs(**changed)
     assert said in str(refusal.value)

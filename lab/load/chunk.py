@@ -1,0 +1,102 @@
+"""One chunk of load, from the launch of its container to its collection, and the stretch of the run it belongs to."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from docker.models.containers import Container
+
+from lab.load.chunk_schedule import ChunkSchedule
+from lab.load.containers import Exit
+from lab.load.points import ChunkRows
+from lab.model.load import LoadProfile
+from lab.model.samples import Request
+
+# k6's own work after the last request: it ends its sessions and writes the rest of its points.
+WIND_UP_MS = 20_000.0
+# k6 may end this much before its time without a reason.
+_EARLY_MS = 500.0
+
+
+@dataclass(slots=True)
+class Stretch:
+    """A part of the run under one load, from `began_ms` until `stop_ms`; both on the run's clock."""
+
+    profile: LoadProfile
+    began_ms: float
+    stop_ms: float = float("inf")
+    chunks_launched: int = 0
+
+    @property
+    def next_start_ms(self) -> float:
+        """When the chunk begins that is to be launched next; infinite where the stretch ends before it."""
+        start_ms = self.began_ms + self.profile.chunk(self.chunks_launched).start_ms
+        return start_ms if start_ms < self.stop_ms else float("inf")
+
+
+@dataclass(slots=True)
+class Chunk:
+    """One chunk; `cut_ms` is when its load was ended because its stretch ended, if it was."""
+
+    schedule: ChunkSchedule
+    stretch: Stretch
+    container: Container | None = None
+    announced: bool = False
+    checked_ms: float = 0.0
+    cut_ms: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The chunk's name in file names, in the journal and in `Request.source`."""
+        return self.schedule.source
+
+    @property
+    def start_ms(self) -> float:
+        """When its first request is due."""
+        return self.schedule.start_ms
+
+    @property
+    def end_ms(self) -> float:
+        """When the next chunk of the same load begins."""
+        return self.schedule.end_ms
+
+    @property
+    def grace_ms(self) -> float:
+        """How long a request may still be under way after the last one was due."""
+        return self.stretch.profile.graceful_stop_ms
+
+    def is_withdrawn(self) -> bool:
+        """Whether its stretch ends before it begins."""
+        return self.start_ms >= self.stretch.stop_ms
+
+    def is_ending(self, now_ms: float) -> bool:
+        """Whether no more requests of it are due."""
+        return now_ms >= min(self.end_ms, self.stretch.stop_ms)
+
+    def must_be_cut(self, now_ms: float) -> bool:
+        """Whether its stretch has ended and every request that was due before had its whole time."""
+        return self.stretch.stop_ms + self.grace_ms <= now_ms < self.end_ms
+
+    def has_overrun(self, now_ms: float) -> bool:
+        """Whether k6 should have ended by itself long ago."""
+        return now_ms >= self.end_ms + self.grace_ms + WIND_UP_MS
+
+    def counted(self, found: ChunkRows) -> list[Request]:
+        """The requests that belong to the stretch; k6 may have sent more before it was cut."""
+        return [row for row in found.rows if row.scheduled_ms < self.stretch.stop_ms]
+
+    def missing(self, rows: int) -> int:
+        """How many requests were due and are not among so many rows."""
+        return max(0, self.schedule.due_before(min(self.stretch.stop_ms, self.end_ms)) - rows)
+
+    def problems(self, ended: Exit, found: ChunkRows, missing: int, errors: list[str]) -> Iterator[str]:
+        """What makes this chunk's evidence incomplete; k6's exit code alone does not."""
+        yield from found.problems
+        if ended.out_of_memory:
+            yield "k6 ran out of memory"
+        finished_ms = None if ended.at_epoch_ms is None else ended.at_epoch_ms - self.schedule.epoch_ms
+        if self.cut_ms is None and finished_ms is not None and finished_ms < self.end_ms - _EARLY_MS:
+            message = f"; its last error: {errors[-1][:300]}" if errors else ""
+            early_s = (self.end_ms - finished_ms) / 1000
+            yield f"k6 ended {early_s:.1f} s early with exit code {ended.code}{message}"
+        if missing:
+            yield f"{missing} of {len(self.schedule.requests)} requests that were due left no trace"
