@@ -11,10 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lab.errors import WorldError
-from lab.guard.undo_store import wrong_types
+from lab.guard.undo_store import ADVICE, wrong_types
 from lab.host.audit import Audit
 from lab.host.machine.state import write_json
 from lab.host.processes.lives import started_ticks
+from lab.host.system_errors import as_world_error
 from lab.ports import Guard, Recorder
 
 FIRST_GENERATION = 1
@@ -43,8 +44,9 @@ class GuardFiles:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        directory.chmod(0o700)
+        with as_world_error("the directory of guardians cannot be made", where=str(directory), try_=ADVICE):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            directory.chmod(0o700)
 
     def open(self, guarded: Guarded) -> None:
         """Write that a run is guarded; on disk before this returns. Raises WorldError where it cannot be written."""
@@ -118,7 +120,7 @@ def _stuck(what: str, path: Path, error: OSError) -> WorldError:
         what,
         where=str(path),
         last_state=str(error),
-        try_="free disk space, or see who changed the state directory",
+        try_=ADVICE,
     )
 
 

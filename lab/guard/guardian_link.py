@@ -160,7 +160,10 @@ class GuardianLink:
         if not (chunk := os.read(self._child.stdout.fileno(), 65536)):
             raise self._lost(f"it ended (exit code {self._child.poll()})")
         *lines, self._rest = (self._rest + chunk).split(b"\n")
-        self._heard += [json.loads(line) for line in lines]
+        try:
+            self._heard += [json.loads(line) for line in lines]
+        except ValueError as error:
+            raise self._lost(f"it says something that is no message ({error})") from error
 
     def _lost(self, state: str) -> FaultError:
         return FaultError(

@@ -2,28 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from subprocess import SubprocessError
 
+from lab.boundary import Caught, attempt
 from lab.errors import FaultError, GoneError, LabError, WorldError
 from lab.model.topology import MEASURED
 from lab.model.undo import EnableProxy, EndRun, RemoveToxic, Undo, UndoRecord
 from lab.ports import Fault, UndoStore, World
 
 HEALED, GONE, LIVE, FAILED, UNREADABLE = "healed", "gone", "live", "failed", "unreadable"
-# What a bug in one heal may raise: it must not keep the others from being healed.
-_BROKEN = (
-    LabError,
-    OSError,
-    SubprocessError,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +43,9 @@ class Healer:
     end_run: Callable[[EndRun], list[str]]
 
     def heal(self, record: UndoRecord) -> Healed:
-        """Carry out one undo; never raises, for others wait to be healed."""
-        try:
-            outcome, detail = self._undo(record)
-        except _BROKEN as error:
-            outcome, detail = FAILED, f"{type(error).__name__}: {error}"
+        """Carry out one undo; never raises, because others wait to be healed."""
+        done = attempt(lambda: self._undo(record))
+        outcome, detail = (FAILED, str(done)) if isinstance(done, Caught) else done
         return Healed(record.run_id, record.fault_id, outcome, detail)
 
     def _undo(self, record: UndoRecord) -> tuple[str, str]:

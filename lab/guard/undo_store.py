@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from lab.errors import WorldError
+from lab.host.system_errors import as_world_error
 from lab.model.undo import EndRun, UndoRecord, from_json, to_json
+
+ADVICE = "free disk space, or see who changed the state directory"
 
 
 class UndoFiles:
@@ -21,8 +24,9 @@ class UndoFiles:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        directory.chmod(0o700)
+        with as_world_error("the directory of undos cannot be made", where=str(directory), try_=ADVICE):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            directory.chmod(0o700)
 
     def record(self, record: UndoRecord) -> None:
         """Write and force to disk, file and directory, before returning.
@@ -45,7 +49,7 @@ class UndoFiles:
                 "an undo cannot be written, so nothing is injected",
                 where=str(path),
                 last_state=str(error),
-                try_="free disk space, or see who changed the state directory",
+                try_=ADVICE,
             ) from error
 
     def done(self, run_id: str, fault_id: str) -> None:

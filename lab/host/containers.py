@@ -4,15 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 import docker
-from docker.errors import APIError, DockerException, NotFound
+from docker.errors import APIError, NotFound
 from docker.models.containers import Container
-from requests.exceptions import RequestException
 
 from lab.errors import FaultError, GoneError, WorldError
 from lab.host.audit import Audit, unaudited
 from lab.host.cgroups.cgroup_files import for_engine
 from lab.host.labels import OWNER, OWNER_VALUE, SERVICE, STACK
 from lab.host.machine.kernel import cgroup_version
+from lab.host.system_errors import ENGINE_ERRORS, as_engine_silent
 from lab.ports import ContainerState, CpuQuota, MemoryLimit
 
 
@@ -85,7 +85,9 @@ class DockerContainers:
 
     def logs(self, service: str) -> bytes:
         """Everything that the service wrote so far, with time stamps."""
-        output: bytes = self._find(service).logs(timestamps=True)
+        container = self._find(service)
+        with as_engine_silent(f"log of {container.name}"):
+            output: bytes = container.logs(timestamps=True)
         return output
 
     def _update(self, service: str, container_id: str, verb: str, limits: dict[str, int]) -> None:
@@ -106,12 +108,9 @@ class DockerContainers:
 
     def _find(self, service: str) -> Container:
         labels = [f"{OWNER}={OWNER_VALUE}", f"{STACK}={self.project}", f"{SERVICE}={service}"]
-        try:
-            found = self._client.containers.list(all=True, filters={"label": labels})
-        except (DockerException, RequestException) as error:
-            raise WorldError(
-                "the Docker engine does not answer", last_state=str(error), try_="`lab doctor`, then `lab up`"
-            ) from error
+        with as_engine_silent(f"containers of {service}"):
+            # Without `ignore_removed`, a container that is removed during the listing makes the listing fail.
+            found = self._client.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
         where = f"compose project {self.project}"
         if not found:
             raise GoneError(f"the stack has no container for {service!r}", where=where, try_="`lab up`")
@@ -126,14 +125,13 @@ class DockerContainers:
 
     def _inspect(self, service: str, container_id: str) -> dict[str, Any]:
         """The container of this very id, seen to be ours: an id is never given twice."""
-        try:
-            attrs: dict[str, Any] = self._api.inspect_container(container_id)
-        except NotFound:
-            raise self._replaced(service, container_id) from None
-        except (DockerException, RequestException) as error:
-            raise WorldError(
-                "the Docker engine does not answer", last_state=str(error), try_="`lab doctor`, then `lab up`"
-            ) from error
+        with as_engine_silent(f"container {container_id[:12]} of {service}"):
+            try:
+                attrs: dict[str, Any] = self._api.inspect_container(container_id)
+            except NotFound:
+                attrs = {}
+        if not attrs:
+            raise self._replaced(service, container_id)
         labels = attrs["Config"]["Labels"] or {}
         wanted = {OWNER: OWNER_VALUE, STACK: self.project, SERVICE: service}
         if any(labels.get(name) != value for name, value in wanted.items()):
@@ -162,7 +160,7 @@ class DockerContainers:
             action()
         except NotFound:
             raise self._replaced(service, container_id) from None
-        except (DockerException, RequestException) as error:
+        except ENGINE_ERRORS as error:
             raise FaultError(
                 f"{service} could not be {verb}",
                 where=str(attrs["Name"]).lstrip("/"),
@@ -182,5 +180,5 @@ def _state(service: str, attrs: dict[str, Any]) -> ContainerState:
         pid=int(state["Pid"]),
         started_at=str(state["StartedAt"]),
         exit_code=int(state["ExitCode"]),
-        oom_killed=bool(state["OOMKilled"]),
+        oom_killed=bool(state.get("OOMKilled", False)),
     )

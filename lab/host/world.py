@@ -1,10 +1,7 @@
 """The world of one stack on one Docker host: the only place that knows which adapter serves which port."""
 
 import docker
-from docker.errors import DockerException
-from requests.exceptions import RequestException
 
-from lab.errors import WorldError
 from lab.host.audit import Audit, unaudited
 from lab.host.cgroups.cgroups import HostCgroups
 from lab.host.containers import DockerContainers
@@ -13,19 +10,16 @@ from lab.host.network.netns import HostNetns
 from lab.host.processes.processes import HostProcesses
 from lab.host.reach import Reach
 from lab.host.storage import HostStorage
+from lab.host.system_errors import as_world_error
 from lab.model.topology import Topology
 from lab.ports import Clock, World
 
 
 def docker_client() -> docker.DockerClient:
     """A client of the Docker engine; raises WorldError where none answers."""
-    try:
+    with as_world_error("no Docker engine answers", try_="`lab up`, or `lab doctor`"):
         client = docker.from_env()
         client.ping()
-    except (DockerException, RequestException) as error:
-        raise WorldError(
-            "no Docker engine answers", last_state=str(error), try_="`lab up`, or `lab doctor`"
-        ) from error
     return client
 
 

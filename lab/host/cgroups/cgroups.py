@@ -2,7 +2,8 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from lab.errors import FaultError, GoneError
@@ -10,6 +11,7 @@ from lab.host.audit import Audit, unaudited
 from lab.host.cgroups.cgroup_files import read_anonymous_bytes, read_memory, read_pids, read_quota, read_usage
 from lab.host.machine.state import state_dir
 from lab.host.processes.marks import mark
+from lab.host.system_errors import as_fault_error
 from lab.ports import Clock, Containers, CpuQuota, CpuUsage
 from lab.ports.cgroups import MemoryUse, PidsUse
 from lab.ports.processes import LIFETIME_S
@@ -38,11 +40,12 @@ def cgroup_dir(pid: int, controller: str, *, root: Path = ROOT, proc: Path = Pat
     Source: cgroups(7). Raises FaultError where the process is gone or the controller is not mounted.
     """
     try:
-        lines = (proc / str(pid) / "cgroup").read_text(encoding="utf-8").splitlines()
+        text = (proc / str(pid) / "cgroup").read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise FaultError(
             f"process {pid} is gone", where=f"/proc/{pid}/cgroup", last_state=str(error)
         ) from error
+    lines = [line for line in text.splitlines() if line.count(":") >= 2]
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controller in controllers.split(","):
@@ -88,12 +91,16 @@ def command(
 
 
 def run_job(job: str, directory: Path | None, *arguments: object) -> str:
-    """Run a short job inside a cgroup (None: the lab's own) and return what it says; raises FaultError."""
+    """Run a short job inside a cgroup (None: the lab's own) and return its output; raises FaultError."""
     asked = command(job, PROBE_S, [] if directory is None else [directory], arguments)
-    done = subprocess.run(asked, capture_output=True, text=True, timeout=PROBE_S + 10, check=False)
+    failed = f"the {job} job inside a container's cgroup did not end"
+    with as_fault_error(failed, where=str(directory), try_="`lab doctor`; the machine may be overloaded"):
+        done = subprocess.run(
+            asked, capture_output=True, text=True, errors="replace", timeout=PROBE_S + 10, check=False
+        )
     if done.returncode != 0:
         raise FaultError(
-            f"no {job} probe could be made inside a container's cgroup",
+            f"the {job} job inside a container's cgroup failed",
             where=str(directory),
             last_state=f"exit {done.returncode}: {done.stderr.strip()[-300:]}",
             try_="run as root, or see `lab doctor`",
@@ -102,7 +109,10 @@ def run_job(job: str, directory: Path | None, *arguments: object) -> str:
 
 
 class HostCgroups:
-    """Implements `lab.ports.Cgroups` by entering the cgroups from the host, which needs root."""
+    """Implements `lab.ports.Cgroups` by entering the cgroups from the host, which needs root.
+
+    A container may die at any moment, and its cgroup with it: every method raises FaultError then.
+    """
 
     def __init__(self, containers: Containers, clock: Clock, audit: Audit = unaudited) -> None:
         self._containers = containers
@@ -110,90 +120,103 @@ class HostCgroups:
         self._audit = audit
 
     def cpu_quota(self, service: str) -> CpuQuota:
-        """The cap in force, read back from the kernel."""
-        return read_quota(self._directory(service, "cpu"))
+        """The CPU cap in force, as the kernel has it."""
+        with self._cgroup(service, "cpu") as directory:
+            return read_quota(directory)
 
     def cpu_usage(self, service: str) -> CpuUsage:
-        """Counters now."""
-        cpuacct = self._directory(service, "cpuacct")
-        return read_usage(self._directory(service, "cpu"), cpuacct, self._clock.now_ms())
+        """The CPU counters now."""
+        with self._cgroup(service, "cpu") as cpu, self._cgroup(service, "cpuacct") as cpuacct:
+            return read_usage(cpu, cpuacct, self._clock.now_ms())
 
     def anonymous_bytes(self, service: str) -> int:
         """Anonymous memory and swap now."""
-        return read_anonymous_bytes(self._directory(service, "memory"))
+        with self._cgroup(service, "memory") as directory:
+            return read_anonymous_bytes(directory)
 
     def burn(self, service: str, seconds: float) -> None:
-        """Demand one whole core inside the service's cgroup for a moment, with a process of the lab's own."""
-        procs = self._directory(service, "cpu") / "cgroup.procs"
-        counted = self._directory(service, "cpuacct") / "cgroup.procs"
-        asked = ["sh", "-c", _BURNER, "burner", str(procs), str(counted), f"{seconds:g}"]
-        done = subprocess.run(asked, capture_output=True, text=True, timeout=seconds + 10, check=False)
+        """Use one whole core inside the service's CPU cgroup for a moment, with a process of the lab."""
+        with self._cgroup(service, "cpu") as cpu, self._cgroup(service, "cpuacct") as cpuacct:
+            files = [str(directory / "cgroup.procs") for directory in (cpu, cpuacct)]
+            asked = ["sh", "-c", _BURNER, "burner", *files, f"{seconds:g}"]
+            done = subprocess.run(
+                asked, capture_output=True, text=True, errors="replace", timeout=seconds + 10, check=False
+            )
         if done.returncode not in (0, 124):
             raise FaultError(
-                f"no demand could be made inside {service}'s CPU cgroup",
-                where=str(procs),
+                f"no load could be put on {service}'s CPU cgroup",
+                where=files[0],
                 last_state=f"exit {done.returncode}: {done.stderr.strip()}",
                 try_="run as root, or see `lab doctor`",
             )
 
     def memory(self, service: str) -> MemoryUse:
-        """Usage, limits and counters now."""
-        return read_memory(self._directory(service, "memory"))
+        """Memory usage, limits and counters now."""
+        with self._cgroup(service, "memory") as directory:
+            return read_memory(directory)
 
     def limit_hits(self, service: str, mib: int, seconds: float) -> int:
-        """How often the kernel pushed back at a limit of the memory cgroup while `mib` of page cache were demanded.
+        """How often the memory limit was hit while a process of the lab asked for `mib` of page cache.
 
-        The demand can be taken back, so that nobody is killed for it; 0 only watches.
+        The kernel can take page cache back, so no process is killed for it. With 0 MiB this only watches.
         """
-        directory = self._directory(service, "memory")
-        return int(run_job("watch", directory, directory, state_dir(), mib, f"{seconds:g}"))
+        with self._cgroup(service, "memory") as directory:
+            return int(run_job("watch", directory, directory, state_dir(), mib, f"{seconds:g}"))
 
     def start_hog(self, service: str, container_id: str, token: str, mib: int) -> None:
-        """Hold memory inside the memory cgroup and go on demanding page cache; returns once it is held."""
+        """Hold memory inside the memory cgroup and keep asking for page cache; returns once the memory is held."""
         self._start("hog", service, container_id, token, int(LIFETIME_S), state_dir(), mib)
 
     def exhaust(self, service: str, container_id: str, token: str, mib: int) -> None:
         """Take memory inside the cgroup until the kernel kills one of its processes, or `mib` are taken.
 
-        Returns when either has happened: whether somebody was killed must be measured elsewhere.
+        Returns when either has happened. Whether a process was killed must be measured separately.
         """
-        directory = self._directory(service, "memory", container_id)
-        self._start("exhaust", service, container_id, token, EXHAUST_S, directory, mib)
+        with self._cgroup(service, "memory", container_id) as directory:
+            self._start("exhaust", service, container_id, token, EXHAUST_S, directory, mib)
 
     def set_memory_high(self, service: str, container_id: str, high_bytes: int) -> bool:
-        """Set where the kernel begins to reclaim (v2 only, -1 lifts it); False on v1, which has no such thing."""
-        high = self._directory(service, "memory", container_id) / "memory.high"
-        if not high.exists():
-            return False
-        self._audit("memory.high set", service, str(high_bytes))
-        high.write_text("max" if high_bytes < 0 else str(high_bytes), encoding="ascii")
-        return True
+        """Set where the kernel begins to reclaim memory (v2 only, -1 lifts it); False on v1, which cannot do that."""
+        with self._cgroup(service, "memory", container_id) as directory:
+            high = directory / "memory.high"
+            if not high.exists():
+                return False
+            self._audit("memory.high set", service, str(high_bytes))
+            high.write_text("max" if high_bytes < 0 else str(high_bytes), encoding="ascii")
+            return True
 
     def pids(self, service: str) -> PidsUse:
-        """Processes, their limit and what was refused so far."""
-        return read_pids(self._directory(service, "pids"))
+        """The number of processes and threads, their limit, and how many were refused so far."""
+        with self._cgroup(service, "pids") as directory:
+            return read_pids(directory)
 
     def try_forks(self, service: str, count: int) -> int:
-        """How many of `count` forks at once the kernel grants to a process of the lab's own in the pids cgroup."""
-        return int(run_job("forks", self._directory(service, "pids"), count))
+        """How many of `count` simultaneous forks the kernel grants to a process of the lab in the pids cgroup."""
+        with self._cgroup(service, "pids") as directory:
+            return int(run_job("forks", directory, count))
 
     def _start(
         self, job: str, service: str, container_id: str, token: str, seconds: int, *arguments: object
     ) -> None:
-        """Start a job that outlives this call, as nobody's child, and wait for its first word."""
-        directory = self._directory(service, "memory", container_id)
-        self._audit(f"{job} started in the memory cgroup", service, mark(token))
-        asked = ["setsid", "--fork", *command(job, seconds, [directory], arguments, mark(token))]
-        with subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as started:
-            assert started.stdout is not None
-            word = started.stdout.readline().strip()
-        # A container that dies takes every process of its cgroup with it, so `exhaust` may not come to speak.
+        """Start a job that outlives this call, detached from this process, and wait for its first line."""
+        with self._cgroup(service, "memory", container_id) as directory:
+            self._audit(f"{job} started in the memory cgroup", service, mark(token))
+            asked = ["setsid", "--fork", *command(job, seconds, [directory], arguments, mark(token))]
+            with subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as started:
+                assert started.stdout is not None
+                word = started.stdout.readline().strip()
+        # A container that dies takes every process of its cgroup with it, so `exhaust` may end without a word.
         if not word and job != "exhaust":
             raise FaultError(
-                f"the {job} inside {service}'s memory cgroup ended before it held anything",
+                f"the {job} job inside {service}'s memory cgroup ended before it held anything",
                 where=str(directory),
                 try_="a smaller one, or `lab doctor`",
             )
 
-    def _directory(self, service: str, controller: str, container_id: str = "") -> Path:
-        return own_directory(self._containers, service, controller, container_id)
+    @contextmanager
+    def _cgroup(self, service: str, controller: str, container_id: str = "") -> Iterator[Path]:
+        """The service's cgroup directory; what goes wrong while it is used is a FaultError that names it."""
+        directory = own_directory(self._containers, service, controller, container_id)
+        failed = f"the {controller} cgroup of {service} cannot be used"
+        with as_fault_error(failed, where=str(directory), try_="`lab status` says whether the service runs"):
+            yield directory

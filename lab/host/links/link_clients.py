@@ -168,7 +168,11 @@ def _end_of(kept: socket.socket) -> End | None:
         try:
             while kept.recv(65536):
                 pass
+        except BlockingIOError:
+            raise
         except ConnectionResetError:
             return "reset"
+        except OSError:  # the kernel gave up on the connection (ETIMEDOUT, no route)
+            return "silent"
         return "closed"
     return None

@@ -92,6 +92,8 @@ def _until_end(sock: socket.socket, talk: _Talk, what: Exchange) -> Seen:
         return talk.seen("reset")
     except ConnectionError:  # written to after an orderly close
         return talk.seen("closed")
+    except OSError:  # the kernel gave up on the connection (ETIMEDOUT, no route): no answer came
+        return talk.seen("silent")
     return talk.seen("silent")
 
 

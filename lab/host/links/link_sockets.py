@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from lab.errors import FaultError
 from lab.host.network.namespaces import belongs, host_namespaces
 from lab.host.processes.lives import hold, started_ticks
+from lab.host.system_errors import as_fault_error
 from lab.ports import Containers
 
 # asm-generic/unistd.h; the C library has no name for it in Python 3.11.
@@ -83,9 +84,12 @@ def reset_accepted(process: Proxying, port: int) -> int:
     if life is None:
         raise FaultError("Toxiproxy ended just now", where=f"process {process.pid}", try_="`lab status`")
     try:
-        return sum(_reset(borrowed, port) for borrowed in _borrowed(process.pid, life.handle))
-    except FileNotFoundError as error:
-        raise FaultError("Toxiproxy ended just now", where=str(error.filename)) from error
+        with as_fault_error(
+            "the open connections of Toxiproxy cannot be reset",
+            where=f"process {process.pid}",
+            try_="`lab status`; run as root",
+        ):
+            return sum(_reset(borrowed, port) for borrowed in _borrowed(process.pid, life.handle))
     finally:
         life.close()
 
@@ -96,7 +100,7 @@ def _borrowed(pid: int, pidfd: int) -> Iterator[socket.socket]:
         try:
             if not os.readlink(f"{directory}/{name}").startswith("socket:"):
                 continue
-        except FileNotFoundError:
+        except OSError:
             continue
         number = _libc.syscall(SYS_PIDFD_GETFD, pidfd, int(name), 0)
         if number < 0 and ctypes.get_errno() not in (9, 3):  # EBADF, ESRCH: closed since it was listed

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from lab.errors import FaultError, GoneError
 from lab.host.audit import Audit, unaudited
 from lab.host.links.link_clients import LinkClients
+from lab.host.system_errors import as_fault_error
 from lab.ports import Containers
 from lab.ports.proxies import Compared, End, Exchange, Seen
 
@@ -140,9 +141,16 @@ class Toxiproxy:
         return int(str(found["listen"]).rpartition(":")[2])
 
     def _proxy(self, proxy: str) -> dict[str, Any]:
-        found: dict[str, Any] = self._ask("GET", f"/proxies/{proxy}")
+        found = self._ask("GET", f"/proxies/{proxy}")
+        if not _is_proxy(found):
+            raise FaultError(
+                "what answers at Toxiproxy's address is not Toxiproxy",
+                where=f"GET {self._api}/proxies/{proxy}",
+                last_state=f"it answered {str(found)[:200]}",
+                try_="`lab status`, then `lab up`",
+            )
         self._known[proxy] = found
-        return found
+        return dict(found)
 
     def _or_anew(self, proxy: str, call: Callable[[], Any]) -> None:
         """What heals: where the control port hangs, or the proxy is gone, that is made anew, then its container."""
@@ -229,7 +237,8 @@ class Toxiproxy:
                 try_="`lab status`; restarting the toxiproxy container clears all toxics",
             ) from error
         if 200 <= status < 300:
-            return json.loads(text) if text else None
+            with as_fault_error("Toxiproxy's answer is not JSON", where=where, try_="`lab status`"):
+                return json.loads(text) if text else None
         last_state = f"HTTP {status} {text[:200].decode('utf-8', 'replace')}"
         refused = MissingError if status == NOT_FOUND else FaultError
         raise refused("Toxiproxy refused", where=where, last_state=last_state)
@@ -254,6 +263,15 @@ class Toxiproxy:
         if not separator or len(words) < 2 or not words[1].isdigit():
             raise ConnectionError(f"closed after {len(answer)} bytes")
         return int(words[1]), text
+
+
+def _is_proxy(found: Any) -> bool:
+    """True if an answer has the form of Toxiproxy's description of one proxy."""
+    if not isinstance(found, dict) or not isinstance(found.get("toxics"), list):
+        return False
+    port = str(found.get("listen")).rpartition(":")[2]
+    named = all(isinstance(toxic, dict) and "name" in toxic for toxic in found["toxics"])
+    return named and port.isdigit() and isinstance(found.get("enabled"), bool) and "upstream" in found
 
 
 def _lost(proxy: str, missing: MissingError) -> GoneError:

@@ -49,7 +49,7 @@ def has_module(module: str, option: str) -> bool:
 
 
 def _listed(path: Path, module: str) -> bool:
-    return path.is_file() and f"/{module}.ko" in path.read_text(encoding="utf-8")
+    return path.is_file() and f"/{module}.ko" in path.read_text(encoding="utf-8", errors="replace")
 
 
 def _config(path: Path) -> str:

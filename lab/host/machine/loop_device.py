@@ -119,5 +119,5 @@ def _make_node(device: str, number: int) -> None:
 
 def mount_points(device: str) -> list[str]:
     """Where a device is mounted, the latest first."""
-    lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
-    return [line.split()[1] for line in reversed(lines) if line.split()[0] == device]
+    lines = os.fsdecode(Path("/proc/self/mounts").read_bytes()).splitlines()
+    return [line.split()[1] for line in reversed(lines) if line.split()[:1] == [device]]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import WorldError
+from lab.host.system_errors import as_world_error
 
 OWNER_ONLY = 0o700
 
@@ -48,7 +49,8 @@ def _chosen() -> Path:
 def cache_directory(*parts: str) -> Path:
     """A directory below the state directory's cache, made if absent; all in it can be made again."""
     path = state_dir().joinpath("cache", *parts)
-    path.mkdir(parents=True, exist_ok=True)
+    with as_world_error("the cache directory cannot be made", where=str(path), try_="free disk space"):
+        path.mkdir(parents=True, exist_ok=True)
     return path
 
 
@@ -78,7 +80,9 @@ def write_json(path: Path, value: Any) -> None:
 def machine_lock(name: str, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold a lock that all labs on this machine respect; calls `waiting` once when another lab holds it."""
     path = state_dir() / f"{name}.lock"
-    with path.open("w", encoding="utf-8") as file:
+    with as_world_error("the lock file cannot be opened", where=str(path), try_="free disk space"):
+        lock = path.open("w", encoding="utf-8")
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from lab.errors import FaultError, GoneError
 from lab.host.processes.lives import started_ticks
+from lab.host.system_errors import as_fault_error
 from lab.ports import ContainerState
 
 # bits/sched.h; the C library has no name for it in Python 3.11.
@@ -23,7 +24,7 @@ T = TypeVar("T")
 def belongs(pid: int, container_id: str) -> bool:
     """Whether a process is in a cgroup of that container."""
     try:
-        return container_id in Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8")
+        return container_id in Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
 
@@ -95,5 +96,21 @@ def inside(namespace: int, act: Callable[[], T]) -> T:
 
 
 def sockets(namespace: int, count: int, kind: socket.SocketKind, protocol: int = 0) -> list[socket.socket]:
-    """So many sockets inside a namespace."""
-    return inside(namespace, lambda: [socket.socket(socket.AF_INET, kind, protocol) for _ in range(count)])
+    """`count` new sockets inside a namespace; raises FaultError, and keeps none, where one cannot be made."""
+    made: list[socket.socket] = []
+
+    def make() -> None:
+        made.extend(socket.socket(socket.AF_INET, kind, protocol) for _ in range(count))
+
+    try:
+        with as_fault_error(
+            f"no {kind.name} socket could be made inside a network namespace",
+            where=f"namespace {os.fstat(namespace).st_ino}, socket {len(made) + 1} of {count}",
+            try_="run as root; see `ulimit -n`",
+        ):
+            inside(namespace, make)
+    except FaultError:
+        for each in made:
+            each.close()
+        raise
+    return made

@@ -18,10 +18,10 @@ from lab.ports.netns import Echoes, Met, Told
 # linux/sockios.h; the address lies behind the 16 bytes of the name, 2 of family and 2 of port.
 SIOCGIFADDR = 0x8915
 HEADERS_BYTES = 28
-ECHO_REQUEST, ECHO_REPLY, IP_HEADER_BYTES = 8, 0, 20
+ECHO_REQUEST, ECHO_REPLY, IP_HEADER_BYTES, ICMP_HEADER_BYTES = 8, 0, 20, 8
 RECEIVE_BYTES = 4 << 20
 RESOLVER = ("127.0.0.11", 53)
-NXDOMAIN = 3
+NXDOMAIN, DNS_HEADER_BYTES = 3, 12
 _marks = counting(os.getpid())
 
 
@@ -100,10 +100,13 @@ def echo(
 def _hear(asker: socket.socket, mark: int, arrivals: dict[int, float], began: float, wait_s: float) -> None:
     if not select.select([asker], [], [], wait_s)[0]:
         return
-    with suppress(BlockingIOError):
+    # An error that waits at the socket (no route, say) is no answer either; the next call may find one.
+    with suppress(OSError):
         while True:
             packet = asker.recv(65536)[IP_HEADER_BYTES:]
             at_ms = (time.monotonic() - began) * 1000
+            if len(packet) < ICMP_HEADER_BYTES:
+                continue
             kind, _, _, ours, number = struct.unpack("!BBHHH", packet[:8])
             if (kind, ours) == (ECHO_REPLY, mark):
                 arrivals.setdefault(number, at_ms)
@@ -139,6 +142,8 @@ def resolve(namespace: int, name: str, patience_s: float) -> Told:
             return "silent"
         except OSError:
             return "failed"
+    if len(answer) < DNS_HEADER_BYTES:
+        return "failed"
     found, flags, _, answers = struct.unpack("!HHHH", answer[:8])
     if found != mark or (code := flags & 0xF) not in (0, NXDOMAIN):
         return "failed"

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Sequence
 
 from lab.errors import FaultError
+from lab.host.system_errors import as_fault_error
 from lab.ports.netns import Rules
 
 TIMEOUT_S = 10.0
@@ -17,20 +18,27 @@ PLAIN = ("noqueue", "pfifo_fast", "fq_codel", "mq")
 def run(namespace: int, *command: str, text: str = "") -> str:
     """The output of a program inside a namespace; raises FaultError with what it said instead."""
     entered = ["nsenter", f"--net=/proc/self/fd/{namespace}", *command]
-    try:
+    asked = " ".join(command)
+    with as_fault_error(
+        f"{command[0]} could not be run inside a network namespace",
+        where=asked,
+        try_="`lab doctor` says what is missing",
+    ):
         done = subprocess.run(
-            entered, input=text, capture_output=True, text=True, timeout=TIMEOUT_S, pass_fds=(namespace,)
+            entered,
+            input=text,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=TIMEOUT_S,
+            pass_fds=(namespace,),
+            check=False,
         )
-    except FileNotFoundError as error:
-        raise FaultError(
-            "nsenter is not installed", last_state=str(error), try_="`lab doctor` says how"
-        ) from error
-    except subprocess.TimeoutExpired as error:
-        raise FaultError(f"{command[0]} does not end within {TIMEOUT_S:g} s") from error
     if done.returncode != 0:
         raise FaultError(
             f"{command[0]} refuses",
-            last_state=done.stderr.strip(),
+            where=asked,
+            last_state=f"exit {done.returncode}: {done.stderr.strip()}",
             try_="`lab doctor` says what this kernel and machine have",
         )
     return done.stdout
@@ -67,7 +75,8 @@ def packets(namespace: int, prefix: str) -> int:
     for line in run(namespace, "iptables-save", "-c").splitlines():
         counted, _, rule = line.partition("] -A ")
         if rule.startswith(prefix) and "-j RETURN" not in rule:
-            total += int(counted.removeprefix("[").partition(":")[0])
+            packets_of_rule = counted.removeprefix("[").partition(":")[0]
+            total += int(packets_of_rule) if packets_of_rule.isdigit() else 0
     return total
 
 
@@ -75,7 +84,7 @@ def qdisc_kind(namespace: int, device: str) -> tuple[str, str]:
     """Kind and handle of a device's root queueing discipline."""
     for line in run(namespace, "tc", "qdisc", "show", "dev", device).splitlines():
         words = line.split()
-        if "root" in words:
+        if "root" in words and len(words) > 2:
             return words[1], words[2]
     return "noqueue", "0:"
 

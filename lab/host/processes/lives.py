@@ -6,7 +6,12 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
+from lab.host.system_errors import as_world_error
 from lab.model.undo import UndoRecord
+
+# Where the start time (field 22 of proc_pid_stat(5)) stands among the fields after the name.
+START_FIELD = 19
+ADVICE = "run as the user who started it, or as root"
 
 
 class Life:
@@ -24,7 +29,10 @@ class Life:
 
     def signal(self, number: int) -> None:
         """Send a signal; one that has ended already is fine."""
-        with suppress(ProcessLookupError):
+        with (
+            as_world_error(f"process {self.pid} cannot be signalled", where=f"signal {number}", try_=ADVICE),
+            suppress(ProcessLookupError),
+        ):
             signal.pidfd_send_signal(self.handle, number)
 
     def close(self) -> None:
@@ -36,10 +44,11 @@ def hold(pid: int, started: float) -> Life | None:
     """The process of this id *and* start time (clock ticks since boot); None where that very one has ended."""
     if pid <= 0:
         return None
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return None
+    with as_world_error(f"process {pid} cannot be opened", where=f"/proc/{pid}", try_=ADVICE):
+        try:
+            handle = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return None
     # The handle first: what is compared now is the very process that the handle holds, or the id is free again.
     if started_ticks(pid) != started:
         os.close(handle)
@@ -65,7 +74,7 @@ def _parent_and_group(process: Path) -> tuple[int, int]:
     except OSError:
         return 0, 0
     fields = stat.rpartition(")")[2].split()
-    return int(fields[1]), int(fields[2])
+    return (int(fields[1]), int(fields[2])) if len(fields) > 2 else (0, 0)
 
 
 def own_process() -> tuple[int, float]:
@@ -87,4 +96,6 @@ def started_ticks(pid: int) -> float | None:
     except OSError:
         return None
     fields = stat.rpartition(")")[2].split()
-    return None if fields[0] == "Z" else float(fields[19])
+    if len(fields) <= START_FIELD or fields[0] == "Z":
+        return None
+    return float(fields[START_FIELD])

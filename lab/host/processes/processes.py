@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from lab.errors import FaultError, GoneError
@@ -18,6 +18,7 @@ from lab.host.cgroups.cgroups import cgroup_dir
 from lab.host.network.namespaces import belongs, namespace_of
 from lab.host.processes.lives import hold, started_ticks
 from lab.host.processes.marks import end_processes, is_marked, mark, marked
+from lab.host.system_errors import as_fault_error
 from lab.ports.containers import Containers, ContainerState
 from lab.ports.processes import Burning, OpenFiles
 from lab.repository import ROOT
@@ -27,6 +28,7 @@ LOOK_S = 0.3
 # proc_net_tcp: states of a socket.
 ESTABLISHED, LISTEN = "01", "0A"
 NS_PER_S = 1e9
+DEAD = "`lab status` says whether the service runs"
 
 
 class HostProcesses:
@@ -59,7 +61,7 @@ class HostProcesses:
     ) -> None:
         """Demand so many cores inside the container's CPU cgroup until ended, for at most `seconds`."""
         pid = _inside(containers, state)
-        # On cgroup v1 limiting (cpu) and counting (cpuacct) may be two hierarchies: a burner must be in both.
+        # On cgroup v1, limiting (cpu) and counting (cpuacct) may be two hierarchies: a burner must be in both.
         entries = [str(_cgroup(pid, state.id, name) / "cgroup.procs") for name in ("cpu", "cpuacct")]
         self.begin(token, state, "burn", *entries, str(burners), str(seconds))
 
@@ -70,10 +72,12 @@ class HostProcesses:
         """
         pid = _inside(containers, state)
         cpu, acct = (_cgroup(pid, state.id, name) for name in ("cpu", "cpuacct"))
-        ours = [one for one in _members(cpu) if is_marked(one)]
-        start, usage, began = [_schedule(one) for one in ours], read_usage(cpu, acct, 0), time.monotonic()
-        time.sleep(LOOK_S)
-        end, used, span = [_schedule(one) for one in ours], read_usage(cpu, acct, 0), time.monotonic() - began
+        with as_fault_error(f"the CPU cgroup of {state.service} cannot be read", where=str(cpu), try_=DEAD):
+            ours = [one for one in _members(cpu) if is_marked(one)]
+            start, usage, began = [_schedule(one) for one in ours], read_usage(cpu, acct, 0), time.monotonic()
+            time.sleep(LOOK_S)
+            end, used = [_schedule(one) for one in ours], read_usage(cpu, acct, 0)
+            span = time.monotonic() - began
         ran = sum(max(0, b[0] - a[0]) for a, b in zip(start, end, strict=True)) / NS_PER_S
         waited = sum(max(0, b[1] - a[1]) for a, b in zip(start, end, strict=True)) / NS_PER_S
         total = (used.usage_us - usage.usage_us) / 1e6
@@ -90,7 +94,7 @@ class HostProcesses:
         self, containers: Containers, state: ContainerState, token: str, count: int, seconds: float
     ) -> None:
         """Hold idle connections to the server from inside its own network namespace; replace those that it closes."""
-        port = min(_listeners(_inside(containers, state), state.id))
+        port = min(_listeners(_inside(containers, state), state))
         with namespace_of(containers.state(state.service)) as namespace:
             arguments = (str(namespace), str(port), str(count), str(seconds))
             self.begin(token, state, "connect", *arguments, keep=(namespace,))
@@ -98,19 +102,21 @@ class HostProcesses:
     def connected(self, containers: Containers, state: ContainerState) -> int:
         """Established connections at the server's port, counted at the server's side in its namespace."""
         pid = _inside(containers, state)
-        port = min(_listeners(pid, state.id))
-        return sum(1 for local, kind, _ in _sockets(pid) if local == port and kind == ESTABLISHED)
+        port = min(_listeners(pid, state))
+        with _readable(state):
+            return sum(1 for local, kind, _ in _sockets(pid) if local == port and kind == ESTABLISHED)
 
     def open_files(self, containers: Containers, state: ContainerState) -> OpenFiles:
         """The process in the container that holds the listening socket, which need not be its first (`docker-init`)."""
         pid = _inside(containers, state)
-        listeners = _listeners(pid, state.id)
+        listeners = _listeners(pid, state)
         server = listeners[min(listeners)]
         began = started_ticks(server)
         if began is None:
-            raise GoneError(f"{state.service} ended while the lab looked at it", where=state.name)
-        soft, hard = resource.prlimit(server, resource.RLIMIT_NOFILE)
-        return OpenFiles(server, began, len(os.listdir(f"/proc/{server}/fd")), soft, hard)
+            raise GoneError(f"{state.service} ended while it was measured", where=state.name)
+        with _readable(state):
+            soft, hard = resource.prlimit(server, resource.RLIMIT_NOFILE)
+            return OpenFiles(server, began, len(os.listdir(f"/proc/{server}/fd")), soft, hard)
 
     def limit_open_files(self, container_id: str, files: OpenFiles) -> bool:
         """Set the limits of that very process; False where it has ended, and whoever has its id now is left alone."""
@@ -119,9 +125,20 @@ class HostProcesses:
             return False
         try:
             if not belongs(files.pid, container_id):
-                raise FaultError(f"process {files.pid} is not in container {container_id[:12]}")
+                raise FaultError(
+                    f"process {files.pid} is not in container {container_id[:12]}",
+                    where=f"process {files.pid}",
+                    try_="nothing: processes of others are left alone",
+                )
             self._audit("limited", f"process {files.pid}", f"open files {files.soft} of {files.hard}")
             resource.prlimit(files.pid, resource.RLIMIT_NOFILE, (files.soft, files.hard))
+        except (PermissionError, ValueError) as error:
+            raise FaultError(
+                f"the limit of open files of process {files.pid} cannot be set",
+                where=f"container {container_id[:12]}",
+                last_state=f"{error}; asked for {files.soft} of {files.hard}",
+                try_="run as root",
+            ) from error
         except ProcessLookupError:
             return False
         finally:
@@ -134,16 +151,18 @@ class HostProcesses:
         """Start one and wait until it says that it is at work; raises FaultError with what it said instead."""
         self._audit(f"began to {act}", state.name, token)
         command = [sys.executable, "-m", "lab.host.processes.demand", mark(token), act, *arguments]
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            pass_fds=keep,
-            start_new_session=True,
-            cwd=ROOT,
-        )
+        with as_fault_error(f"no process could be started to {act}", where=state.name, try_="`lab doctor`"):
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                pass_fds=keep,
+                start_new_session=True,
+                cwd=ROOT,
+            )
         self._started.append(process)
         assert process.stdout is not None
         with process.stdout as output:
@@ -166,6 +185,11 @@ def _inside(containers: Containers, state: ContainerState) -> int:
     return now.pid
 
 
+def _readable(state: ContainerState) -> AbstractContextManager[None]:
+    """What cannot be read of a container's processes is a FaultError: any of them may end at any moment."""
+    return as_fault_error(f"the processes of {state.service} cannot be read", where=state.name, try_=DEAD)
+
+
 def _cgroup(pid: int, container_id: str, controller: str) -> Path:
     found = cgroup_dir(pid, controller)
     if container_id not in str(found):
@@ -182,10 +206,10 @@ def _members(cgroup: Path) -> list[int]:
 def _schedule(pid: int) -> tuple[int, int]:
     """Nanoseconds run, and waited to run; zeros for one that has ended."""
     try:
-        run, wait, _ = Path(f"/proc/{pid}/schedstat").read_text(encoding="utf-8").split()
-    except OSError:
+        run, wait, *_ = Path(f"/proc/{pid}/schedstat").read_text(encoding="utf-8").split()
+        return int(run), int(wait)
+    except (OSError, ValueError):
         return 0, 0
-    return int(run), int(wait)
 
 
 def _sockets(pid: int) -> Iterator[tuple[int, str, str]]:
@@ -198,18 +222,19 @@ def _sockets(pid: int) -> Iterator[tuple[int, str, str]]:
 
 def _links(pid: int) -> Iterator[str]:
     """What the descriptors of a process point at; none for one that has ended, and without those closed meanwhile."""
-    with suppress(FileNotFoundError, ProcessLookupError):
+    with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
         for name in os.listdir(f"/proc/{pid}/fd"):
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 yield os.readlink(f"/proc/{pid}/fd/{name}")
 
 
-def _listeners(pid: int, container_id: str) -> dict[int, int]:
+def _listeners(pid: int, state: ContainerState) -> dict[int, int]:
     """The container's own process by the port at which it listens; raises FaultError where none does."""
-    ports = {f"socket:[{inode}]": port for port, kind, inode in _sockets(pid) if kind == LISTEN}
     found = {}
-    for member in _members(_cgroup(pid, container_id, "memory")):
-        found.update({ports[link]: member for link in _links(member) if link in ports})
+    with _readable(state):
+        ports = {f"socket:[{inode}]": port for port, kind, inode in _sockets(pid) if kind == LISTEN}
+        for member in _members(_cgroup(pid, state.id, "memory")):
+            found.update({ports[link]: member for link in _links(member) if link in ports})
     if not found:
-        raise FaultError("no process of the container listens", where=container_id[:12], try_="`lab status`")
+        raise FaultError(f"no process of {state.service} listens", where=state.name, try_="`lab status`")
     return found

@@ -114,7 +114,7 @@ def _make_writable(path: Path) -> None:
 
 def mounts_below(path: Path, mounts: Sequence[str] | None = None) -> list[str]:
     """Mount points at or under `path`, the deepest first; `mounts` are lines of /proc/self/mounts."""
-    lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines() if mounts is None else mounts
+    lines = os.fsdecode(Path("/proc/self/mounts").read_bytes()).splitlines() if mounts is None else mounts
     points = [line.split()[1].encode().decode("unicode_escape") for line in lines if len(line.split()) > 1]
     prefix = f"{path}/"
     return sorted((point for point in points if point == str(path) or point.startswith(prefix)), reverse=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from lab.host.machine import kernel
 from lab.host.machine.shell import Runner, Subprocesses, is_root
 from lab.host.machine.state import state_dir
+from lab.host.system_errors import as_world_error
 from lab.provision.images.compose_plugin import compose_version
 from lab.provision.images.image_specs import load_images
 from lab.provision.images.images import FREE_BYTES_MIN, nearest
@@ -39,6 +40,7 @@ class Capability:
     fix: str = ""
 
 
+@as_world_error("the machine cannot be examined", try_="run it again; see `df` and `docker info`")
 def check_machine(*, ask_registry: bool = False) -> list[Capability]:
     """Everything that `lab doctor` shows; names are the ones that faults need (`cgroup_cpu`, `netem`, ...).
 

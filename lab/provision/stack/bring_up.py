@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 from lab.errors import ScenarioError
+from lab.host.system_errors import as_world_error
 from lab.provision.images.image_specs import Mode
 from lab.provision.machine.progress import saying
 from lab.provision.stack.prepare import prepare
@@ -12,6 +13,7 @@ from lab.provision.stack.stack import StackSpec, plan_stack, start
 from lab.provision.stack.stack_spec import Ports, check_project, target_settings
 
 
+@as_world_error("the stack cannot be brought up", try_="`lab doctor` looks at the machine")
 def bring_up(
     project: str,
     target_dir: Path,

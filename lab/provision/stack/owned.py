@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import docker
-from docker.errors import APIError, NotFound
+from docker.errors import NotFound
 from docker.models.containers import Container
 
-from lab.errors import WorldError
 from lab.host.labels import OWNER, OWNER_VALUE, SERVICE, STACK
+from lab.host.system_errors import as_world_error
 from lab.provision.machine.engine import Engine
 
 __all__ = ["OWNER_VALUE"]
@@ -17,18 +17,15 @@ __all__ = ["OWNER_VALUE"]
 
 @contextmanager
 def _client(engine: Engine) -> Iterator[docker.DockerClient]:
-    client = engine.client()
-    try:
-        yield client
-    except APIError as error:
-        raise WorldError(
-            "the Docker engine refused",
-            where=engine.host,
-            last_state=str(error.explanation or error),
-            try_="`lab doctor`",
-        ) from error
-    finally:
-        client.close()
+    """A client of the engine; what it raises is a WorldError that says which engine refused."""
+    with as_world_error(
+        "the Docker engine refused, or does not answer", where=engine.host, try_="`lab doctor`"
+    ):
+        client = engine.client()
+        try:
+            yield client
+        finally:
+            client.close()
 
 
 def _containers(client: docker.DockerClient, project: str, owner: str = OWNER_VALUE) -> list[Container]:

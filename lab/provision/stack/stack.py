@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lab.errors import LabError, WorldError
 from lab.host.machine.shell import Runner, Subprocesses
+from lab.host.system_errors import as_world_error
 from lab.model.topology import Topology
 from lab.provision.images.image_specs import ImageUsed
 from lab.provision.machine.engine import Engine, require_engine
@@ -42,8 +43,10 @@ __all__ = [
 READY_TIMEOUT_S = 60.0
 HTTP_STATUS_ANY = 600
 LOG_LINES = 15
+ADVICE = "`lab doctor` looks at the machine"
 
 
+@as_world_error("the stack cannot be planned", try_=ADVICE)
 def plan_stack(
     project: str, target_dir: Path, images: Mapping[str, ImageUsed], ports: Ports = None
 ) -> StackSpec:
@@ -89,6 +92,7 @@ def _ports(ports: Ports, before: StackSpec | None) -> dict[str, int]:
     return {**chosen_ports(), **ports}
 
 
+@as_world_error("the stack cannot be started", try_=ADVICE)
 def start(
     spec: StackSpec, progress: Progress | None = None, *, ready: Callable[[str], bool] | None = None
 ) -> None:
@@ -118,6 +122,7 @@ def start(
         ) from error
 
 
+@as_world_error("the stack cannot be brought up", try_=ADVICE)
 def _bring_up(
     spec: StackSpec, engine: Engine, runner: Runner, progress: Progress, ready: Callable[[str], bool] | None
 ) -> None:
@@ -168,6 +173,7 @@ def _wait_for_target(spec: StackSpec, engine: Engine, ready: Callable[[str], boo
     )
 
 
+@as_world_error("the stack cannot be stopped", try_=ADVICE)
 def stop(spec: StackSpec, *, volumes: bool) -> None:
     """Remove the stack's containers and network; with `volumes` also its data and its saved plan."""
     runner = Subprocesses()
@@ -179,6 +185,7 @@ def stop(spec: StackSpec, *, volumes: bool) -> None:
         forget(spec.project)
 
 
+@as_world_error("the store cannot be emptied", try_=ADVICE)
 def reset_store(
     spec: StackSpec, progress: Progress | None = None, *, ready: Callable[[str], bool] | None = None
 ) -> None:
@@ -214,6 +221,7 @@ def addresses(spec: StackSpec) -> dict[str, str]:
     }
 
 
+@as_world_error("not everything can be removed", try_=ADVICE)
 def down_all(owner: str = owned.OWNER_VALUE) -> list[str]:
     """Remove every container, network and volume that carries the lab's label, and the files behind the
     volumes.

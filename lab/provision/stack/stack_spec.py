@@ -131,7 +131,7 @@ def load(project: str) -> StackSpec | None:
         value = json.loads(path.read_text(encoding="utf-8"))
         images = {name: ImageUsed(**image) for name, image in value["images"].items()}
         return StackSpec(**{**value, "images": images, "target_dir": Path(value["target_dir"])})
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise WorldError(
             "the saved stack cannot be read",
             where=str(path),
