@@ -9,8 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from lab.cli.console import LogForm
-from lab.cli.frame import ImagesOption, LogOption, ProjectOption, RunsOption, TargetOption, guarded
-from lab.cli.soak import run_scenario
+from lab.cli.frame import (
+    ImagesOption,
+    LogOption,
+    ProjectOption,
+    RunsOption,
+    TargetOption,
+    guarded,
+    target_dir,
+)
+from lab.cli.soak import run_request
 from lab.errors import ScenarioError
 from lab.faults import discover
 from lab.faults.catalogue import Entry, catalogue
@@ -20,6 +28,7 @@ from lab.provision.machine import doctor
 from lab.provision.stack import stack
 from lab.read.campaigns import build_fault, duration_s
 from lab.read.plain_yaml import parse, shown
+from lab.run import session
 
 commands = typer.Typer(no_args_is_help=True, help="Fault kinds.")
 REQUIRED_BY_HAND = ("integrity", "in_force", "recovery")
@@ -69,18 +78,15 @@ def fault_run(
     dry_run: Annotated[bool, typer.Option(help="Show the plan; touch nothing.")] = False,
 ) -> None:
     """One fault by hand under the usual load: its proof and its recovery."""
-    scenario = by_hand(kind, parameters or [], hold)
-    run_scenario(
-        scenario,
+    request = session.RunRequest(
+        scenario=by_hand(kind, parameters or [], hold),
+        target_dir=target_dir(target),
         seed=seed,
-        target=target,
         project=project,
-        corpus=None,
         runs=runs,
         images_from=images_from,
-        log=log,
-        dry_run=dry_run,
     )
+    run_request(request, log, dry_run=dry_run)
 
 
 def by_hand(kind: str, parameters: list[str], hold: str) -> Scenario:

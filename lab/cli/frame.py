@@ -2,8 +2,7 @@
 
 import errno
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, NoReturn, ParamSpec
@@ -15,13 +14,7 @@ from typer.exceptions import TyperException
 from lab.boundary import Caught, attempt
 from lab.cli.console import LogForm
 from lab.errors import LabError, ScenarioError
-from lab.guard import leftovers
-from lab.guard.heal import FAILED, UNREADABLE, Healed, require_healed
-from lab.host.machine.state import lock_names, machine_lock
 from lab.model.verdict import Verdict
-from lab.observe.clock import RunClock
-from lab.ports import Progress
-from lab.provision.stack.stack_spec import PROJECT, check_project, saved_projects
 from lab.read.plain_yaml import shown
 from lab.report import terminal
 from lab.repository import TARGETS
@@ -30,7 +23,6 @@ from lab.run.closing import run_failed
 
 EXIT_USAGE, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_LAB = 2, 10, 11, 12
 _EXIT = {Verdict.PASS: 0, Verdict.FAIL: EXIT_FAIL, Verdict.INCONCLUSIVE: EXIT_INCONCLUSIVE}
-LOCK = "stack-"
 
 # How the command line's own library ends a command.
 _OF_THE_COMMAND_LINE = (typer.Exit, typer.Abort, TyperException)
@@ -85,68 +77,6 @@ def target_dir(name: str) -> Path:
     """The folder of a target, by its name or its path."""
     found = TARGETS / name
     return found if found.is_dir() else Path(name).resolve()
-
-
-def show_healed(healed: list[Healed], progress: Progress) -> None:
-    """Say what became of each pending undo."""
-    for one in healed:
-        progress.say(one.line)
-
-
-def heal_first(progress: Progress) -> None:
-    """Heal what dead runs left, before anything else is done; raises LabError where something of it stays."""
-    require_healed(heal_now(progress))
-
-
-def heal_now(progress: Progress) -> list[Healed]:
-    """Heal what dead runs left as far as it can be done now, and say what became of each."""
-    healed = leftovers.heal_leftovers(RunClock())
-    show_healed(healed, progress)
-    return healed
-
-
-@contextmanager
-def healing(progress: Progress) -> Iterator[None]:
-    """Heal before and, where something stayed, after a command that may bring back, or take away, what it needs."""
-    stayed = any(one.outcome in (FAILED, UNREADABLE) for one in heal_now(progress))
-    yield
-    if stayed:
-        heal_first(progress)
-
-
-def alone(project: str) -> AbstractContextManager[None]:
-    """Hold a stack for one command; raises LabError while a run or another command is at work on it.
-
-    A name that is no project's is a ScenarioError at the call, for it must not become the name of a file.
-    """
-
-    def refuse() -> None:
-        raise LabError(
-            f"the stack {project!r} is in use by another `lab`",
-            where="this machine",
-            try_="wait for it, or stop it with Ctrl-C (it heals first); or take --project ANOTHER_NAME",
-        )
-
-    return machine_lock(f"{LOCK}{check_project(project)}", refuse)
-
-
-@contextmanager
-def alone_with_all(project: str) -> Iterator[None]:
-    """Hold this stack and all saved ones for a command that removes them all; raises LabError while one is in use.
-
-    Nothing is waited for, so two such commands cannot block each other.
-    """
-    saved = {project, *saved_projects()}
-    # A stack that is brought up for the first time has no plan yet, but its lock is taken. Those of the past
-    # are let go at once: there may be more of them than files can be open.
-    past = {name.removeprefix(LOCK) for name in lock_names() if name.startswith(LOCK)} - saved
-    with ExitStack() as held:
-        for name in sorted(saved):
-            held.enter_context(alone(name))
-        for name in sorted(filter(PROJECT.fullmatch, past)):
-            with alone(name):
-                pass
-        yield
 
 
 def finish(outcome: session.Outcome) -> None:

@@ -13,26 +13,16 @@ from lab.cli.frame import (
     ProjectOption,
     RunsOption,
     TargetOption,
-    alone,
     finish,
     guarded,
-    heal_first,
     target_dir,
 )
 from lab.evidence import run_directory
-from lab.evidence.runs_folder import require_runs
-from lab.host.world import docker_client
 from lab.model.scenario import Scenario
-from lab.plan import describe, schedule
-from lab.provision.machine import doctor
-from lab.provision.stack import bring_up, stack
-from lab.provision.stack.stack_spec import check_project
+from lab.provision.stack import stack
 from lab.read.campaigns import TRIALS_MAX, duration_s, load_campaign
-from lab.read.targets import load_target
 from lab.repository import ROOT
 from lab.run import session
-
-DOCUMENTS, QUERIES = 1000, 200
 
 commands = typer.Typer()
 
@@ -41,7 +31,9 @@ commands = typer.Typer()
 @guarded
 def soak_command(
     campaign: Annotated[Path, typer.Argument(help="A campaign file.")] = ROOT / "chaos" / "soak.yaml",
-    duration: Annotated[str, typer.Option(help="How long to measure, such as 12m.")] = "",
+    duration: Annotated[
+        str, typer.Option(help="How long to measure, such as 12m; by default what the campaign says.")
+    ] = "",
     trials: Annotated[
         int,
         typer.Option(
@@ -64,61 +56,28 @@ def soak_command(
     ] = False,
 ) -> None:
     """The main job: steady load, rotating faults, accuracy watch, verdict."""
-    scenario = _changed(load_campaign(campaign), duration, trials)
-    run_scenario(
-        scenario,
+    request = session.RunRequest(
+        scenario=_changed(load_campaign(campaign), duration, trials),
+        target_dir=target_dir(target),
         seed=seed,
-        target=target,
         project=project,
         corpus=corpus,
         runs=runs,
         images_from=images_from,
-        log=log,
-        dry_run=dry_run,
     )
+    run_request(request, log, dry_run=dry_run)
 
 
-def run_scenario(
-    scenario: Scenario,
-    *,
-    seed: int,
-    target: str,
-    project: str,
-    corpus: Path | None,
-    runs: Path,
-    images_from: str,
-    log: LogForm = LogForm.AUTO,
-    dry_run: bool = False,
-) -> None:
-    """Plan a scenario, bring the stack up, carry the plan out, and end with its verdict."""
-    check_project(project)
-    folder = target_dir(target)
-    plan = schedule(
-        scenario,
-        load_target(folder),
-        seed,
-        capabilities={found.name: found.ok for found in doctor.check_machine()},
-        documents=DOCUMENTS,
-        queries=QUERIES,
-        corpus=str(corpus or "the standard library of the target image's Python"),
-    )
+def run_request(request: session.RunRequest, log: LogForm, *, dry_run: bool) -> None:
+    """Run what was asked for and end with its verdict, or only show the plan."""
     if dry_run:
-        print("\n".join(describe(plan)))
-        return
-    # Now, and not after minutes of bringing up and with the store emptied.
-    require_runs(runs)
-    progress = progress_in(log)
-    heal_first(progress)
-    with alone(project):
-        spec = bring_up.bring_up(
-            project, folder, images_from=images_from, progress=progress.say, advance=progress.advance
-        )
-        prepared = session.prepare(docker_client(), spec, plan, corpus, progress)
-        outcome = session.carry_out(prepared, plan, runs, progress)
-    finish(outcome)
+        print("\n".join(session.dry_run(request)))
+    else:
+        finish(session.run(request, progress_in(log)))
 
 
 def _changed(scenario: Scenario, duration: str, trials: int) -> Scenario:
+    """The scenario with the options that win over it; more trials also lengthen a run whose duration is not given."""
     if duration:
         scenario = replace(scenario, duration_s=duration_s(duration, "--duration"))
     if not trials or trials == scenario.trials:

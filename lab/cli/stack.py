@@ -11,11 +11,7 @@ from lab.cli.frame import (
     LogOption,
     ProjectOption,
     TargetOption,
-    alone,
-    alone_with_all,
     guarded,
-    heal_now,
-    healing,
     target_dir,
 )
 from lab.guard import leftovers
@@ -25,6 +21,8 @@ from lab.provision.machine import doctor
 from lab.provision.stack import bring_up, stack
 from lab.provision.stack.stack_spec import check_project
 from lab.read.targets import load_target
+from lab.run.healing import heal_now, healing_around
+from lab.run.stack_lock import lock_all_stacks, lock_stack
 
 commands = typer.Typer()
 
@@ -39,8 +37,8 @@ def up(
 ) -> None:
     """Install and start what is missing, get or build the images, start the stack, print the addresses."""
     progress = progress_in(log)
-    held = alone(project)
-    with healing(progress), held:
+    held = lock_stack(project)
+    with healing_around(progress), held:
         load_target(target_dir(target))
         spec = bring_up.bring_up(
             project,
@@ -72,8 +70,8 @@ def down(
 ) -> None:
     """Stop the stack and remove its containers, network and volume."""
     progress = progress_in(log)
-    held = alone_with_all(check_project(project)) if everything else alone(project)
-    with healing(progress), held:
+    held = lock_all_stacks(check_project(project)) if everything else lock_stack(project)
+    with healing_around(progress), held:
         if everything:
             for name in stack.down_all():
                 progress.say(f"removed {name}")
