@@ -2,37 +2,38 @@
 
 from collections.abc import Iterator
 
-from lab.model.plan import Plan, PlannedFault, Step
+from lab.model.plan import Plan, PlannedFault
 from lab.model.quantities import format_duration
 
 
 def describe(plan: Plan) -> list[str]:
     """The plan in words: what happens when, and what it can decide."""
-    load = "; ".join(profile.in_words() for profile in plan.loads()) or "no load"
+    load = "; ".join(f"load {profile.in_words()}" for profile in plan.loads()) or "no load"
     target = f"{plan.target.name} {plan.target.version}"
     head = [
         f"{plan.campaign}: {plan.why}",
-        f"seed {plan.seed}, {format_duration(plan.duration_s)}, load {load} on {target}",
+        f"seed {plan.seed}, {format_duration(plan.duration_s)}, {load} on {target}",
     ]
     return [*head, "", *_timetable(plan), "", "what this duration can decide:", *_decided(plan)]
 
 
 def _timetable(plan: Plan) -> Iterator[str]:
+    """One line for each step; its load is named where the steps differ in it."""
+    loads_differ = len({step.load.name if step.load else None for step in plan.steps}) > 1
     at_s = 0.0
     for step in plan.steps:
-        lasts = format_duration(round(step.duration_s))
-        yield f"{at_s:7.0f} s  {step.name:16} {lasts:>12}  {_fault(step)}".rstrip()
+        duration = format_duration(round(step.duration_s))
+        parts = [" with ".join(_fault_in_words(fault) for fault in step.faults)]
+        if loads_differ:
+            parts.append(f"load {step.load.name}" if step.load else "no load")
+        yield f"{at_s:7.0f} s  {step.name:16} {duration:>12}  {'; '.join(filter(None, parts))}".rstrip()
         at_s += step.duration_s
 
 
-def _fault(step: Step) -> str:
-    return " with ".join(_said(fault) for fault in step.faults)
-
-
-def _said(fault: PlannedFault) -> str:
+def _fault_in_words(fault: PlannedFault) -> str:
     params = ", ".join(f"{name} {value}" for name, value in fault.params.items())
-    said = f"{fault.kind} on {fault.target}, in force for {format_duration(round(fault.hold_s))}"
-    return said + (f" ({params})" if params else "")
+    in_force = f"{fault.kind} on {fault.target}, in force for {format_duration(round(fault.hold_s))}"
+    return in_force + (f" ({params})" if params else "")
 
 
 def _decided(plan: Plan) -> Iterator[str]:
