@@ -111,11 +111,14 @@ def _attempt(work: Callable[[], T]) -> T | _Broken:
 
 
 def _as_planned(finding: Finding, plan: Plan) -> Finding:
-    """NOT_TESTED where the plan said beforehand that its duration cannot decide; a FAIL beyond doubt stands
-    all the same.
+    """NOT_TESTED where the plan said beforehand that its duration cannot decide.
+
+    A FAIL beyond doubt stands all the same. What would have failed without an incident stays INCONCLUSIVE, so that an
+    incident never takes a failure out of the gate.
     """
     decision = plan.decision(finding.check, finding.subject)
-    if decision is None or decision.decidable or finding.gate_verdict is Verdict.FAIL:
+    fails = finding.gate_verdict is Verdict.FAIL or finding.fail_touched
+    if decision is None or decision.decidable or fails:
         return finding
     untested = Verdict.NOT_TESTED
     return replace(

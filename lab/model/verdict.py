@@ -78,7 +78,8 @@ class Finding:
 
     `evidence` names journal events (`journal:17`) and sample ranges (`samples:requests[45000..165000ms]`). `n` counts
     observations. `gate_verdict` leaves out exactly what declared known issues explain; `verdict` counts everything.
-    A PASS or FAIL without evidence cannot be constructed.
+    A PASS or FAIL without evidence cannot be constructed. `fail_touched` marks a finding that would fail if no incident
+    had touched its evidence.
     """
 
     check: str
@@ -93,6 +94,7 @@ class Finding:
     n: int = 0
     evidence: tuple[str, ...] = ()
     known_issues: tuple[KnownIssueCount, ...] = ()
+    fail_touched: bool = False
 
     def __post_init__(self) -> None:
         decided = {Verdict.PASS, Verdict.FAIL} & {self.verdict, self.gate_verdict}

@@ -148,7 +148,7 @@ def test_what_the_generator_sent_late_is_not_the_target_s_latency(moved: str, ve
 
 
 def test_a_known_issue_of_a_fault_kind_holds_wherever_that_stands_in_its_step() -> None:
-    lying = make(Recipe(faults=("kill",), lies_when_down=True, known_issues=(EMPTY_ISSUE,)))
+    lying = make(Recipe(faults=("kill",), lies_when_down=True, known_issues=(EMPTY_ISSUE,), hold_s=20))
     assert judge(accompanied(lying, "cpu_cap")).gate is PASS
 
     def swapped(step: Any) -> Any:

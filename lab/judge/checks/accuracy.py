@@ -6,14 +6,14 @@ is honest about being down gives none), it reaches to the end of the fault's ste
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from lab.judge.stats.intervals import mean_interval, seed_of
 from lab.judge.windows import references
-from lab.judge.windows.answers import answered, asked_in, by_query
+from lab.judge.windows.answers import Pool, answered, asked_in, by_query
 from lab.judge.windows.known_issues import counted, declared, explains_recall
 from lab.judge.windows.steady_load import SUBJECT as STEADY
-from lab.judge.windows.timeline import Window, Windows
+from lab.judge.windows.timeline import Windows
+from lab.judge.windows.touched import judged_apart
 from lab.model.evidence import Evidence
 from lab.model.samples import Recall
 from lab.model.verdict import Bound, Finding, Verdict, undecided
@@ -23,20 +23,11 @@ CHECK = "accuracy"
 QUERIES_MIN = 36
 
 
-@dataclass(frozen=True, slots=True)
-class _Pool:
-    """What one subject is judged on: tight windows, and wider ones for where those hold too little."""
-
-    subject: str
-    tight: tuple[Window, ...]
-    wide: tuple[Window, ...]
-
-
 def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
     """The steady state, and each fault kind pooled over its windows; an unproven fault leaves its kind
     undecided.
     """
-    found = [_finding(evidence, windows, _Pool(STEADY, windows.steady, windows.steady))]
+    found = [_judged(evidence, windows, Pool(STEADY, windows.steady, windows.steady))]
     for kind in sorted({fault.planned.kind for fault in windows.faults}):
         mine = [fault for fault in windows.faults if fault.planned.kind == kind]
         if doubts := [f"{fault.planned.id}: {doubt}" for fault in mine for doubt in fault.doubts]:
@@ -45,24 +36,26 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
             continue
         tight = tuple(w for fault in mine if (w := fault.until_recovered) is not None)
         wide = tuple(fault.span for fault in mine if fault.span is not None)
-        found.append(_finding(evidence, windows, _Pool(kind, tight, wide)))
+        found.append(_judged(evidence, windows, Pool(kind, tight, wide)))
     return found
 
 
-def _finding(evidence: Evidence, windows: Windows, pool: _Pool) -> Finding:
+def _judged(evidence: Evidence, windows: Windows, pool: Pool) -> Finding:
+    """The finding on a pool, without the answers that an incident touched."""
+    touched = [i for i in windows.touching("recall", *pool.tight, *pool.wide) if i.event is not None]
+    return judged_apart(lambda holes: _finding(evidence, windows, pool.without(holes)), touched)
+
+
+def _finding(evidence: Evidence, windows: Windows, pool: Pool) -> Finding:
     plan, issues = evidence.plan, declared(evidence.plan, CHECK)
 
     def issue(row: Recall) -> str | None:
         return explains_recall(issues, plan, row, windows.kinds_at(row.sent_ms))
 
-    def judged(leave_out: bool) -> list[Recall]:
-        for spans in (pool.tight, pool.wide):
-            rows = [r for r in answered(asked_in(evidence, spans)) if not (leave_out and issue(r))]
-            if by_query(rows).size >= QUERIES_MIN:
-                break
-        return rows
-
-    rows, gate_rows = judged(leave_out=False), judged(leave_out=True)
+    rows = pool.answers(evidence, QUERIES_MIN)
+    # The gate looks at the same windows as the verdict: where known issues leave too little of them, it is not decided
+    # by answers from another time.
+    gate_rows = [row for row in rows if not issue(row)]
     values, gate_values = by_query(rows), by_query(gate_rows)
     where = tuple(references.samples("recall", window.from_ms, window.to_ms) for window in pool.wide)
     if values.size < QUERIES_MIN:
@@ -95,6 +88,9 @@ def _reason(asked: Sequence[Recall], rows: Sequence[Recall], gate_rows: Sequence
     if len(rows) > told:
         said += " (too few until recovered, so answers until the step's end count too)"
     if gate_rows != rows:
-        mean = f"mean {by_query(gate_rows).mean():.4f}" if gate_rows else "nothing"
+        values = by_query(gate_rows)
+        mean = f"mean {values.mean():.4f}" if gate_rows else "nothing"
         said += f"; without known issues: {mean} over {len(gate_rows)} answers"
+        if values.size < QUERIES_MIN:
+            said += f", of {values.size} queries; {QUERIES_MIN} are the least that can decide the gate"
     return said

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from lab.judge.stats.intervals import share_interval
-from lab.judge.windows.steady_load import SUBJECT, failures, steady_load, tally
+from lab.judge.windows.steady_load import SUBJECT, SteadyLoad, failures, judged_steady, steady_load, tally
 from lab.judge.windows.timeline import Windows
+from lab.judge.windows.window import Window
 from lab.model.evidence import Evidence
 from lab.model.samples import Request
 from lab.model.verdict import Bound, Finding, Interval, Verdict, undecided
@@ -17,29 +18,34 @@ CHECK = "errors"
 
 def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
     """One finding about all steady phases together."""
-    load = steady_load(evidence, windows, CHECK)
+
+    def find(spans: Sequence[Window]) -> Finding:
+        return _finding(evidence, steady_load(evidence, windows, CHECK, spans))
+
+    return [judged_steady(windows, find)]
+
+
+def _finding(evidence: Evidence, load: SteadyLoad) -> Finding:
     if not load.requests:
-        return [undecided(CHECK, SUBJECT, "no request was due in a steady phase", evidence=load.evidence)]
+        return undecided(CHECK, SUBJECT, "no request was due in a steady phase", evidence=load.evidence)
     bound = Bound("<", evidence.plan.bounds.error_rate)
     rest = load.unexplained()
     interval = _interval(load.requests, load.missing)
     bad = failures(load.requests, unknown=True)
-    return [
-        Finding(
-            CHECK,
-            SUBJECT,
-            bound.judge(interval),
-            bound.judge(_interval(rest, load.missing)) if rest else Verdict.INCONCLUSIVE,
-            _reason(load.requests, rest, load.missing, evidence.plan.bounds.latency_p95_ms),
-            observed=float(bad.mean()),
-            unit="share",
-            ci=interval,
-            bound=bound,
-            n=len(load.requests),
-            evidence=load.evidence,
-            known_issues=load.counts(),
-        )
-    ]
+    return Finding(
+        CHECK,
+        SUBJECT,
+        bound.judge(interval),
+        bound.judge(_interval(rest, load.missing)) if rest else Verdict.INCONCLUSIVE,
+        _reason(load.requests, rest, load.missing, evidence.plan.bounds.latency_p95_ms),
+        observed=float(bad.mean()),
+        unit="share",
+        ci=interval,
+        bound=bound,
+        n=len(load.requests),
+        evidence=load.evidence,
+        known_issues=load.counts(),
+    )
 
 
 def _interval(requests: Sequence[Request], missing: int) -> Interval:

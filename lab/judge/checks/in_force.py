@@ -1,7 +1,9 @@
 """Was every planned fault really there, by measurement: absent before, in force, gone after?"""
 
 from lab.judge.windows import references
+from lab.judge.windows.incidents import JOURNAL
 from lab.judge.windows.timeline import FaultWindow, Windows
+from lab.judge.windows.touched import put_in_doubt
 from lab.model.evidence import Evidence
 from lab.model.journal import Event
 from lab.model.verdict import Finding, Verdict, undecided
@@ -11,7 +13,12 @@ CHECK = "in_force"
 
 def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
     """One finding per planned fault, whether it ran or not."""
-    return [_finding(fault) for fault in windows.faults]
+    return [_judged(windows, fault) for fault in windows.faults]
+
+
+def _judged(windows: Windows, fault: FaultWindow) -> Finding:
+    finding = _finding(fault)
+    return finding if fault.span is None else put_in_doubt(finding, windows.touching(JOURNAL, fault.span))
 
 
 def _finding(fault: FaultWindow) -> Finding:

@@ -8,8 +8,17 @@ widens the interval: the target's time is then only known to lie between the two
 from collections.abc import Sequence
 
 from lab.judge.stats.intervals import percentile, percentile_interval
-from lab.judge.windows.steady_load import SUBJECT, latencies, least_latencies, steady_load, tally
+from lab.judge.windows.steady_load import (
+    SUBJECT,
+    SteadyLoad,
+    judged_steady,
+    latencies,
+    least_latencies,
+    steady_load,
+    tally,
+)
 from lab.judge.windows.timeline import Windows
+from lab.judge.windows.window import Window
 from lab.model.evidence import Evidence
 from lab.model.samples import Request
 from lab.model.verdict import Bound, Finding, Interval, Verdict, undecided
@@ -20,28 +29,33 @@ SHARE = 0.95
 
 def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
     """One finding about all steady phases together."""
-    load = steady_load(evidence, windows, CHECK)
+
+    def find(spans: Sequence[Window]) -> Finding:
+        return _finding(evidence, steady_load(evidence, windows, CHECK, spans))
+
+    return [judged_steady(windows, find)]
+
+
+def _finding(evidence: Evidence, load: SteadyLoad) -> Finding:
     if not load.requests:
-        return [undecided(CHECK, SUBJECT, "no request was due in a steady phase", evidence=load.evidence)]
+        return undecided(CHECK, SUBJECT, "no request was due in a steady phase", evidence=load.evidence)
     bound = Bound("<", evidence.plan.bounds.latency_p95_ms)
     rest = load.unexplained()
     interval = _interval(load.requests, load.missing)
-    return [
-        Finding(
-            CHECK,
-            SUBJECT,
-            bound.judge(interval),
-            bound.judge(_interval(rest, load.missing)) if rest else Verdict.INCONCLUSIVE,
-            _reason(load.requests, rest, load.missing, bound.value),
-            observed=percentile(latencies(load.requests), SHARE),
-            unit="ms (P95)",
-            ci=interval,
-            bound=bound,
-            n=len(load.requests),
-            evidence=load.evidence,
-            known_issues=load.counts(),
-        )
-    ]
+    return Finding(
+        CHECK,
+        SUBJECT,
+        bound.judge(interval),
+        bound.judge(_interval(rest, load.missing)) if rest else Verdict.INCONCLUSIVE,
+        _reason(load.requests, rest, load.missing, bound.value),
+        observed=percentile(latencies(load.requests), SHARE),
+        unit="ms (P95)",
+        ci=interval,
+        bound=bound,
+        n=len(load.requests),
+        evidence=load.evidence,
+        known_issues=load.counts(),
+    )
 
 
 def _interval(requests: Sequence[Request], missing: int) -> Interval:

@@ -1,11 +1,15 @@
 """Was the load really there? Without it every other check would judge silence."""
 
-from collections import Counter
+from collections.abc import Sequence
 
+from lab.judge.checks.chunks_delivered import chunks_delivered
 from lab.judge.windows import references
-from lab.judge.windows.planned_load import chunks_in_other_steps, due_at_least, is_planned, load_in
+from lab.judge.windows.incidents import Incident
+from lab.judge.windows.planned_load import due_at_least, load_in
 from lab.judge.windows.steady_load import SUBJECT
-from lab.judge.windows.timeline import FaultWindow, Window, Windows
+from lab.judge.windows.timeline import FaultWindow, Windows
+from lab.judge.windows.touched import judged_apart, put_in_doubt
+from lab.judge.windows.window import Window, without
 from lab.model.evidence import Evidence
 from lab.model.plan import STEADY
 from lab.model.verdict import Bound, Finding, Verdict, not_tested, undecided
@@ -20,23 +24,33 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
     rows.
     """
     steady = [step for step in evidence.plan.steps if step.kind == STEADY]
-    found = [_chunks(evidence, windows)]
+    found = [chunks_delivered(CHECK, evidence, windows)]
     if any(step.load is not None for step in steady):
-        found.insert(0, _arrived(evidence, SUBJECT, windows.steady))
+        arrived = judged_apart(
+            lambda holes: _arrived(evidence, SUBJECT, without(windows.steady, holes)),
+            _touched(windows, *windows.steady),
+        )
+        found.insert(0, arrived)
     elif steady:
         found.append(not_tested(CHECK, SUBJECT, NO_LOAD))
-    return [*found, *(_during(evidence, fault) for fault in windows.faults)]
+    return [*found, *(_during(evidence, windows, fault) for fault in windows.faults)]
 
 
-def _during(evidence: Evidence, fault: FaultWindow) -> Finding:
+def _during(evidence: Evidence, windows: Windows, fault: FaultWindow) -> Finding:
     if fault.span is None:
         return undecided(CHECK, fault.planned.id, "the fault was never injected, so it has no window")
     if load_in(evidence.plan, fault.span) is None:
         return not_tested(CHECK, fault.planned.id, NO_LOAD)
-    return _arrived(evidence, fault.planned.id, (fault.span,))
+    arrived = _arrived(evidence, fault.planned.id, (fault.span,))
+    return put_in_doubt(arrived, _touched(windows, fault.span))
 
 
-def _arrived(evidence: Evidence, subject: str, spans: tuple[Window, ...]) -> Finding:
+def _touched(windows: Windows, *spans: Window) -> list[Incident]:
+    """What damages the requests of these windows; a silence does not, for it is what this check counts."""
+    return [incident for incident in windows.touching("requests", *spans) if incident.event is not None]
+
+
+def _arrived(evidence: Evidence, subject: str, spans: Sequence[Window]) -> Finding:
     rows = [r for r in evidence.samples.requests if any(span.holds(r.scheduled_ms) for span in spans)]
     sent = sum(request.sent_ms is not None for request in rows)
     due = sum(due_at_least(evidence, span) for span in spans)
@@ -59,32 +73,3 @@ def _arrived(evidence: Evidence, subject: str, spans: tuple[Window, ...]) -> Fin
         n=len(rows),
         evidence=where,
     )
-
-
-def _chunks(evidence: Evidence, windows: Windows) -> Finding:
-    """Whether the rows are those that the generator's chunks delivered."""
-    journal = evidence.journal
-    started, ended = journal.of("load_chunk_started"), journal.of("load_chunk_ended")
-    where = references.events([*started, *ended])
-    counted, rows = sum(event.data["rows"] for event in ended), len(evidence.samples.requests)
-    problems = []
-    if not ended:
-        problems.append("no chunk of load was delivered")
-    if {event.data["chunk"] for event in started} != {event.data["chunk"] for event in ended}:
-        problems.append(f"{len(started)} chunks began and {len(ended)} ended")
-    if counted != rows:
-        problems.append(f"the chunks delivered {counted} rows, the table has {rows}")
-    if cut := [event.data["chunk"] for event in ended if event.data["truncated"]]:
-        problems.append(f"the raw points of chunk {', '.join(map(str, cut))} break off")
-    if not all(is_planned(event, evidence.plan) for event in started):
-        problems.append("a chunk ran at another rate than planned")
-    if strange := list(chunks_in_other_steps(evidence, windows)):
-        problems.append(f"chunk {', '.join(strange)} sent its load in a step with another load")
-    ids = Counter(request.id for request in evidence.samples.requests if request.id is not None)
-    if twice := sorted(name for name, n in ids.items() if n > 1):
-        problems.append(f"{len(twice)} request ids occur twice or more, such as {twice[0]}")
-    if problems:
-        return undecided(CHECK, "chunks", "; ".join(problems), evidence=where, n=rows)
-    codes = sorted({str(event.data["exit_code"]) for event in ended})
-    reason = f"{len(ended)} chunks delivered the {rows} rows of the table (exit codes {', '.join(codes)})"
-    return Finding(CHECK, "chunks", Verdict.PASS, Verdict.PASS, reason, n=rows, evidence=where)

@@ -5,6 +5,8 @@ phases.
 from lab.judge.windows import references
 from lab.judge.windows.steady_load import SUBJECT
 from lab.judge.windows.timeline import Windows
+from lab.judge.windows.touched import put_in_doubt
+from lab.judge.windows.window import Window
 from lab.model.evidence import Evidence
 from lab.model.verdict import Bound, Finding, Interval, undecided
 
@@ -28,17 +30,16 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
     if isinstance(fast, (int, float)):
         reason += f"; while a fault is in force or not recovered from: {fast:.1%}"
     unit, n = "share of the target's CPU capacity", int(cost.data.get("calls", 1))
-    return [
-        Finding(
-            CHECK,
-            SUBJECT,
-            verdict,
-            verdict,
-            reason,
-            observed=share,
-            unit=unit,
-            bound=bound,
-            n=n,
-            evidence=where,
-        )
-    ]
+    finding = Finding(
+        CHECK,
+        SUBJECT,
+        verdict,
+        verdict,
+        reason,
+        observed=share,
+        unit=unit,
+        bound=bound,
+        n=n,
+        evidence=where,
+    )
+    return [put_in_doubt(finding, windows.touching("host", Window("cost", "", windows.from_ms, cost.at_ms)))]

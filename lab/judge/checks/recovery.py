@@ -8,7 +8,8 @@ starts when the start was issued.
 from lab.judge.stats.recovery_clock import Seen, held_since
 from lab.judge.windows import host_cpu, references
 from lab.judge.windows.timeline import FaultWindow, Windows
-from lab.judge.windows.watch_gaps import doubts_of, hole, not_held
+from lab.judge.windows.touched import put_in_doubt
+from lab.judge.windows.watch_gaps import doubts_of, hole, not_held, touching_recovery
 from lab.model.evidence import Evidence
 from lab.model.recovery import CANARY
 from lab.model.verdict import Bound, Finding, Interval, Verdict, undecided
@@ -20,7 +21,15 @@ CHECK = "recovery"
 
 def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
     """One finding per planned fault."""
-    return [_finding(evidence, fault) for fault in windows.faults]
+    return [_judged(evidence, windows, fault) for fault in windows.faults]
+
+
+def _judged(evidence: Evidence, windows: Windows, fault: FaultWindow) -> Finding:
+    """The finding on one fault; a failure stands where an incident touched only what came before the heal."""
+    finding, touched = _finding(evidence, fault), touching_recovery(windows, fault)
+    if finding.verdict is Verdict.FAIL and fault.span is not None and fault.cleared_ms is not None:
+        touched = [i for i in touched if i.overlaps(fault.cleared_ms, fault.span.to_ms)]
+    return put_in_doubt(finding, touched)
 
 
 def _finding(evidence: Evidence, fault: FaultWindow) -> Finding:

@@ -15,7 +15,7 @@ from scipy import stats
 from lab.judge.stats.recovery_clock import Clock
 from lab.judge.windows import references
 from lab.judge.windows.timeline import FaultWindow, Windows
-from lab.judge.windows.watch_gaps import doubts_of, hole, not_held
+from lab.judge.windows.watch_gaps import doubts_of, hole, not_held, touching_recovery
 from lab.model.evidence import Evidence
 from lab.model.trials import TRIALS_MIN, trials_of
 from lab.model.verdict import Bound, Finding, Interval, Verdict, undecided
@@ -30,7 +30,7 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
     """One finding per fault, or faults together, that was tried at least three times."""
     by_id = {fault.planned.id: fault for fault in windows.faults}
     return [
-        _finding(evidence, subject, [[by_id[fault.id] for fault in trial] for trial in trials])
+        _finding(evidence, windows, subject, [[by_id[fault.id] for fault in trial] for trial in trials])
         for subject, trials in sorted(trials_of(evidence.plan).items())
         if len(trials) >= TRIALS_MIN
     ]
@@ -46,21 +46,26 @@ def tolerance_bound_s(times_s: Sequence[float]) -> float:
     return float(np.exp(logs.mean() + k * logs.std(ddof=1)))
 
 
-def _clock(evidence: Evidence, trial: Sequence[FaultWindow]) -> Clock | None:
+def _clock(evidence: Evidence, windows: Windows, trial: Sequence[FaultWindow]) -> Clock | None:
     """The recovery of a trial that counts: one where none of its faults is left undecided."""
     first = trial[0]
     if first.recovery is None or any(doubts_of(fault) for fault in trial):
         return None
-    return None if hole(evidence, first) or not_held(evidence, first) else first.recovery[0]
+    if hole(evidence, first) or not_held(evidence, first) or touching_recovery(windows, first):
+        return None
+    return first.recovery[0]
 
 
-def _finding(evidence: Evidence, subject: str, trials: Sequence[Sequence[FaultWindow]]) -> Finding:
+def _finding(
+    evidence: Evidence, windows: Windows, subject: str, trials: Sequence[Sequence[FaultWindow]]
+) -> Finding:
     stories = (fault.story for trial in trials for fault in trial)
     where = tuple(reference for story in stories for reference in references.events(story))
-    clocks = [clock for trial in trials if (clock := _clock(evidence, trial)) is not None]
+    clocks = [clock for trial in trials if (clock := _clock(evidence, windows, trial)) is not None]
     if len(clocks) < len(trials):
         unsound = len(trials) - len(clocks)
-        reason = f"{unsound} of {len(trials)} trials were void, not surely healed, or not watched to the end"
+        flaws = "void, not surely healed, touched by an incident, or not watched to the end"
+        reason = f"{unsound} of {len(trials)} trials were {flaws}"
         return undecided(CHECK, subject, reason, evidence=where, n=len(clocks))
     times = [math.inf if clock.hi_s is None else clock.hi_s for clock in clocks]
     most_s = tolerance_bound_s(times)

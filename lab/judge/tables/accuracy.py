@@ -8,7 +8,8 @@ from lab.judge.checks.accuracy import CHECK
 from lab.judge.stats.intervals import mean_interval, seed_of
 from lab.judge.windows.answers import answered, by_query
 from lab.judge.windows.steady_load import SUBJECT as STEADY
-from lab.judge.windows.timeline import Window, Windows
+from lab.judge.windows.timeline import Windows
+from lab.judge.windows.window import Window
 from lab.model.evidence import Evidence
 from lab.model.samples import Recall
 from lab.model.verdict import Finding

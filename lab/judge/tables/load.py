@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 
 from lab.judge.stats.intervals import percentile, percentile_interval
 from lab.judge.windows.steady_load import in_order, latencies, least_latencies, succeeded
-from lab.judge.windows.timeline import Window, Windows
+from lab.judge.windows.timeline import Windows
+from lab.judge.windows.window import Window
 from lab.model.evidence import Evidence
 from lab.model.plan import FAULT
 from lab.model.samples import Layer, Request

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from lab.judge.windows.timeline import Window, Windows
+from lab.judge.windows.timeline import Windows
+from lab.judge.windows.window import Window
 from lab.model.evidence import Evidence
 from lab.model.plan import STEADY
 from lab.model.verdict import Finding, Verdict, worst

@@ -19,7 +19,6 @@ LATE_MS = 5000.0
 ALIBI_MS = 2000.0
 # A heal that recreates Toxiproxy's state says so, and stops and starts it.
 REVIVES_MS = 30_000.0
-ENGINE_LOG = "engine_log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +36,10 @@ class _Alibi:
 
 
 def first_act(evidence: Evidence) -> tuple[float, str] | None:
-    """From when on (ms) the stack was in somebody else's hands or nobody saw whether it was, and why; else None."""
+    """From when on (ms) the stack was in somebody else's hands, and why; None where it never was."""
     alibis = list(_alibis(evidence))
-    for event in evidence.journal.of("container_event", "sampler_died"):
-        if event.kind == "sampler_died":
-            if event.data.get("sampler") == ENGINE_LOG:
-                why = "from then on nobody saw what others did to the stack"
-                return event.at_ms - LATE_MS, f"the engine's events ended, and {why} (journal:{event.seq})"
-        elif _decides(event) and not any(alibi.covers(event) for alibi in alibis):
+    for event in evidence.journal.of("container_event"):
+        if _decides(event) and not any(alibi.covers(event) for alibi in alibis):
             service, action = event.data.get("service"), event.data.get("action")
             return event.at_ms - LATE_MS, f"somebody else acted on {service}: {action} (journal:{event.seq})"
     return None

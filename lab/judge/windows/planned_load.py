@@ -1,9 +1,9 @@
 """What the plan's load profiles say about a window: what was due in it, and which chunks belong there."""
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from lab.judge.windows.timeline import Window, Windows
+from lab.judge.windows.window import Window
 from lab.model.evidence import Evidence
 from lab.model.journal import Event
 from lab.model.load import ConstantArrivalRate, LoadProfile
@@ -52,14 +52,14 @@ def _is_of(chunk: Event, load: LoadProfile) -> bool:
     return load.schedule.due_at_least(from_ms, to_ms) <= due <= load.schedule.due_at_most(from_ms, to_ms)
 
 
-def chunks_in_other_steps(evidence: Evidence, windows: Windows) -> Iterator[str]:
+def chunks_in_other_steps(evidence: Evidence, windows: Sequence[Window]) -> Iterator[str]:
     """The chunks of which a request was due in a step that has another load."""
     profiles = {
         e.data["chunk"]: e.data["profile"]
         for e in evidence.journal.of("load_chunk_started")
         if "profile" in e.data
     }
-    phases = sorted(windows.phases, key=lambda phase: phase.from_ms)
+    phases = sorted(windows, key=lambda phase: phase.from_ms)
     begins = [phase.from_ms for phase in phases]
     names = {phase.name: load.name if (load := load_in(evidence.plan, phase)) else None for phase in phases}
     found = set()

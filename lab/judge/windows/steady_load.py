@@ -1,7 +1,7 @@
 """The load of the steady phases, as latency and errors both look at it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,9 +10,11 @@ from lab.judge.windows import references
 from lab.judge.windows.known_issues import UNSETTLED, counted, declared, explains_request
 from lab.judge.windows.planned_load import due_at_least
 from lab.judge.windows.timeline import Windows
+from lab.judge.windows.touched import judged_apart, named
+from lab.judge.windows.window import Window, without
 from lab.model.evidence import Evidence
 from lab.model.samples import Request
-from lab.model.verdict import KnownIssueCount
+from lab.model.verdict import Finding, KnownIssueCount
 
 SUBJECT = "steady"
 
@@ -40,18 +42,34 @@ class SteadyLoad:
         return counted(self.issues)
 
 
-def steady_load(evidence: Evidence, windows: Windows, check: str) -> SteadyLoad:
-    """The steady load of a run under one check's known issues."""
+def steady_load(evidence: Evidence, windows: Windows, check: str, spans: Sequence[Window]) -> SteadyLoad:
+    """The load of these steady windows under one check's known issues."""
     issues = declared(evidence.plan, check)
-    due = [
-        request for request in in_order(evidence.samples.requests) if windows.is_steady(request.scheduled_ms)
-    ]
+    due = [r for r in in_order(evidence.samples.requests) if any(w.holds(r.scheduled_ms) for w in spans)]
+    expected = sum(due_at_least(evidence, window) for window in spans)
     return SteadyLoad(
         requests=tuple(due),
         issues=tuple(explains_request(issues, check, r, windows.kinds_at(r.scheduled_ms)) for r in due),
-        missing=max(0, sum(due_at_least(evidence, w) for w in windows.steady) - len(due)),
-        evidence=tuple(references.samples("requests", w.from_ms, w.to_ms) for w in windows.steady),
+        missing=max(0, expected - len(due)),
+        evidence=tuple(references.samples("requests", w.from_ms, w.to_ms) for w in spans),
     )
+
+
+def judged_steady(windows: Windows, find: Callable[[Sequence[Window]], Finding]) -> Finding:
+    """A finding about the load of all steady windows, without the time in which the generator was silent.
+
+    What another incident touched is left out too, but then nothing passes that would not pass with it.
+    """
+    touched = windows.touching("requests", *windows.steady)
+    silent = [incident for incident in touched if incident.event is None]
+    loaded = without(windows.steady, [incident.hole for incident in silent])
+    told = [incident for incident in touched if incident.event is not None]
+    finding = judged_apart(lambda holes: find(without(loaded, holes)), told)
+    if silent:
+        seconds = sum(w.seconds for w in windows.steady) - sum(w.seconds for w in loaded)
+        reason = f"{finding.reason}; left out are {seconds:.3g} s in which {named(silent)}"
+        finding = replace(finding, reason=reason)
+    return finding
 
 
 def in_order(requests: Sequence[Request]) -> list[Request]:

@@ -1,8 +1,7 @@
 """Phases and fault windows, from the journal's clock alone; tags that a client set decide nothing.
 
 A sample belongs to the window in which it was due: a request by `scheduled_ms`, a probe or truth query by
-`sent_ms`. One that crosses a border is therefore counted once, where it began. Windows hold their first
-millisecond, not their last.
+`sent_ms`. One that crosses a border is therefore counted once, where it began.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,35 +9,15 @@ from dataclasses import dataclass, replace
 
 from lab.judge.stats.recovery_clock import Clock, Seen, clocks, recovery_point, within_slo
 from lab.judge.windows.foreign_acts import first_act
+from lab.judge.windows.incidents import Incident, find_incidents
 from lab.judge.windows.story import doubts, first, heal_doubts, last, looks
+from lab.judge.windows.touched import touching
+from lab.judge.windows.window import Window, without
 from lab.model.evidence import Evidence
 from lab.model.journal import Event, Journal
 from lab.model.plan import STEADY, PlannedFault
 from lab.model.recovery import CANARY, Rule
 from lab.model.undo import facts_of
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A stretch of the run; `fault` is the id of the fault that it belongs to. `complete` when its end was
-    recorded.
-    """
-
-    name: str
-    phase: str
-    from_ms: float
-    to_ms: float
-    fault: str | None = None
-    complete: bool = True
-
-    def holds(self, at_ms: float) -> bool:
-        """Whether a time falls into the window."""
-        return self.from_ms <= at_ms < self.to_ms
-
-    @property
-    def seconds(self) -> float:
-        """How long the window is."""
-        return max(0.0, self.to_ms - self.from_ms) / 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +85,7 @@ class Windows:
     """All windows of a run: every step as it ran, the steady ones without what is unsteady, the faults.
 
     `outside` is from when on (ms) the stack was in somebody else's hands, and why; None where it never was.
+    `incidents` are what damages evidence, each with what it touches.
     """
 
     phases: tuple[Window, ...]
@@ -114,6 +94,11 @@ class Windows:
     from_ms: float
     to_ms: float
     outside: tuple[float, str] | None = None
+    incidents: tuple[Incident, ...] = ()
+
+    def touching(self, stream: str, *spans: Window) -> list[Incident]:
+        """The incidents that damage a stream within any of these windows."""
+        return touching(self.incidents, stream, spans)
 
     def kinds_at(self, at_ms: float) -> frozenset[str]:
         """The kinds of the faults that were in force or not yet recovered from at a time."""
@@ -136,8 +121,8 @@ def find_windows(evidence: Evidence) -> Windows:
     unsteady = [_unsteady(fault) for fault in faults if fault.span is not None]
     if act is not None:
         unsteady.append((act[0], float("inf")))
-    steady = [piece for phase in phases if phase.phase == STEADY for piece in _without(phase, unsteady)]
-    return Windows(phases, tuple(steady), faults, from_ms, to_ms, act)
+    steady = without((phase for phase in phases if phase.phase == STEADY), unsteady)
+    return Windows(phases, steady, faults, from_ms, to_ms, act, find_incidents(evidence, phases))
 
 
 def _span(journal: Journal) -> tuple[float, float]:
@@ -167,14 +152,6 @@ def _doubting(fault: FaultWindow, from_ms: float, why: str) -> FaultWindow:
 def _unsteady(fault: FaultWindow) -> tuple[float, float]:
     assert fault.span is not None
     return fault.span.from_ms, fault.span.to_ms if fault.event("fault_healed") is not None else float("inf")
-
-
-def _without(window: Window, holes: Sequence[tuple[float, float]]) -> list[Window]:
-    pieces = [(window.from_ms, window.to_ms)]
-    for hole_from, hole_to in holes:
-        cut = [((a, min(b, hole_from)), (max(a, hole_to), b)) for a, b in pieces]
-        pieces = [piece for pair in cut for piece in pair if piece[0] < piece[1]]
-    return [Window(window.name, window.phase, a, b, complete=window.complete) for a, b in sorted(set(pieces))]
 
 
 def _fault(planned: PlannedFault, evidence: Evidence, phases: Sequence[Window], to_ms: float) -> FaultWindow:

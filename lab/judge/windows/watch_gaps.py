@@ -2,7 +2,8 @@
 
 from itertools import pairwise
 
-from lab.judge.windows.timeline import FaultWindow
+from lab.judge.windows.incidents import Incident
+from lab.judge.windows.timeline import FaultWindow, Windows
 from lab.model.evidence import Evidence
 from lab.model.recovery import CANARY
 
@@ -30,6 +31,12 @@ def hole(evidence: Evidence, fault: FaultWindow) -> str:
         if then - before > (CANARY.gap_ms if before < calm_ms else _slow_gap_ms(evidence)):
             return f"no canary probe was sent for {(then - before) / 1000:.3g} s"
     return ""
+
+
+def touching_recovery(windows: Windows, fault: FaultWindow) -> list[Incident]:
+    """The incidents that damage what a recovery rests on; a silence of the canary is none, for `hole` finds it."""
+    spans = () if fault.span is None else (fault.span,)
+    return [incident for incident in windows.touching("probes", *spans) if incident.event is not None]
 
 
 def not_held(evidence: Evidence, fault: FaultWindow) -> str:

@@ -1,0 +1,40 @@
+"""Whether the load generator's own counts agree with the requests in the table."""
+
+from collections import Counter
+
+from lab.judge.windows import references
+from lab.judge.windows.planned_load import chunks_in_other_steps, is_planned
+from lab.judge.windows.timeline import Windows
+from lab.model.evidence import Evidence
+from lab.model.verdict import Finding, Verdict, undecided
+
+
+def chunks_delivered(check: str, evidence: Evidence, windows: Windows) -> Finding:
+    """Whether the rows are those that the generator's chunks delivered; a broken chunk is an incident of its own."""
+    journal = evidence.journal
+    started, ended = journal.of("load_chunk_started"), journal.of("load_chunk_ended")
+    where = references.events([*started, *ended])
+    counted, rows = sum(event.data["rows"] for event in ended), len(evidence.samples.requests)
+    problems = []
+    if not ended:
+        problems.append("no chunk of load was delivered")
+    if not {event.data["chunk"] for event in started} >= {event.data["chunk"] for event in ended}:
+        problems.append(f"{len(started)} chunks began and {len(ended)} ended")
+    if counted != rows:
+        problems.append(f"the chunks delivered {counted} rows, the table has {rows}")
+    if not all(is_planned(event, evidence.plan) for event in started):
+        problems.append("a chunk ran at another rate than planned")
+    if strange := list(chunks_in_other_steps(evidence, windows.phases)):
+        problems.append(f"chunk {', '.join(strange)} sent its load in a step with another load")
+    ids = Counter(request.id for request in evidence.samples.requests if request.id is not None)
+    if twice := sorted(name for name, n in ids.items() if n > 1):
+        problems.append(f"{len(twice)} request ids occur twice or more, such as {twice[0]}")
+    if problems:
+        return undecided(check, "chunks", "; ".join(problems), evidence=where, n=rows)
+    codes = sorted({str(event.data["exit_code"]) for event in ended})
+    reason = f"{len(ended)} chunks delivered the {rows} rows of the table (exit codes {', '.join(codes)})"
+    if cut := [event.data["chunk"] for event in ended if event.data["truncated"]]:
+        reason += f"; the raw points of chunk {', '.join(map(str, cut))} break off"
+    if len(ended) < len(started):
+        reason += f"; {len(started) - len(ended)} chunks have no recorded end"
+    return Finding(check, "chunks", Verdict.PASS, Verdict.PASS, reason, n=rows, evidence=where)

@@ -1,0 +1,41 @@
+"""A stretch of the run's time, and what is left of it without other stretches."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of the run; `fault` is the id of the fault that it belongs to. `complete` when its end was recorded.
+
+    A window holds its first millisecond, not its last.
+    """
+
+    name: str
+    phase: str
+    from_ms: float
+    to_ms: float
+    fault: str | None = None
+    complete: bool = True
+
+    def holds(self, at_ms: float) -> bool:
+        """Whether a time falls into the window."""
+        return self.from_ms <= at_ms < self.to_ms
+
+    @property
+    def seconds(self) -> float:
+        """How long the window is."""
+        return max(0.0, self.to_ms - self.from_ms) / 1000
+
+
+def without(windows: Iterable[Window], holes: Sequence[tuple[float, float]]) -> tuple[Window, ...]:
+    """The pieces of these windows that lie outside all holes, each hole given by its begin and end in ms."""
+    return tuple(piece for window in windows for piece in _pieces(window, holes))
+
+
+def _pieces(window: Window, holes: Sequence[tuple[float, float]]) -> list[Window]:
+    pieces = [(window.from_ms, window.to_ms)]
+    for hole_from, hole_to in holes:
+        cut = [((a, min(b, hole_from)), (max(a, hole_to), b)) for a, b in pieces]
+        pieces = [piece for pair in cut for piece in pair if piece[0] < piece[1]]
+    return [replace(window, from_ms=a, to_ms=b) for a, b in sorted(set(pieces))]
