@@ -210,7 +210,7 @@ def test_an_incident_takes_no_failure_out_of_the_gate_for_what_the_plan_did_not_
     assert judgement.gate is INCONCLUSIVE
 
 
-@pytest.mark.parametrize("kind", ["interrupted", "aborted", "lab_failed", "guardian_lost"])
+@pytest.mark.parametrize("kind", ["interrupted", "aborted", "lab_failed", "lab_error", "guardian_lost"])
 def test_what_ends_a_run_concerns_all_of_it(kind: str) -> None:
     judgement = judge(told(long(), BASELINE_MS, kind, why="gone"))
     assert found(judgement, "integrity", "run").verdict is INCONCLUSIVE

@@ -98,7 +98,8 @@ def test_a_silence_is_a_gap_by_the_load_of_its_own_step() -> None:
     windows = find_windows(healthy())
     (span,) = [window for window in windows.phases if window.name == "f1-latency"]
     kept = [r for r in healthy().samples.requests if not span.holds(r.scheduled_ms)]
-    why = [gap["why"] for gap in describe(resampled(healthy(), requests=kept), windows, ())]
+    silent = resampled(healthy(), requests=kept)
+    why = [gap["why"] for gap in describe(silent, find_windows(silent), ())]
     assert "no load request was due" in why
     calm = with_loads(resampled(healthy(), requests=kept), fault=None)
     assert "no load request was due" not in [gap["why"] for gap in describe(calm, find_windows(calm), ())]

@@ -1,10 +1,32 @@
-"""The incidents of a run in words, each with what it touches, for the reason of the integrity check."""
+"""The incidents of a run in words, for the reason of the integrity check: what concerns the run as a whole, and each
+incident that touches a part of it.
+"""
+
+from collections.abc import Iterator
 
 from lab.judge.windows.incidents import Incident
 from lab.judge.windows.timeline import Windows
+from lab.model.evidence import Evidence
 
 # How many incidents are named; all of them stand among the gaps.
 LISTED_MAX = 20
+_UNKNOWN = {"why": "", "error": "", "where": ""}
+# What ends a run or takes its protection away concerns all of it; so does a bug, for nobody knows what it damaged.
+_WHOLE_RUN = {
+    "interrupted": "the run was interrupted: {why}",
+    "aborted": "the run was aborted: {why}",
+    "guardian_lost": "the guardian was lost: {why}",
+    "lab_failed": "the lab itself failed: {why}",
+    "lab_error": "an error of the lab that nobody foresaw: {error} in {where}",
+}
+
+
+def whole_run(evidence: Evidence, windows: Windows) -> Iterator[str]:
+    """What concerns the run as a whole, in words, with its place in the journal."""
+    for event in evidence.journal.of(*_WHOLE_RUN):
+        yield f"{_WHOLE_RUN[event.kind].format_map({**_UNKNOWN, **event.data})} (journal:{event.seq})"
+    if windows.outside is not None:
+        yield f"{windows.outside[1]}; nothing after it is judged"
 
 
 def listed(windows: Windows) -> list[str]:

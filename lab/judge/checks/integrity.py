@@ -6,20 +6,13 @@ An incident that touches only a part of the run is listed here; other checks lea
 from collections.abc import Iterator
 
 from lab.judge.checks.guardian_acts import guardian_acts
-from lab.judge.checks.incident_list import listed
+from lab.judge.checks.incident_list import listed, whole_run
 from lab.judge.windows import references
 from lab.judge.windows.timeline import Windows
 from lab.model.evidence import Evidence
 from lab.model.verdict import Finding, Verdict, undecided
 
 CHECK = "integrity"
-# What ends a run or takes its protection away concerns all of it.
-_WHOLE_RUN = {
-    "interrupted": "the run was interrupted: {why}",
-    "aborted": "the run was aborted: {why}",
-    "guardian_lost": "the guardian was lost: {why}",
-    "lab_failed": "the lab itself failed: {why}",
-}
 
 
 def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
@@ -29,7 +22,7 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
         *_journal(evidence),
         *_plan(evidence),
         *_samples(evidence),
-        *_whole_run(evidence, windows),
+        *whole_run(evidence, windows),
         *guardian_acts(evidence),
     ]
     incidents = listed(windows)
@@ -42,14 +35,6 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
     reason = f"the plan was carried out; {len(events)} events and {rows} samples are all there"
     reason += f"; incidents: {'; '.join(incidents)}" if incidents else ""
     return [Finding(CHECK, "run", Verdict.PASS, Verdict.PASS, reason, n=len(events), evidence=where)]
-
-
-def _whole_run(evidence: Evidence, windows: Windows) -> Iterator[str]:
-    """What concerns the run as a whole, in words, with its place in the journal."""
-    for event in evidence.journal.of(*_WHOLE_RUN):
-        yield f"{_WHOLE_RUN[event.kind].format_map({'why': '', **event.data})} (journal:{event.seq})"
-    if windows.outside is not None:
-        yield f"{windows.outside[1]}; nothing after it is judged"
 
 
 def _journal(evidence: Evidence) -> Iterator[str]:
