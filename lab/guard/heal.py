@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from lab.boundary import Caught, attempt
 from lab.errors import FaultError, GoneError, LabError, WorldError
-from lab.model.topology import MEASURED
 from lab.model.undo import EnableProxy, EndRun, RemoveToxic, Undo, UndoRecord
 from lab.ports import Fault, UndoStore, World
 
@@ -88,7 +87,7 @@ def nothing_runs(world: World) -> bool:
 
     Toxics, rules and pauses are gone then. Raises WorldError where the engine does not say.
     """
-    for service in world.topology.with_role("network", *MEASURED):
+    for service in world.topology.acted_on:
         try:
             if world.containers.state(service).running:
                 return False

@@ -93,6 +93,11 @@ class Topology:
         return self.with_role(*MEASURED)
 
     @property
+    def acted_on(self) -> tuple[str, ...]:
+        """The names of the services that a fault can act on: those that are measured, and those that hold a network."""
+        return self.with_role("network", *MEASURED)
+
+    @property
     def target(self) -> Service:
         """The service under test; raises WorldError where the stack has none."""
         return self.service(self._first("target"))

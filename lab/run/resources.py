@@ -164,6 +164,7 @@ def facts(resources: RunResources, plan_sha256: str) -> dict[str, Any]:
         "plan_sha256": plan_sha256,
         "wall_epoch_ms": resources.clock.origin_epoch_ms,
         "target": {"name": plan.target.name, "version": plan.target.version},
+        "services": list(resources.world.topology.acted_on),
         "images": [asdict(image) for image in prepared.spec.images.values()],
         "host": {
             "cpus": psutil.cpu_count() or 0,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from lab.judge import judge
+from lab.judge.windows.foreign_acts import first_act
 from lab.model.evidence import Evidence
 from lab.model.journal import Event
 from lab.model.samples import Layer, Request
@@ -45,6 +46,33 @@ def refusing(from_ms: float, to_ms: float) -> Evidence:
 
     evidence = make()
     return resampled(evidence, requests=map(refused, evidence.samples.requests))
+
+
+def naming(evidence: Evidence, services: Any) -> Evidence:
+    """The same run, whose first event names the services that it depends on."""
+    return edited(
+        evidence,
+        lambda event: (
+            replace(event, data={**event.data, "services": services})
+            if event.kind == "run_started"
+            else event
+        ),
+    )
+
+
+def test_a_run_says_which_services_it_depends_on() -> None:
+    """A stack may have other services than those of the first runs, which did not name theirs."""
+    for service, services, counts in (
+        ("store-1", ["store-1", "mcp"], True),
+        ("store-1", ["mcp"], False),
+        ("prometheus", ["store-1", "mcp"], False),
+        ("mcp", ["store-1"], False),
+        ("mcp", None, True),
+        ("mcp", 3, True),
+        ("prometheus", None, False),
+    ):
+        evidence = naming(acted(make(), BASELINE_MS, "kill", service), services)
+        assert (first_act(evidence) is not None) == counts, (service, services)
 
 
 ACTS: list[Callable[[Evidence], Evidence]] = [

@@ -10,9 +10,8 @@ from lab.model.undo import facts_of
 
 # What a service never does to itself. One that dies (`die`, `oom`) may have done so alone, and is judged.
 ACTS = ("kill", "stop", "pause", "restart", "destroy")
-# Whose fate decides something: not that of Prometheus or Grafana.
-SERVICES = ("mcp", "qdrant", "toxiproxy")
-HOLDER = "-net"
+# The services of runs that were recorded before `run_started` named them.
+SERVICES_BEFORE = frozenset({"mcp", "qdrant", "toxiproxy", "mcp-net", "qdrant-net"})
 # What the engine tells comes a little later than what was done.
 LATE_MS = 5000.0
 # How long after the last that a fault did the engine may still tell of it; shorter, for it is an alibi.
@@ -37,17 +36,23 @@ class _Alibi:
 
 def first_act(evidence: Evidence) -> tuple[float, str] | None:
     """From when on (ms) the stack was in somebody else's hands, and why; None where it never was."""
-    alibis = list(_alibis(evidence))
+    alibis, services = list(_alibis(evidence)), _services(evidence.journal)
     for event in evidence.journal.of("container_event"):
-        if _decides(event) and not any(alibi.covers(event) for alibi in alibis):
+        if _decides(event, services) and not any(alibi.covers(event) for alibi in alibis):
             service, action = event.data.get("service"), event.data.get("action")
             return event.at_ms - LATE_MS, f"somebody else acted on {service}: {action} (journal:{event.seq})"
     return None
 
 
-def _decides(event: Event) -> bool:
-    service = str(event.data.get("service")).removesuffix(HOLDER)
-    return event.data.get("action") in ACTS and service in SERVICES
+def _services(journal: Journal) -> frozenset[str]:
+    """The services that a run depends on: all but those that only monitor."""
+    started = journal.first("run_started")
+    named = started.data.get("services") if started is not None else None
+    return frozenset(map(str, named)) if isinstance(named, list) and named else SERVICES_BEFORE
+
+
+def _decides(event: Event, services: frozenset[str]) -> bool:
+    return event.data.get("action") in ACTS and str(event.data.get("service")) in services
 
 
 def _alibis(evidence: Evidence) -> Iterator[_Alibi]:
