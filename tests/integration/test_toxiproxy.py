@@ -14,7 +14,8 @@ import pytest
 
 from lab.errors import FaultError, GoneError
 from lab.faults import discover
-from lab.faults.link.proof import plausible, tries
+from lab.faults.link.proof import connections_needed
+from lab.faults.proof import plausible
 from lab.guard.heal import heal_pending
 from lab.host.links.link_probe import converse
 from lab.host.links.toxiproxy import Toxiproxy
@@ -347,7 +348,7 @@ def test_what_goes_past_the_proxy_is_asked_in_between(alone: bool) -> None:
 
 @pytest.mark.parametrize(("toxicity", "of"), [(1.0, 3), (0.5, 10), (0.2, 31)])
 def test_so_many_connections_that_a_toxic_cannot_hide(toxicity: float, of: int) -> None:
-    assert tries(toxicity) == of
+    assert connections_needed(toxicity) == of
     assert not plausible(0, of, toxicity)
     assert plausible(round(of * toxicity), of, toxicity)
 
