@@ -2,8 +2,8 @@
 
 Kinds and their data (times are the event's own `at_ms` unless a field says otherwise):
 
-run_started       run_id, lab_version, campaign, seed, plan_sha256, target, services (that a fault can act on; older runs
-                  have none), images, host, wall_epoch_ms
+run_started       run_id, lab_version, campaign, seed, plan_sha256, target, services (that a fault can act on; older
+                  runs have none), images, host, wall_epoch_ms
 phase_started     phase, step (its name)                   phase_ended       phase, step
 load_chunk_started chunk, profile (its name), script, load_began_ms (of the profile's schedule), scheduled_start_ms,
                   duration_ms, due (requests in this chunk); older runs have rate_per_s in place of profile and due
