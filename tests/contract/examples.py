@@ -22,6 +22,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "rate_limit": {"target": "mcp"},
     "dns_failure": {"target": "mcp"},
     "dns_nxdomain": {"target": "mcp"},
+    "slow_dns": {"target": "mcp", "delay_ms": 1000},
     # process
     "kill": {"target": "qdrant"},
     "terminate": {"target": "qdrant"},

@@ -25,7 +25,7 @@ from lab.ports.proxies import Exchange
 from lab.read.campaigns import build_fault
 from lab.run.crew import State
 from lab.run.fault_step import carry_out
-from tests.contract.fakes import fake_world
+from tests.contract.fakes import FakeClock, fake_world
 from tests.contract.run_fakes import FakeGuard, FakeRecorder, FakeUndos, crew, plan_of
 
 KINDS = discover()
@@ -224,6 +224,9 @@ def slow_world(*, deaf: set[str] | None = None) -> World:
     program_s, job_s = 10.0, float(cgroups.PROBE_S)
     begin_s, end_s, call_s = 15.0, 5.0, 1.0
 
+    # What the fakes themselves wait is part of the costs here.
+    world.netns.clock = FakeClock()  # type: ignore[attr-defined]
+
     def costly(inner: Any, **costs: Callable[..., float]) -> Any:
         return Costly(inner, world.clock, costs)
 
@@ -253,6 +256,7 @@ def slow_world(*, deaf: set[str] | None = None) -> World:
             echo=lambda service, count, size, per_s, patience_s: count / per_s + patience_s,
             resolve=lambda service, name, patience_s: patience_s,
             deny_names=lambda *args: begin_s,
+            delay_names=lambda *args: begin_s,
             **calls("packets", "add_chain", "add_qdisc", "remove_chain", "remove_qdisc", seconds=program_s),
         ),
         processes=costly(
@@ -329,7 +333,7 @@ def started() -> Iterator[tuple[str, float]]:
             "processes": Costly(
                 world.processes, world.clock, dict.fromkeys(("burn", "crash", "connect"), noted)
             ),
-            "netns": Costly(world.netns, world.clock, {"deny_names": noted}),
+            "netns": Costly(world.netns, world.clock, {"deny_names": noted, "delay_names": noted}),
         }
         world = replace(world, **spied)
         fault.inject(world, fault.prepare(world))

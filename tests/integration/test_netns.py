@@ -5,6 +5,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,7 +15,8 @@ import pytest
 
 from lab.errors import FaultError
 from lab.host.network import namespaces, net_probes, netfilter
-from lab.host.network.netns import _bound, chain_prefix
+from lab.host.network.nameserver import denial
+from lab.host.network.netns import _bound, _bound_and_asking, chain_prefix
 from lab.ports import ContainerState
 from lab.ports.netns import Rules
 
@@ -125,9 +127,71 @@ def test_the_denying_name_server_answers_inside_by_both_protocols(namespace: int
     assert net_probes.resolve(namespace, "anything.example", 0.2) == "failed"
 
 
-def _nat(namespace: int, port: int) -> None:
+def test_the_slow_name_server_passes_the_resolvers_answer_on_after_its_delay(namespace: int) -> None:
+    """By both protocols; its own questions pass the rules that lead all others to it."""
+    sockets = [*namespaces.inside(namespace, _bound_and_asking), namespaces.inside(namespace, _resolver)]
+    port, asks_from, handles = (
+        sockets[0].getsockname()[1],
+        sockets[2].getsockname()[1],
+        tuple(one.fileno() for one in sockets[:3]),
+    )
+    act = ["lab-fault=test", "delay", *map(str, handles), "0.5", "20"]
+    command = [sys.executable, "-m", "lab.host.processes.demand", *act]
+    server = subprocess.Popen(command, pass_fds=handles, stdout=subprocess.PIPE, text=True, cwd=HOME)
+    answering = threading.Thread(target=_answer_all, args=(sockets[3],))
+    answering.start()
+    try:
+        assert server.stdout is not None and server.stdout.readline() == "ready\n"
+        assert _timed(namespace) < 0.3
+        _nat(namespace, port, f"-p udp --sport {asks_from} -j RETURN")
+        assert 0.5 <= _timed(namespace) < 1.5
+        began = time.monotonic()
+        with namespaces.sockets(namespace, 1, socket.SOCK_STREAM)[0] as asker:
+            asker.settimeout(3)
+            asker.connect(("127.0.0.1", port))
+            asker.sendall(struct.pack("!H", 3) + b"bad")
+            assert asker.recv(100) == b""
+        with namespaces.sockets(namespace, 1, socket.SOCK_STREAM)[0] as asker:
+            asker.settimeout(3)
+            asker.connect(("127.0.0.1", port))
+            asker.sendall(struct.pack("!H", len(QUESTION)) + QUESTION)
+            answer = asker.recv(100)
+        assert (answer[2:4], answer[5] & 0xF) == (QUESTION[:2], 3)
+        assert time.monotonic() - began >= 0.5
+    finally:
+        server.kill()
+        server.communicate()
+        answering.join(5)
+        for one in sockets:
+            one.close()
+
+
+QUESTION = struct.pack("!HHHHHH", 7, 0x0100, 1, 0, 0, 0) + b"\x01a\x00\x00\x01\x00\x01"
+
+
+def _timed(namespace: int) -> float:
+    """How many seconds it takes until the resolver denies a name."""
+    began = time.monotonic()
+    assert net_probes.resolve(namespace, "anything.example", 2.0) == "no_such_name"
+    return time.monotonic() - began
+
+
+def _resolver() -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.bind(net_probes.RESOLVER)
+    made.settimeout(10)
+    return made
+
+
+def _answer_all(resolver: socket.socket) -> None:
+    for _ in range(3):
+        question, asker = resolver.recvfrom(4096)
+        resolver.sendto(denial(question), asker)
+
+
+def _nat(namespace: int, port: int, *first: str) -> None:
     line = f"-p udp --dport 53 -j DNAT --to-destination 127.0.0.1:{port}"
-    netfilter.add_chain(namespace, Rules("nat", "LAB-dns-1", ("OUTPUT -d 127.0.0.11",), (line,)))
+    netfilter.add_chain(namespace, Rules("nat", "LAB-dns-1", ("OUTPUT -d 127.0.0.11",), (*first, line)))
 
 
 def test_the_hosts_own_network_is_refused() -> None:

@@ -108,15 +108,39 @@ class HostNetns:
 
     def deny_names(self, service: str, container_id: str, token: str, seconds: float) -> int:
         """Start a name server that knows no name on the loopback of the service's network; returns its port."""
+        return self._serve_names(service, container_id, token, "deny", _bound, seconds)[0]
+
+    def delay_names(
+        self, service: str, container_id: str, token: str, delay_s: float, seconds: float
+    ) -> tuple[int, int]:
+        """Start a name server there that asks the container's resolver after a delay.
+
+        Returns its port, and the port from which it asks itself: such questions must not be led back to it.
+        """
+        port, _, asks_from = self._serve_names(
+            service, container_id, token, "delay", _bound_and_asking, delay_s, seconds
+        )
+        return port, asks_from
+
+    def _serve_names(
+        self,
+        service: str,
+        container_id: str,
+        token: str,
+        act: str,
+        make: Callable[[], tuple[socket.socket, ...]],
+        *arguments: float,
+    ) -> list[int]:
+        """Start a name server of the lab's with sockets made inside the service's network; returns their ports."""
         state = self._holder(service)
         with ExitStack() as stack:
             namespace = stack.enter_context(self._namespace(service, container_id))
-            udp, tcp = namespaces.inside(namespace, _bound)
-            stack.callback(udp.close)
-            stack.callback(tcp.close)
-            handles = (udp.fileno(), tcp.fileno())
-            self._processes.begin(token, state, "deny", *map(str, handles), str(seconds), keep=handles)
-            return int(udp.getsockname()[1])
+            sockets = namespaces.inside(namespace, make)
+            for made in sockets:
+                stack.callback(made.close)
+            handles = tuple(made.fileno() for made in sockets)
+            self._processes.begin(token, state, act, *map(str, (*handles, *arguments)), keep=handles)
+            return [int(made.getsockname()[1]) for made in sockets]
 
     def _holder(self, service: str) -> ContainerState:
         """The container that holds the service's network, as it is now."""
@@ -181,3 +205,12 @@ def _bound() -> tuple[socket.socket, socket.socket]:
             os.set_inheritable(one.fileno(), True)
         return udp, tcp
     raise FaultError("no port is free for a name server on the loopback of the network")
+
+
+def _bound_and_asking() -> tuple[socket.socket, ...]:
+    """The same two, and a datagram socket that asks the container's resolver."""
+    asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    asking.bind(("127.0.0.1", 0))
+    asking.connect(net_probes.RESOLVER)
+    os.set_inheritable(asking.fileno(), True)
+    return (*_bound(), asking)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lab.host.network.nameserver import deny
+from lab.host.network.nameserver import delay, deny
 
 CONNECT_PAUSE_S = 0.05
 SPARE_FILES = 64
@@ -101,7 +101,19 @@ def deny_names(udp: str, tcp: str, seconds: str) -> None:
     deny(udp, tcp, seconds)
 
 
-ACTS: dict[str, Callable[..., None]] = {"burn": burn, "connect": connect, "crash": crash, "deny": deny_names}
+def delay_names(udp: str, tcp: str, asking: str, delay_s: str, seconds: str) -> None:
+    """Answer every question for a name late, with the answer of the resolver that `asking` is connected to."""
+    ready()
+    delay(udp, tcp, asking, delay_s, seconds)
+
+
+ACTS: dict[str, Callable[..., None]] = {
+    "burn": burn,
+    "connect": connect,
+    "crash": crash,
+    "deny": deny_names,
+    "delay": delay_names,
+}
 
 
 def main() -> None:

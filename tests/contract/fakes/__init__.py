@@ -39,7 +39,7 @@ def fake_world(*, deaf: set[str] | None = None, disabled: set[str] | None = None
         proxies=FakeProxies(disabled=disabled or set()),
         cgroups=FakeCgroups(containers, clock),
         reach=FakeReach(containers),
-        netns=FakeNetns(deaf=ignoring),
+        netns=FakeNetns(deaf=ignoring, clock=clock),
         processes=FakeProcesses(deaf=ignoring),
         storage=FakeStorage(deaf=ignoring),
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from lab.errors import FaultError, GoneError
 from lab.ports.netns import Echoes, Met, Rules, Told
+from tests.contract.fakes.clock import FakeClock
 
 FRAME_BYTES = 1014
 
@@ -20,6 +21,8 @@ class FakeNetns:
     qdiscs: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
     counted: dict[tuple[str, str], int] = field(default_factory=dict)
     denying: dict[str, str] = field(default_factory=dict)
+    clock: FakeClock = field(default_factory=FakeClock)
+    delays_s: dict[str, float] = field(default_factory=dict)
 
     def holder_id(self, service: str) -> str:
         return self.holders.get(service, f"net-{service}")
@@ -71,12 +74,24 @@ class FakeNetns:
     def resolve(self, service: str, name: str, patience_s: float) -> Told:
         if self._hit(service, "dns-failure"):
             return "silent"
+        if self._hit(service, "slow-dns"):
+            self._count(service, "slow_dns", 1)
+            delay_s = self.delays_s[service]
+            self.clock.sleep_s(min(delay_s, patience_s))
+            return "address" if delay_s <= patience_s else "silent"
         return "no_such_name" if self._hit(service, "dns-nxdomain") else "address"
 
     def deny_names(self, service: str, container_id: str, token: str, seconds: float) -> int:
         self._check(service, container_id)
         self.denying[token] = service
         return 20_053
+
+    def delay_names(
+        self, service: str, container_id: str, token: str, delay_s: float, seconds: float
+    ) -> tuple[int, int]:
+        self._check(service, container_id)
+        self.delays_s[service] = delay_s
+        return 20_053, 20_054
 
     def _hit(self, service: str, kind: str) -> bool:
         ours = (chain for chain in self.chains.get(service, {}) if chain.startswith(f"LAB-{kind}-"))
