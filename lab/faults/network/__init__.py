@@ -1,1 +1,1 @@
-"""Faults of the network, by rules in a service's network namespace."""
+"""Faults of a service's network: rules, queueing disciplines and name servers in its network namespace."""

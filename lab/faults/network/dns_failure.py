@@ -11,10 +11,10 @@ from lab.ports import Fault, Observation, World
 
 @dataclass(frozen=True, slots=True)
 class DnsFailure(Fault):
-    """Drops what arrives at the resolver that the engine gives each container, so that nobody is told anything.
+    """Drops every question on its arrival at the resolver that the engine gives each container.
 
-    Dropped on arrival: a rule on the way out would be reported to the asker at once. Connections that are open, and
-    addresses that a process remembers, are not hurt. Source of the mechanism: iptables(8), DROP.
+    A rule on the way out would not do, because the kernel reports it to the asker at once. Open connections, and
+    addresses that a process remembers, are not affected. Source of the mechanism: iptables(8), DROP.
     """
 
     kind: ClassVar[str] = "dns_failure"
@@ -34,7 +34,7 @@ class DnsFailure(Fault):
         proof.add(world, undo, ("INPUT -i lo -d 127.0.0.11",), "-j DROP", spare_control=False)
 
     def observe(self, world: World, before: Observation | None) -> Observation:
-        """In force when a name of the stack, which was known before, is asked for and nothing comes."""
+        """In force when no question for a name of the stack is answered, and each was answered before."""
         return proof.names(world, self.target, before, "silent")
 
     @staticmethod

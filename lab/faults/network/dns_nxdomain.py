@@ -12,10 +12,10 @@ from lab.ports.processes import LIFETIME_S
 
 @dataclass(frozen=True, slots=True)
 class DnsNxdomain(Fault):
-    """Leads all questions to a name server of the lab's inside the service's network, which knows no name (NXDOMAIN).
+    """Redirects all questions to a name server of the lab inside the service's network, which answers NXDOMAIN.
 
-    Connections that are open, and addresses that a process remembers, are not hurt. The server ends by itself after 30
-    min. Source of the mechanism: iptables-extensions(8), DNAT.
+    Open connections, and addresses that a process remembers, are not affected. The server ends by itself after 30 min.
+    Source of the mechanism: iptables-extensions(8), DNAT.
     """
 
     kind: ClassVar[str] = "dns_nxdomain"
@@ -24,7 +24,7 @@ class DnsNxdomain(Fault):
     needs: ClassVar[tuple[str, ...]] = ("root", "iptables", "nsenter")
     resources: ClassVar[tuple[str, ...]] = (NAMES,)
     lifetime_s: ClassVar[float] = LIFETIME_S
-    # The name server's start and end, and the rules': up to 15, 5 and twice 10 s.
+    # The name server starts within 15 s and ends within 5; the rules come and go within 10 s each.
     act_max_s: ClassVar[float] = 45.0
 
     target: Literal["mcp", "toxiproxy", "qdrant"]
@@ -35,7 +35,7 @@ class DnsNxdomain(Fault):
         return proof.chain_undo(world, self.target, self.kind, table="nat", token=token)
 
     def inject(self, world: World, undo: RemoveChain) -> None:
-        """Start the name server, then lead the questions there."""
+        """Start the name server, then redirect the questions to it."""
         port = world.netns.deny_names(undo.service, undo.container_id, undo.token, LIFETIME_S)
         lines = [
             f"-p {protocol} --dport 53 -j DNAT --to-destination 127.0.0.1:{port}"
@@ -44,7 +44,7 @@ class DnsNxdomain(Fault):
         proof.add(world, undo, ("OUTPUT -d 127.0.0.11",), *lines, spare_control=False)
 
     def observe(self, world: World, before: Observation | None) -> Observation:
-        """In force when a name of the stack, which was known before, is said not to exist."""
+        """In force when every answer says that a name of the stack does not exist, and it was found before."""
         return proof.names(world, self.target, before, "no_such_name")
 
     @staticmethod

@@ -14,7 +14,7 @@ from lab.model.undo import RemoveChain, RemoveQdisc
 from lab.ports import Fault, Observation, World
 from lab.ports.netns import DEVICE
 
-# At the least loss, two of so many requests or fewer are lost in 0.2 % of all looks.
+# At the smallest loss, no more than two of these requests are lost in 0.2 % of all observations.
 ECHOES, SIZE_BYTES, PER_S, PATIENCE_S = 200, 64, 1000.0, 0.3
 CLEAN = 1
 
@@ -23,7 +23,7 @@ CLEAN = 1
 class PacketLoss(Fault):
     """Loses each packet with probability `loss`: of those that arrive (`inbound`) or leave (`outbound`).
 
-    What leaves is lost by the kernel's netem where it has that, else by a rule; what arrives always by a rule.
+    Packets that leave are lost by the kernel's netem if it has that, else by a rule; packets that arrive, by a rule.
     Sources: iptables-extensions(8), statistic; tc-netem(8). Neither can be seeded.
     """
 
@@ -37,18 +37,18 @@ class PacketLoss(Fault):
     direction: Literal["inbound", "outbound"] = "inbound"
 
     def occupies(self, topology: Topology) -> frozenset[Claim]:
-        """All proof, for loss is seen in echoes that any other fault of the network could lose."""
+        """All packets: loss is measured by echo requests, which any other fault of the network could lose."""
         return network(topology, self.target, PACKETS)
 
     def prepare(self, world: World) -> RemoveChain | RemoveQdisc:
-        """Choose the mechanism; a device that has a queueing discipline already is refused."""
+        """Choose the mechanism; raises FaultError where the device already has a queueing discipline."""
         if self.direction == "outbound" and world.netns.has_netem():
             world.netns.require_plain(self.target, DEVICE)
             return RemoveQdisc(self.target, world.netns.holder_id(self.target), DEVICE, "netem")
         return proof.chain_undo(world, self.target, self.kind)
 
     def inject(self, world: World, undo: RemoveChain | RemoveQdisc) -> None:
-        """Begin to lose."""
+        """Add the rule or the queueing discipline."""
         if isinstance(undo, RemoveQdisc):
             options = ("loss", f"{self.loss:.4%}")
             world.netns.add_qdisc(undo.service, undo.container_id, undo.device, undo.kind, options)
@@ -57,15 +57,14 @@ class PacketLoss(Fault):
         proof.add(world, undo, (hook,), f"-m statistic --mode random --probability {self.loss:.6f} -j DROP")
 
     def observe(self, world: World, before: Observation | None) -> Observation:
-        """In force when as many echo requests stay unanswered as that probability plausibly gives, and none before."""
-        seen = world.netns.echo(self.target, ECHOES, SIZE_BYTES, PER_S, PATIENCE_S)
-        lost = seen.sent - len(seen.arrivals_ms)
-        likely = plausible(lost, seen.sent, self.loss)
+        """In force when a plausible number of echo requests is lost for that probability, and none was lost before."""
+        echoes = world.netns.echo(self.target, ECHOES, SIZE_BYTES, PER_S, PATIENCE_S)
+        lost = echoes.sent - len(echoes.arrivals_ms)
+        likely = plausible(lost, echoes.sent, self.loss)
         holds = before is not None and before.absent and lost > CLEAN and likely
-        said = (
-            f"{lost} of {seen.sent} echo requests unanswered, {self.loss * seen.sent:.0f} were to be expected"
-        )
-        return Observation(seen.lost_share, "share of echoes lost", holds, lost <= CLEAN, said)
+        expected = self.loss * echoes.sent
+        message = f"{lost} of {echoes.sent} echo requests unanswered, {expected:.0f} were to be expected"
+        return Observation(echoes.lost_share, "share of echoes lost", holds, lost <= CLEAN, message)
 
     @staticmethod
     def heal(world: World, undo: RemoveChain | RemoveQdisc) -> None:

@@ -1,4 +1,4 @@
-"""Cut a service off from everybody, as a broken switch would: what is sent is lost without a word."""
+"""Cut a service off from all others, as a broken switch would: packets are lost silently."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -13,9 +13,9 @@ from lab.ports import Fault, Observation, World
 
 @dataclass(frozen=True, slots=True)
 class Partition(Fault):
-    """Drops every packet between the service's network and anybody else, in both directions.
+    """Drops every packet between the service's network and any other, in both directions.
 
-    Connections stay open and go silent. Toxiproxy keeps its control port, by which other faults are healed.
+    Open connections stay open and go silent. Toxiproxy keeps its control port, by which other faults are healed.
     Source of the mechanism: iptables(8), DROP.
     """
 
@@ -27,7 +27,7 @@ class Partition(Fault):
     target: Literal["qdrant", "mcp", "toxiproxy"]
 
     def occupies(self, topology: Topology) -> frozenset[Claim]:
-        """All proof."""
+        """All packets, and the connects by which it is measured."""
         return network(topology, self.target, PACKETS, CONNECTS)
 
     def prepare(self, world: World) -> RemoveChain:
@@ -35,11 +35,11 @@ class Partition(Fault):
         return proof.chain_undo(world, self.target, self.kind)
 
     def inject(self, world: World, undo: RemoveChain) -> None:
-        """Drop what comes and goes, but for the loopback."""
+        """Drop all packets that arrive or leave, except on the loopback."""
         proof.add(world, undo, ("INPUT ! -i lo", "OUTPUT ! -o lo"), "-j DROP")
 
     def observe(self, world: World, before: Observation | None) -> Observation:
-        """In force when connects to it and from it, which stood before, get no answer, and the rules count proof."""
+        """In force when connects to it and from it, which succeeded before, get no answer, and the rules count them."""
         counted = world.netns.packets(self.target, self.kind)
         ends = [
             end
@@ -48,10 +48,12 @@ class Partition(Fault):
         ]
         dropped = world.netns.packets(self.target, self.kind) - counted
         silent, stood = (sum(end == kind for end in ends) for kind in ("silent", "connected"))
-        # A connect in each direction is lost in one of the two rules.
+        # Each connect is dropped by one of the two rules, according to its direction.
         holds = before is not None and before.absent and silent == len(ends) and dropped >= len(ends)
-        said = f"{stood} connected, {silent} silent of {len(ends)} connects; {dropped} packets dropped"
-        return Observation(stood / len(ends), "share of connects that stood", holds, stood == len(ends), said)
+        message = f"{stood} connected, {silent} silent of {len(ends)} connects; {dropped} packets dropped"
+        return Observation(
+            stood / len(ends), "share of connects that stood", holds, stood == len(ends), message
+        )
 
     @staticmethod
     def heal(world: World, undo: RemoveChain) -> None:

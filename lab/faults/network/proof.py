@@ -9,14 +9,17 @@ from lab.ports.netns import Rules, Told
 # Shared by the faults of the network: no fault of its own.
 FAULT = None
 TRIES, PATIENCE_S = 3, 0.7
-# A name that the engine itself knows in every network of a stack: no name server of the host's is asked.
+# A name that the engine itself knows in every network of a stack, so that no name server of the host is asked.
 NAME, NAME_PATIENCE_S = "toxiproxy", 0.5
-# Toxiproxy's control port: through it other faults are healed, so no rule here may cut it off.
+# Toxiproxy's control port. Other faults are healed through it, so no rule may cut it off.
 CONTROL = ("-p tcp --dport 8474 -j RETURN", "-p tcp --sport 8474 -j RETURN")
 
 
 def chain_undo(world: World, service: str, kind: str, table: str = "filter", token: str = "") -> RemoveChain:
-    """The undo of a chain to come, under a name that nobody else has; the network must be there."""
+    """The undo of a chain that does not exist yet, with a name that nobody else has.
+
+    Raises FaultError where the service's network is down.
+    """
     chain = f"LAB-{kind.replace('_', '-')}-{secrets.token_hex(3)}"
     return RemoveChain(service, world.netns.holder_id(service), table, chain, token)
 
@@ -24,14 +27,14 @@ def chain_undo(world: World, service: str, kind: str, table: str = "filter", tok
 def add(
     world: World, undo: RemoveChain, jumps: tuple[str, ...], *lines: str, spare_control: bool = True
 ) -> None:
-    """Add the chain that its undo removes."""
+    """Add the chain that the undo removes; `jumps` lead to it, and `lines` are its rules."""
     spared = CONTROL if spare_control and undo.service == "toxiproxy" else ()
     rules = Rules(undo.table, undo.chain, jumps, (*spared, *lines))
     world.netns.add_chain(undo.service, undo.container_id, rules)
 
 
 def remove(world: World, undo: RemoveChain) -> None:
-    """Remove the chain, then end the lab's processes that went with it; what is gone already is fine."""
+    """Remove the chain, then end the lab's processes of the same fault; what is gone already is fine."""
     try:
         world.netns.remove_chain(undo.service, undo.container_id, undo.table, undo.chain)
     finally:
@@ -40,9 +43,9 @@ def remove(world: World, undo: RemoveChain) -> None:
 
 
 def names(world: World, service: str, before: Observation | None, wanted: Told) -> Observation:
-    """Holds when every question ends as wanted, where every one was answered with an address before."""
-    told = [world.netns.resolve(service, NAME, NAME_PATIENCE_S) for _ in range(TRIES)]
-    found, hit = told.count("address"), told.count(wanted)
+    """Ask for a name several times: in force when every question ends as `wanted`, and none did before."""
+    ends = [world.netns.resolve(service, NAME, NAME_PATIENCE_S) for _ in range(TRIES)]
+    found, hit = ends.count("address"), ends.count(wanted)
     holds = before is not None and before.absent and hit == TRIES
-    said = f"asked for {NAME!r}: {', '.join(told)}"
-    return Observation(found / TRIES, "share of names found", holds, absent=found == TRIES, detail=said)
+    message = f"asked for {NAME!r}: {', '.join(ends)}"
+    return Observation(found / TRIES, "share of names found", holds, absent=found == TRIES, detail=message)

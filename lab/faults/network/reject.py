@@ -1,4 +1,4 @@
-"""Refuse every connection to a service, as a host does on which nobody listens."""
+"""Refuse every connection to a service, as a host does on which no process listens."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -11,7 +11,7 @@ from lab.ports import Fault, Observation, World
 
 @dataclass(frozen=True, slots=True)
 class Reject(Fault):
-    """Answers every TCP packet that arrives at the service's port with a reset, also on connections that are open.
+    """Answers every TCP packet that arrives at the service's port with a reset, also on open connections.
 
     Toxiproxy keeps its control port. Source of the mechanism: iptables-extensions(8), REJECT with tcp-reset.
     """
@@ -29,19 +29,21 @@ class Reject(Fault):
         return proof.chain_undo(world, self.target, self.kind)
 
     def inject(self, world: World, undo: RemoveChain) -> None:
-        """Reset what arrives for the ports by which services are called; its own calls go on."""
+        """Reset what arrives at the ports by which services are called; the calls of the service itself go on."""
         line = "-p tcp --dport {} -j REJECT --reject-with tcp-reset"
         proof.add(world, undo, ("INPUT ! -i lo",), line.format(6333), line.format(8000))
 
     def observe(self, world: World, before: Observation | None) -> Observation:
-        """In force when connects to it, which stood before, are refused, and the rules count their proof."""
+        """In force when connects to it, which succeeded before, are refused, and the rules count them."""
         counted = world.netns.packets(self.target, self.kind)
         ends = world.netns.connects(self.target, proof.TRIES, proof.PATIENCE_S, outward=False)
         hits = world.netns.packets(self.target, self.kind) - counted
         refused, stood = (sum(end == kind for end in ends) for kind in ("refused", "connected"))
         holds = before is not None and before.absent and refused == len(ends) and hits >= len(ends)
-        said = f"{stood} connected, {refused} refused of {len(ends)} connects; {hits} packets answered by the rule"
-        return Observation(stood / len(ends), "share of connects that stood", holds, stood == len(ends), said)
+        message = f"{stood} connected, {refused} refused of {len(ends)} connects; {hits} packets answered by the rule"
+        return Observation(
+            stood / len(ends), "share of connects that stood", holds, stood == len(ends), message
+        )
 
     @staticmethod
     def heal(world: World, undo: RemoveChain) -> None:

@@ -1,4 +1,4 @@
-"""Freeze all processes of a service: connections still open, and nobody answers."""
+"""Freeze all processes of a service: it still accepts connections, and answers nothing."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,13 +12,13 @@ from lab.model.undo import Unpause
 from lab.ports import Fault, Observation, World
 
 PROBES = 2
-# A healthy service answers its health address within milliseconds; each probe of a frozen one costs this much.
+# A healthy service answers its health address within milliseconds; a frozen one uses up the timeout of each probe.
 TIMEOUT_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class Freeze(Fault):
-    """Pauses the container through the kernel's freezer: TCP still connects, requests get no answer.
+    """Pauses the container through the kernel's freezer: TCP connects still succeed, requests get no answer.
 
     Source of the mechanism: kernel documentation, cgroup-v1/freezer-subsystem and cgroup-v2 (`cgroup.freeze`).
     """
@@ -30,11 +30,11 @@ class Freeze(Fault):
     target: Service
 
     def occupies(self, topology: Topology) -> frozenset[Claim]:
-        """Its life; and while Toxiproxy is frozen no toxic comes or goes."""
+        """The main process; and its links, because no toxic can be added or removed while Toxiproxy is frozen."""
         return claims(self.target, LIFE) | carried(topology, self.target)
 
     def prepare(self, world: World) -> Unpause:
-        """It must run, and not be frozen already by somebody else, whom the heal would undo."""
+        """Raises FaultError where it does not run, or where somebody else froze it: the heal would undo that."""
         return Unpause(service=self.target, container_id=living(world, self.target, "freezing").id)
 
     def inject(self, world: World, undo: Unpause) -> None:
@@ -47,13 +47,13 @@ class Freeze(Fault):
         answered = sum(world.reach.answers(self.target, timeout_s=TIMEOUT_S) for _ in range(PROBES))
         holds = before is not None and state.running and state.paused and answered == 0
         absent = state.running and not state.paused and answered == PROBES
-        said = "is frozen" if state.paused else "runs" if state.running else "is dead"
+        condition = "is frozen" if state.paused else "runs" if state.running else "is dead"
         unit = "share of health requests answered"
-        return Observation(answered / PROBES, unit, holds, absent, f"container {said}")
+        return Observation(answered / PROBES, unit, holds, absent, f"container {condition}")
 
     @staticmethod
     def heal(world: World, undo: Unpause) -> None:
-        """Thaw it; one that is not frozen, or was killed meanwhile, is left as it is."""
+        """Thaw it; a container that is not frozen, or was killed meanwhile, is left as it is."""
         world.containers.unpause(undo.service, undo.container_id)
 
 

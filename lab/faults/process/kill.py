@@ -14,9 +14,9 @@ from lab.ports import Fault, Observation, World
 
 @dataclass(frozen=True, slots=True)
 class Kill(Fault):
-    """Sends SIGKILL to the container's first process and leaves it dead until healed.
+    """Sends SIGKILL to the container's first process and leaves it dead until the fault is healed.
 
-    The clock of recovery starts when the start is *issued*, so that a slow start counts against the target.
+    The clock of the recovery runs from the moment when the start was *issued*, so a slow start counts as recovery time.
     """
 
     kind: ClassVar[str] = "kill"
@@ -26,25 +26,25 @@ class Kill(Fault):
     target: Service
 
     def occupies(self, topology: Topology) -> frozenset[Claim]:
-        """Its life, and all that ends with it."""
+        """The main process, and all that ends with it."""
         return death(topology, self.target)
 
     def prepare(self, world: World) -> StartContainer:
-        """There must be something alive to kill."""
+        """Raises FaultError where the service does not run."""
         state = living(world, self.target, "killing")
         return StartContainer(service=self.target, container_id=state.id)
 
     def inject(self, world: World, undo: StartContainer) -> None:
-        """Kill exactly the container that was seen in `prepare`."""
+        """Kill only the container that was seen in `prepare`."""
         world.containers.kill(undo.service, undo.container_id)
 
     def observe(self, world: World, before: Observation | None) -> Observation:
-        """In force when nothing runs and nothing answers past the proxies."""
+        """In force when the container does not run and nothing answers past the proxies."""
         return lifeless(world, self.target, before, "")
 
     @staticmethod
     def heal(world: World, undo: StartContainer) -> None:
-        """Start the killed container, which returns once its process exists; one that runs already is fine."""
+        """Start the killed container and return once its process exists; a container that runs already is fine."""
         world.containers.start(undo.service, undo.container_id)
 
 

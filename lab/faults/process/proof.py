@@ -11,7 +11,10 @@ Service = Literal["qdrant", "mcp", "toxiproxy"]
 
 
 def lifeless(world: World, service: str, before: Observation | None, ignored: str) -> Observation:
-    """In force when the container does not run and none of several requests past the proxies is answered."""
+    """In force when the container does not run and none of several requests past the proxies is answered.
+
+    `ignored` is added to the detail where the container still runs.
+    """
     state = world.containers.state(service)
     answered = sum(world.reach.answers(service, timeout_s=1.0) for _ in range(PROBES))
     holds = before is not None and not state.running and answered == 0

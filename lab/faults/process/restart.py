@@ -14,7 +14,7 @@ from lab.model.topology import Topology
 from lab.model.undo import StartContainer
 from lab.ports import Fault, Observation, World
 
-# What the engine's calls may take beside the grace.
+# The longest time of the engine's calls, without the grace period.
 CALLS_S = 30.0
 # The engine writes nanoseconds; a date holds microseconds.
 STARTED = "s (Unix time of its start)"
@@ -22,7 +22,7 @@ DIGITS = len("2026-01-01T00:00:00.000000")
 
 
 def started_s(started_at: str) -> float:
-    """When a container was started, in seconds since 1970; 0 where the engine's text says no date."""
+    """When a container was started, in seconds since 1970; 0 where the engine's text is not a date."""
     text = started_at.removesuffix("Z")[:DIGITS]
     try:
         return datetime.fromisoformat(f"{text}+00:00").timestamp()
@@ -32,9 +32,9 @@ def started_s(started_at: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Restart(Fault):
-    """SIGTERM, SIGKILL for what has not ended after `grace_s`, and a start at once.
+    """Sends SIGTERM, after `grace_s` SIGKILL if the process still runs, and starts the container at once.
 
-    The effect passes by itself: what is seen is that the process is another one than before.
+    The effect passes by itself. The proof is that another process runs than before.
     """
 
     kind: ClassVar[str] = "restart"
@@ -46,24 +46,24 @@ class Restart(Fault):
     grace_s: Annotated[int, Ge(0), Le(30)] = 5
 
     def occupies(self, topology: Topology) -> frozenset[Claim]:
-        """Its life, and all that ends with it."""
+        """The main process, and all that ends with it."""
         return death(topology, self.target)
 
     @property
     def act_max_s(self) -> float:
-        """Seconds that its injection and heal may take: the grace, and the calls around it."""
+        """The longest time in seconds of injection and heal: the grace period, and the calls around it."""
         return CALLS_S + self.grace_s
 
     def prepare(self, world: World) -> StartContainer:
-        """There must be something alive to restart."""
+        """Raises FaultError where the service does not run."""
         return StartContainer(service=self.target, container_id=living(world, self.target, "restarting").id)
 
     def inject(self, world: World, undo: StartContainer) -> None:
-        """Restart exactly the container that was seen in `prepare`; returns once its new process exists."""
+        """Restart only the container that was seen in `prepare`; returns once its new process exists."""
         world.containers.restart(undo.service, undo.container_id, self.grace_s)
 
     def observe(self, world: World, before: Observation | None) -> Observation:
-        """It has happened when the process that runs was started later than the one before; over when it answers."""
+        """It has happened when the process was started later than the one before; it is over when that answers."""
         state = world.containers.state(self.target)
         began = started_s(state.started_at)
         answers = state.running and world.reach.answers(self.target, timeout_s=1.0)
@@ -73,7 +73,7 @@ class Restart(Fault):
 
     @staticmethod
     def heal(world: World, undo: StartContainer) -> None:
-        """Start it where the restart ended half-way; one that runs is fine."""
+        """Start the container if the restart stopped half-way; a container that runs is fine."""
         world.containers.start(undo.service, undo.container_id)
 
 

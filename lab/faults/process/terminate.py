@@ -14,10 +14,10 @@ from lab.ports import Fault, Observation, World
 
 @dataclass(frozen=True, slots=True)
 class Terminate(Fault):
-    """Sends SIGTERM to the container's first process and leaves it ended until healed.
+    """Sends SIGTERM to the container's first process and leaves the container stopped until the fault is healed.
 
-    A process that ignores the signal leaves the fault void. The exit code says what became of it: 143 for one that the
-    signal ended, 0 for one that shut down by itself.
+    If the process ignores the signal, the fault is void. The exit code says how it ended: 143 if the signal ended it,
+    0 if it shut down in an orderly way.
     """
 
     kind: ClassVar[str] = "terminate"
@@ -27,25 +27,25 @@ class Terminate(Fault):
     target: Service
 
     def occupies(self, topology: Topology) -> frozenset[Claim]:
-        """Its life, and all that ends with it."""
+        """The main process, and all that ends with it."""
         return death(topology, self.target)
 
     def prepare(self, world: World) -> StartContainer:
-        """There must be something alive to end."""
+        """Raises FaultError where the service does not run."""
         return StartContainer(service=self.target, container_id=living(world, self.target, "terminating").id)
 
     def inject(self, world: World, undo: StartContainer) -> None:
-        """Signal exactly the container that was seen in `prepare`; does not wait for its end."""
+        """Signal only the container that was seen in `prepare`, and do not wait for its end."""
         world.containers.terminate(undo.service, undo.container_id)
 
     def observe(self, world: World, before: Observation | None) -> Observation:
         """In force when the container has ended and nothing answers past the proxies."""
-        ignored = "" if before is None else "; after a SIGTERM that means ignored, or not yet obeyed"
+        ignored = "" if before is None else "; it ignored SIGTERM, or has not ended yet"
         return lifeless(world, self.target, before, ignored)
 
     @staticmethod
     def heal(world: World, undo: StartContainer) -> None:
-        """Start the ended container; one that runs already is fine."""
+        """Start the stopped container; a container that runs already is fine."""
         world.containers.start(undo.service, undo.container_id)
 
 

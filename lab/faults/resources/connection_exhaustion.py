@@ -1,4 +1,4 @@
-"""Hold many idle connections to a server, as clients that leak them do."""
+"""Hold many idle connections to a server, as clients do that leak connections."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -11,7 +11,7 @@ from lab.model.undo import EndProcesses
 from lab.ports import Fault, Observation, World
 from lab.ports.processes import LIFETIME_S
 
-# A server may close idle ones, which are then made anew; the service's own come and go meanwhile.
+# A server may close idle connections, which are then opened again, and the service's own connections come and go.
 HELD, LEFT = 0.9, 0.1
 
 
@@ -19,7 +19,7 @@ HELD, LEFT = 0.9, 0.1
 class ConnectionExhaustion(Fault):
     """Holds `connections` idle TCP connections to the server, from inside its network namespace.
 
-    They end by themselves after 30 min. Whether requests are still answered is noted, and is no part of the proof.
+    They end by themselves after 30 min. Whether requests are still answered is recorded, but is not part of the proof.
     """
 
     kind: ClassVar[str] = "connection_exhaustion"
@@ -33,17 +33,17 @@ class ConnectionExhaustion(Fault):
     connections: Annotated[int, Ge(100), Le(16_000)] = 1000
 
     def prepare(self, world: World) -> EndProcesses:
-        """There must be a server to connect to."""
+        """Raises FaultError where the service does not run."""
         living(world, self.target, "connecting to")
         return EndProcesses(world.processes.new_token(self.kind))
 
     def inject(self, world: World, undo: EndProcesses) -> None:
-        """Start the holder; returns once every connection is under way."""
+        """Start the process that holds the connections; returns once every connect has begun."""
         state = living(world, self.target, "connecting to")
         world.processes.connect(world.containers, state, undo.token, self.connections, LIFETIME_S)
 
     def observe(self, world: World, before: Observation | None) -> Observation:
-        """In force when the server's side shows so many more established connections than before."""
+        """In force when the server has as many more established connections than before as the fault promises."""
         state = world.containers.state(self.target)
         if not state.running:
             return Observation(0.0, "connections", holds=False, absent=False, detail="it does not run")
@@ -57,7 +57,7 @@ class ConnectionExhaustion(Fault):
 
     @staticmethod
     def heal(world: World, undo: EndProcesses) -> None:
-        """End the holder, and its connections with it."""
+        """End the process that holds the connections, which closes them."""
         world.processes.end(undo.token)
 
 

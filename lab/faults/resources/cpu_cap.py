@@ -12,7 +12,7 @@ from lab.model.undo import RestoreCpuQuota
 from lab.ports import CpuQuota, Fault, Observation, World
 
 PERIOD_US = 100_000
-# Whatever the moment it begins, this holds one whole period and more: a cap below one core throttles it at least once.
+# Long enough for one whole period at any start: a cap below one core then throttles the demand at least once.
 GLANCE_S = 0.25
 DEMAND_S = 0.6
 # The kernel hands quota out in slices and a period may straddle the reading's ends: 20 % covers both.
@@ -36,22 +36,22 @@ class CpuCap(Fault):
     cores: Annotated[float, Ge(0.05), Le(0.75)] = 0.5
 
     def prepare(self, world: World) -> RestoreCpuQuota:
-        """Remember the quota in force now, read from the cgroup itself."""
+        """Record the present quota, read from the cgroup itself."""
         state = running(world, self.target, "it has no CPU to cap")
         old = world.cgroups.cpu_quota(self.target)
         return RestoreCpuQuota(self.target, state.id, old.quota_us, old.period_us)
 
     def inject(self, world: World, undo: RestoreCpuQuota) -> None:
-        """Set the quota through the engine, so that the engine's own view stays true."""
+        """Set the quota through the engine, so that the engine still knows the real value."""
         quota = CpuQuota(round(self.cores * PERIOD_US), PERIOD_US)
         world.containers.set_cpu_quota(undo.service, undo.container_id, quota)
 
     def observe(self, world: World, before: Observation | None) -> Observation:
-        """Demand a whole core inside the container's cgroup for a moment and see how much it gets.
+        """Demand a whole core inside the container's cgroup for a short time, and measure how much it gets.
 
-        In force when the kernel throttles it, as it did not before, and it gets no more than the cap; a busy machine
-        throttles nothing. Absent when nothing is throttled and the cgroup has no such quota: then no more is asked of a
-        service that is to be left in peace.
+        In force when the kernel throttles the demand, did not throttle it before, and grants no more than the cap. A
+        busy machine gives less, but throttles nothing. Absent when nothing is throttled and the cgroup has no such
+        quota. The longer demand is made only where something is throttled, to spare a service without the fault.
         """
         start, demanded_s = world.cgroups.cpu_usage(self.target), GLANCE_S
         world.cgroups.burn(self.target, GLANCE_S)
@@ -70,7 +70,7 @@ class CpuCap(Fault):
 
     @staticmethod
     def heal(world: World, undo: RestoreCpuQuota) -> None:
-        """Put the old quota back; a container that was replaced meanwhile has its own and is left alone."""
+        """Restore the old quota; a container that was replaced meanwhile has its own quota and is left alone."""
         quota = CpuQuota(undo.quota_us, undo.period_us)
         world.containers.set_cpu_quota(undo.service, undo.container_id, quota)
         if not world.containers.state(undo.service).running:

@@ -1,4 +1,4 @@
-"""Burn CPU inside a service's own CPU cgroup, as a runaway thread of it would."""
+"""Burn CPU inside a service's own CPU cgroup, as a runaway thread would."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -13,9 +13,9 @@ from lab.model.undo import EndProcesses
 from lab.ports import Fault, Observation, World
 from lab.ports.processes import LIFETIME_S
 
-# A burner runs or waits to run all the time; two readings that are not of one moment cost some of it.
+# A burner runs, or waits to run, all the time. Its two counters are read one after the other, which costs some share.
 DEMANDED = 0.8
-# The cgroup's counter is read at another moment than the burners' own.
+# The cgroup's counter is read at another time than the burners' own counters.
 COUNTED = 0.8
 
 
@@ -36,11 +36,11 @@ class CpuSaturation(Fault):
     burners: Annotated[int, Ge(1), Le(16)] = 2
 
     def occupies(self, topology: Topology) -> frozenset[Claim]:
-        """What it writes; and a Toxiproxy that is short of CPU is slow on every link."""
+        """The CPU; and the links, because a Toxiproxy that is short of CPU is slow on every link."""
         return claims(self.target, BURNERS) | carried(topology, self.target, (PACE,))
 
     def prepare(self, world: World) -> EndProcesses:
-        """There must be something to compete with."""
+        """Raises FaultError where the service does not run."""
         living(world, self.target, "saturating")
         return EndProcesses(world.processes.new_token(self.kind))
 
@@ -50,23 +50,23 @@ class CpuSaturation(Fault):
         world.processes.burn(world.containers, state, undo.token, self.burners, LIFETIME_S)
 
     def observe(self, world: World, before: Observation | None) -> Observation:
-        """In force when the burners want all their cores and the cgroup is charged with what they got.
+        """In force when the burners are runnable all the time, and the cgroup is charged with what they got.
 
-        What they get depends on who else is busy; that they are runnable all the time does not.
+        What they get depends on the other load of the machine; that they are runnable does not.
         """
         state = world.containers.state(self.target)
         if not state.running:
             return Observation(0.0, "cores", holds=False, absent=False, detail="the container does not run")
-        seen = world.processes.burning(world.containers, state)
-        demanded = seen.burners >= self.burners and seen.wanted >= DEMANDED * self.burners
-        charged = seen.got > 0 and seen.total >= COUNTED * seen.got
-        detail = f"{seen.burners} burners wanted {seen.wanted:.2f} cores and got {seen.got:.2f}"
+        burning = world.processes.burning(world.containers, state)
+        demanded = burning.burners >= self.burners and burning.wanted >= DEMANDED * self.burners
+        charged = burning.got > 0 and burning.total >= COUNTED * burning.got
+        detail = f"{burning.burners} burners wanted {burning.wanted:.2f} cores and got {burning.got:.2f}"
         holds = before is not None and demanded and charged
-        return Observation(seen.total, "cores", holds, absent=seen.burners == 0, detail=detail)
+        return Observation(burning.total, "cores", holds, absent=burning.burners == 0, detail=detail)
 
     @staticmethod
     def heal(world: World, undo: EndProcesses) -> None:
-        """End the burners, wherever they are; none is fine."""
+        """End the burners, in whatever container; where there are none, that is fine."""
         world.processes.end(undo.token)
 
 

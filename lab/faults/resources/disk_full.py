@@ -24,26 +24,28 @@ class DiskFull(Fault):
     services: ClassVar[tuple[str, ...]] = ("qdrant",)
     needs: ClassVar[tuple[str, ...]] = ("store_ext4", "root")
     resources: ClassVar[tuple[str, ...]] = (DISK,)
-    # The filler of a dead service is removed through a mount of its own.
+    # The filler of a service that does not run is removed through a separate mount, which takes longer.
     act_max_s: ClassVar[float] = 60.0
 
     target: Literal["qdrant"]
     free_kib: Annotated[int, Ge(0), Le(131_072)] = 0
 
     def prepare(self, world: World) -> RemoveFiller:
-        """Choose a name that nobody else has; a file system of the host's own is refused."""
+        """Choose a file name that is free; raises FaultError where the file system is the host's own."""
         state = running(world, self.target, "its disk cannot be filled")
         world.storage.device(self.target)
         return RemoveFiller(self.target, state.id, f".lab-filler-{uuid.uuid4().hex}")
 
     def inject(self, world: World, undo: RemoveFiller) -> None:
-        """Allocate what is free, without writing it."""
+        """Allocate the free space, without writing to it."""
         world.storage.fill(undo.service, undo.container_id, undo.name, self.free_kib * KIB)
 
     def observe(self, world: World, before: Observation | None) -> Observation:
-        """Ask for a little more room than was to be left: in force when there is none, where there was before."""
+        """Ask for a little more space than `free_kib`: in force when there is none, and there was before."""
         if not world.containers.state(self.target).running:
-            return Observation(0.0, "KiB free", holds=False, absent=False, detail="the container is dead")
+            return Observation(
+                0.0, "KiB free", holds=False, absent=False, detail="the container does not run"
+            )
         asked = self.free_kib * KIB + BEYOND_BYTES
         room = world.storage.room_for(self.target, asked)
         free = world.storage.free_bytes(self.target)
@@ -53,7 +55,7 @@ class DiskFull(Fault):
 
     @staticmethod
     def heal(world: World, undo: RemoveFiller) -> None:
-        """Remove the filler; also from the volume of a container that is dead or was replaced."""
+        """Remove the filler file, also where the container does not run or was replaced."""
         world.storage.remove_filler(undo.service, undo.container_id, undo.name)
 
 

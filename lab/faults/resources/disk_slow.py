@@ -1,4 +1,4 @@
-"""Slow the disk that holds a service's data, as a worn or shared one would be."""
+"""Slow the disk that holds a service's data, as a worn or shared disk would be."""
 
 from dataclasses import astuple, dataclass
 from typing import Annotated, ClassVar, Literal
@@ -13,13 +13,13 @@ from lab.ports import Fault, Observation, World
 from lab.ports.storage import Throttle
 
 DEMAND_S, BLOCK_BYTES, PAGE_BYTES = 0.5, 65_536, 4096
-# Allowance comes in slices of 100 ms, a fifth of the demand; measured is 1.00 to 1.02.
+# The kernel grants the rate in slices of 100 ms, a fifth of the demand. Measured rates are 1.00 to 1.02 of the cap.
 TOLERANCE, FREE_SHARE = 1.1, 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class DiskSlow(Fault):
-    """Limits bytes and operations a second on the device that really holds the data; 0 leaves one unlimited.
+    """Limits bytes and operations a second on the device that holds the data; 0 means unlimited.
 
     Source of the mechanism: kernel documentation, cgroup-v1/blkio-controller (throttle) and cgroup-v2 (io.max).
     """
@@ -29,7 +29,7 @@ class DiskSlow(Fault):
     services: ClassVar[tuple[str, ...]] = ("qdrant",)
     needs: ClassVar[tuple[str, ...]] = ("cgroup_blkio", "store_ext4", "root")
     resources: ClassVar[tuple[str, ...]] = (DISK, DISK_LIMITS)
-    look_max_s: ClassVar[float] = 12 * 20.0  # four limits, each probed inside, outside and inside again
+    look_max_s: ClassVar[float] = 12 * 20.0  # four limits, each measured inside, outside, and inside again
 
     target: Literal["qdrant"]
     write_bps: Annotated[int, Ge(0), Le(50_000_000)] = 2_000_000
@@ -45,22 +45,22 @@ class DiskSlow(Fault):
             raise ValueError(f"a limit below {2 * BLOCK_BYTES} bytes/s or 4 operations/s cannot be proven")
 
     def prepare(self, world: World) -> RestoreThrottle:
-        """Find the device and remember its limits; one that is the host's own is refused."""
+        """Find the device and record its limits; raises FaultError where the device is the host's own."""
         state = running(world, self.target, "its disk cannot be slowed")
         device = world.storage.device(self.target)
         old = world.storage.throttle(self.target, device)
         return RestoreThrottle(self.target, state.id, device, *astuple(old))
 
     def inject(self, world: World, undo: RestoreThrottle) -> None:
-        """Limit the running container; the engine cannot, its update takes this and does nothing."""
+        """Limit the running container by its cgroup: the engine's update accepts these limits and does nothing."""
         wanted = Throttle(self.read_bps, self.write_bps, self.read_iops, self.write_iops)
         world.storage.set_throttle(undo.service, undo.container_id, undo.device, wanted)
 
     def observe(self, world: World, before: Observation | None) -> Observation:
-        """Read and write directly inside the container's cgroup, where its data lies: each at or below its cap.
+        """In force when direct reads and writes inside the container's cgroup are no faster than their caps.
 
-        Outside of it the same device must give more meanwhile, or it is busy and not capped. Measured is the rate over
-        its cap: the slowest one before and after, the fastest one in between.
+        Outside of the cgroup the same device must be faster at that time; else it is busy, and not capped. The measured
+        value is a rate divided by its cap: the smallest while the fault is absent, the largest while it is in force.
         """
         rates = self._rates(world)
         slowest, fastest = min(rates.values()), max(rates.values())
@@ -85,7 +85,7 @@ class DiskSlow(Fault):
 
     @staticmethod
     def heal(world: World, undo: RestoreThrottle) -> None:
-        """Put the old limits back and read them; those of a dead container went with its cgroup."""
+        """Restore the old limits and read them back; those of a stopped container ended with its cgroup."""
         if not world.containers.state(undo.service).running:
             return
         old = Throttle(undo.read_bps, undo.write_bps, undo.read_iops, undo.write_iops)

@@ -1,4 +1,4 @@
-"""Cap a service's memory a little above what it uses, as a container limit that was set too low."""
+"""Cap a service's memory a little above what it uses, as a container limit does that was set too low."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -14,7 +14,7 @@ from lab.model.undo import RestoreMemory
 from lab.ports import Fault, MemoryLimit, Observation, World
 
 MIB = 1 << 20
-# The demand goes beyond the limit by this much; the counters of v1 are off by up to 64 pages per core.
+# The demand exceeds the limit by this much, because the counters of v1 are wrong by up to 64 pages per core.
 BEYOND_MIB = 16
 DEMAND_MIB_MAX = 512
 
@@ -35,24 +35,24 @@ class MemoryCap(Fault):
     headroom_mib: Annotated[int, Ge(8), Le(256)] = 16
 
     def occupies(self, topology: Topology) -> frozenset[Claim]:
-        """What it writes; and a Toxiproxy that is short of memory is slow on every link."""
+        """The limits; and the links, because a Toxiproxy that is short of memory is slow on every link."""
         return claims(self.target, MEMORY) | carried(topology, self.target, (PACE,))
 
     def prepare(self, world: World) -> RestoreMemory:
-        """Remember the limits in force now, read from the cgroup itself."""
+        """Record the present limits, read from the cgroup itself."""
         state = running(world, self.target, "it has no memory to cap")
         old = world.cgroups.memory(self.target).limit
         return RestoreMemory(self.target, state.id, old.memory_bytes, old.memory_and_swap_bytes)
 
     def inject(self, world: World, undo: RestoreMemory) -> None:
-        """Set both limits through the engine, so that the engine's own view stays true."""
+        """Set both limits through the engine, so that the engine still knows the real values."""
         limit = world.cgroups.memory(undo.service).usage_bytes + self.headroom_mib * MIB
         world.containers.set_memory_limit(undo.service, undo.container_id, MemoryLimit(limit, limit))
 
     def observe(self, world: World, before: Observation | None) -> Observation:
-        """Demand a little page cache inside the cgroup, which can be taken back, and count what hit the limit.
+        """Demand a little page cache inside the cgroup, which the kernel can reclaim, and count hits of the limit.
 
-        In force when a limit is read back and the demand hits it, while the same demand hit nothing before.
+        In force when the cgroup has a limit and the demand hits it, and the same demand hit nothing before.
         """
         start = world.cgroups.memory(self.target)
         room = max(0, start.ceiling_bytes - start.usage_bytes) // MIB
@@ -69,7 +69,7 @@ class MemoryCap(Fault):
 
     @staticmethod
     def heal(world: World, undo: RestoreMemory) -> None:
-        """Put the old limits back and read them; a dead container gets them when it starts."""
+        """Restore the old limits and read them back; a stopped container gets them when it starts."""
         limit = MemoryLimit(undo.memory_bytes, undo.memory_and_swap_bytes)
         world.containers.set_memory_limit(undo.service, undo.container_id, limit)
         if not world.containers.state(undo.service).running:

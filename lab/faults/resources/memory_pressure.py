@@ -1,4 +1,4 @@
-"""Keep a service's memory cgroup full with a hog, so that the kernel reclaims from it all the time."""
+"""Keep a service's memory cgroup full, so that the kernel reclaims memory from it all the time."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -16,16 +16,16 @@ from lab.ports.processes import LIFETIME_S
 
 MIB = 1 << 20
 WATCH_S = 0.5
-# Reclaim works in batches, so usage swings a little below the limit.
+# The kernel reclaims in batches, so usage varies a little below the limit.
 NEAR = 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryPressure(Fault):
-    """Holds `hog_mib` inside the container's memory cgroup and leaves `left_mib` below the limit.
+    """Starts a process that holds `hog_mib` inside the container's memory cgroup, and leaves `left_mib` to the limit.
 
-    The hog goes on demanding page cache; it, and never the target, is the kernel's first choice when it must kill.
-    cgroup v2 throttles at memory.high; v1 has none, so there the limit stands that much above what is used.
+    The process goes on demanding page cache. If the kernel must kill, it kills this process first, never the target.
+    cgroup v2 throttles at memory.high. v1 has no such thing, so there the limit itself is set that much above the use.
     """
 
     kind: ClassVar[str] = "memory_pressure"
@@ -39,11 +39,11 @@ class MemoryPressure(Fault):
     left_mib: Annotated[int, Ge(2), Le(64)] = 8
 
     def occupies(self, topology: Topology) -> frozenset[Claim]:
-        """What it writes; and a Toxiproxy that is short of memory is slow on every link."""
+        """The limits and the load; and the links, because a Toxiproxy that is short of memory is slow on every link."""
         return claims(self.target, MEMORY, HOG) | carried(topology, self.target, (PACE,))
 
     def prepare(self, world: World) -> RestoreMemory:
-        """Remember the limits in force now; a container that is pressed already is refused."""
+        """Record the present limits; raises FaultError where a memory.high is set already."""
         state = running(world, self.target, "it has no memory to press")
         now = world.cgroups.memory(self.target)
         if now.ceiling_bytes not in (-1, now.limit.memory_bytes, now.limit.memory_and_swap_bytes):
@@ -54,7 +54,7 @@ class MemoryPressure(Fault):
         )
 
     def inject(self, world: World, undo: RestoreMemory) -> None:
-        """Start the hog first, so that the limit comes down on what is then used."""
+        """Start the process first, so that the limit is computed from the use with it."""
         world.cgroups.start_hog(undo.service, undo.container_id, undo.token, self.hog_mib)
         ceiling = world.cgroups.memory(undo.service).usage_bytes + self.left_mib * MIB
         if not world.cgroups.set_memory_high(undo.service, undo.container_id, ceiling):
@@ -62,7 +62,7 @@ class MemoryPressure(Fault):
             world.containers.set_memory_limit(undo.service, undo.container_id, limit)
 
     def observe(self, world: World, before: Observation | None) -> Observation:
-        """In force when usage stays near a limit that is hit all the while without any demand of ours."""
+        """In force when usage stays near a limit, and the limit is hit without any demand of the observation."""
         events = world.cgroups.limit_hits(self.target, 0, WATCH_S)
         end = world.cgroups.memory(self.target)
         near = end.ceiling_bytes >= 0 and end.usage_bytes >= NEAR * end.ceiling_bytes
@@ -73,7 +73,7 @@ class MemoryPressure(Fault):
 
     @staticmethod
     def heal(world: World, undo: RestoreMemory) -> None:
-        """End the hog, then put the old limits back and read them."""
+        """End the process, then restore the old limits and read them back."""
         world.processes.end(undo.token)
         runs = world.containers.state(undo.service).running
         if runs:

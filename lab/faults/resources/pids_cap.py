@@ -1,4 +1,4 @@
-"""Cap the number of a service's processes and threads, so that it can start no more of them."""
+"""Cap the number of a service's processes and threads, so that it can start no more."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -10,7 +10,7 @@ from lab.faults.resources.proof import running
 from lab.model.undo import RestorePidsMax
 from lab.ports import Fault, Observation, World
 
-# The probe asks for more than the cap leaves by this much, so that threads that end meanwhile do not matter.
+# How many more forks are tried than the cap allows, so that threads that end meanwhile do not matter.
 BEYOND = 16
 
 
@@ -30,17 +30,17 @@ class PidsCap(Fault):
     headroom_tasks: Annotated[int, Ge(0), Le(64)] = 0
 
     def prepare(self, world: World) -> RestorePidsMax:
-        """Remember the limit in force now, read from the cgroup itself."""
+        """Record the present limit, read from the cgroup itself."""
         state = running(world, self.target, "it has no processes to cap")
         return RestorePidsMax(self.target, state.id, world.cgroups.pids(self.target).limit)
 
     def inject(self, world: World, undo: RestorePidsMax) -> None:
-        """Set the limit through the engine, so that the engine's own view stays true."""
+        """Set the limit through the engine, so that the engine still knows the real value."""
         pids_max = world.cgroups.pids(undo.service).current + self.headroom_tasks
         world.containers.set_pids_max(undo.service, undo.container_id, pids_max)
 
     def observe(self, world: World, before: Observation | None) -> Observation:
-        """Fork inside the container's pids cgroup: in force when the kernel refuses what it granted before."""
+        """Fork inside the container's pids cgroup: in force when the kernel refuses forks that it granted before."""
         asked = self.headroom_tasks + BEYOND
         granted = world.cgroups.try_forks(self.target, asked)
         now = world.cgroups.pids(self.target)
@@ -50,7 +50,7 @@ class PidsCap(Fault):
 
     @staticmethod
     def heal(world: World, undo: RestorePidsMax) -> None:
-        """Put the old limit back and read it; a dead container gets it when it starts."""
+        """Restore the old limit and read it back; a stopped container gets it when it starts."""
         world.containers.set_pids_max(undo.service, undo.container_id, undo.pids_max)
         if not world.containers.state(undo.service).running:
             return
