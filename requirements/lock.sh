@@ -10,3 +10,5 @@ cd requirements
 for name in runtime dev go; do compile "$name"; done
 cd ../compose/images/k6
 compile requirements
+cd ../../targets/reference
+compile requirements

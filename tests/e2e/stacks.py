@@ -2,6 +2,7 @@
 
 import io
 import secrets
+import shutil
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from lab.provision.stack.prepare import prepare
 
 HOME = Path(__file__).resolve().parents[2]
 TARGET = HOME / "compose" / "targets" / "workspace-qdrant-mcp"
+REFERENCE = HOME / "compose" / "targets" / "reference"
 STAND_IN = Path(__file__).resolve().parent / "stand_in"
 SERVER = [
     "/opt/venv/bin/workspace-qdrant-mcp",
@@ -29,9 +31,19 @@ SERVER = [
 ]
 
 
-def images() -> Mapping[str, ImageUsed]:
-    """Every image of the stack with the real target; installs, starts and builds what is missing."""
-    return prepare(TARGET, silent()).images
+def images(target: Path = TARGET) -> Mapping[str, ImageUsed]:
+    """Every image of the stack with a target, by default the real one; installs and builds what is missing."""
+    return prepare(target, silent()).images
+
+
+def reference_target(folder: Path, **environment: str) -> Path:
+    """A copy of the reference target in `folder` with more variables, such as `REFERENCE_DEFECT="wrong_ids"`."""
+    copy = Path(shutil.copytree(REFERENCE, folder / REFERENCE.name))
+    settings = (copy / "target.yaml").read_text(encoding="utf-8")
+    added = "".join(f'  {name}: "{value}"\n' for name, value in environment.items())
+    changed = settings.replace("environment:\n", f"environment:\n{added}", 1)
+    (copy / "target.yaml").write_text(changed, encoding="utf-8")
+    return copy
 
 
 def with_defect(
