@@ -9,7 +9,6 @@ their meaning.
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 from lab.errors import LabError
@@ -19,6 +18,7 @@ T = TypeVar("T")
 
 TEXT_CHARS_MAX = 1000
 FRAMES_MAX = 12
+_ROOT = f"{ROOT}/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,5 +112,5 @@ def run_sampler(work: Callable[[], None], report: Callable[[str], None]) -> None
 
 
 def _short(filename: str) -> str:
-    path = Path(filename)
-    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
+    own = filename.removeprefix(_ROOT)
+    return own if own != filename else filename.rpartition("/")[2]

@@ -6,10 +6,10 @@ A run acts only while the generation there is the one it began with; its guardia
 import glob
 import json
 import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lab.boundary import attempt
 from lab.errors import WorldError
 from lab.guard.undo_store import ADVICE, wrong_types
 from lab.host.audit import Audit
@@ -133,7 +133,6 @@ def fenced(guarded: Guard, recorder: Recorder) -> Audit:
 
     def audit(act: str, on: str, detail: str) -> None:
         guarded.check()
-        with suppress(WorldError):
-            recorder.record("effect", act=act, on=on, detail=detail)
+        attempt(lambda: recorder.record("effect", act=act, on=on, detail=detail))
 
     return audit
