@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from lab.boundary import Caught, attempt
 from lab.judge import checks, tables
 from lab.judge.windows.timeline import Windows, find_windows
 from lab.model.evidence import Evidence
@@ -24,8 +25,6 @@ from lab.model.verdict import Finding, Judgement, Verdict, not_tested, undecided
 
 ALWAYS_REQUIRED = ("integrity",)
 _DECIDED = (Verdict.PASS, Verdict.FAIL)
-# What evidence that is not as the lab writes it can raise in arithmetic on it.
-_BROKEN_EVIDENCE = (ArithmeticError, ValueError, LookupError, TypeError, AttributeError, AssertionError)
 
 Check = Callable[[Evidence, Windows], list[Finding]]
 T = TypeVar("T")
@@ -104,10 +103,9 @@ def _findings(name: str, check: Check, evidence: Evidence, windows: Windows) -> 
 
 
 def _attempt(work: Callable[[], T]) -> T | _Broken:
-    try:
-        return work()
-    except _BROKEN_EVIDENCE as error:
-        return _Broken(f"{type(error).__name__}: {error}")
+    done = attempt(work)
+    # Without the place of the error, which another version of the lab would state differently.
+    return _Broken(f"{done.type_name}: {done.error}") if isinstance(done, Caught) else done
 
 
 def _as_planned(finding: Finding, plan: Plan) -> Finding:
