@@ -21,7 +21,7 @@ const SESSIONS_BEFORE_START_MS = 2000;
 const QUIET_BEFORE_START_MS = 200;
 const FAILURES_PER_CLIENT_MAX = 20;
 const IDS_PER_CLIENT = 1000000;
-const settings = {
+export const settings = {
   url: input.base_url + input.endpoint,
   protocol_version: input.protocol_version,
   client_version: input.client_version,

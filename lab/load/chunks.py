@@ -65,12 +65,13 @@ class K6Load:
 
     def change_to(self, load: LoadProfile | None) -> float:
         """Let another load take over; returns when its first request is due. Without a load, all ends now."""
-        now_ms = round(self._clock.now_ms(), 3)
+        now_ms = self._clock.now_ms()
         current = self._stretches[-1] if self._stretches else None
         running = current.profile if current is not None and current.stop_ms > now_ms else None
         if load == running:
             return now_ms
-        begins_ms = now_ms if load is None else now_ms + LEAD_MS
+        # Rounded as due times are, so that the first request is not due before its load begins.
+        begins_ms = round(now_ms if load is None else now_ms + LEAD_MS, 3)
         if current is not None:
             current.stop_ms = min(current.stop_ms, begins_ms)
         if load is not None:

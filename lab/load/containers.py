@@ -1,4 +1,4 @@
-"""One k6 container per chunk: made, watched, ended and removed through the Docker engine."""
+"""Creates, checks and removes one k6 container per chunk, through the Docker engine."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from lab.repository import K6_SCRIPTS
 
 ROLE = "chaos-soak-lab.role"
 ROLE_VALUE = "load"
-# Measured with k6 1.1.0: 45 MB for itself and about 0.3 MB per virtual user; the rest is room.
+# Measured with k6 1.1.0: 45 MB for itself and about 0.3 MB per virtual user. The rest is a margin.
 _MEMORY_BASE_MB, _MEMORY_PER_VU_MB = 192, 1.5
 _PIDS_MAX = 256
 BODIES_PER_KIND, BODIES_PER_CHUNK = 3, 300
@@ -30,7 +30,7 @@ BODIES_PER_KIND, BODIES_PER_CHUNK = 3, 300
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a chunk's container ended; `at_epoch_ms` is None where the engine does not say."""
+    """How a chunk's container ended; `at_epoch_ms` is None where the engine does not report it."""
 
     code: int
     out_of_memory: bool
@@ -39,7 +39,7 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class K6Containers:
-    """Makes the k6 containers of one stack. `directory` is the run's `load/`, which k6 sees as `/output`."""
+    """Creates the k6 containers of one stack. `directory` is the run's `load/`, which k6 sees as `/output`."""
 
     client: docker.DockerClient
     image: str
@@ -50,11 +50,11 @@ class K6Containers:
 
     @property
     def input_folder(self) -> Path:
-        """Where the inputs lie that k6 sees as `/input`."""
+        """The folder of inputs, which k6 sees as `/input`."""
         return self.directory / "input"
 
     def launch(self, name: str, script: str, vus: int) -> Container:
-        """Create and start the container of chunk `name`; its schedule must lie in the input folder."""
+        """Create and start the container of chunk `name`; its input files must be there already."""
         container = self.client.containers.create(
             self.image,
             command=_arguments(name, script),
@@ -67,14 +67,14 @@ class K6Containers:
                 Mount("/input", str(self.input_folder.resolve()), type="bind", read_only=True),
                 Mount("/output", str(self.directory.resolve()), type="bind"),
             ],
-            # The image's own user may not write into the run directory; the lab's user can.
+            # The image's own user may not write into the run directory. The lab's user may.
             user=f"{os.getuid()}:{os.getgid()}",
             environment={"K6_NO_USAGE_REPORT": "true", "HOME": "/tmp"},
             log_config=LogConfig(type=LogConfig.types.JSON, config={"max-size": "20m", "max-file": "2"}),
             mem_limit=f"{round(_MEMORY_BASE_MB + _MEMORY_PER_VU_MB * vus)}m",
             pids_limit=_PIDS_MAX,
             cap_drop=["ALL"],
-            # As root k6 must read a clone that belongs to somebody else, whatever its umask was.
+            # Where k6 runs as root, it must be able to read a checkout that belongs to another user.
             cap_add=["DAC_OVERRIDE"],
             security_opt=["no-new-privileges"],
         )
@@ -86,7 +86,7 @@ class K6Containers:
         return container
 
     def remove_leftovers(self) -> int:
-        """Remove the load containers that a dead run of this stack left; they would double the load."""
+        """Remove the load containers that a dead run of this stack left behind; they would double the load."""
         labels = [f"{OWNER}={OWNER_VALUE}", f"{STACK}={self.project}", f"{ROLE}={ROLE_VALUE}"]
         found = self.client.containers.list(all=True, filters={"label": labels})
         for container in found:
@@ -108,7 +108,7 @@ def _container_name(project: str, run_id: str, chunk: str) -> str:
 
 
 def remove(container: Container) -> None:
-    """Remove a container with what runs in it; one that is gone already is fine."""
+    """Remove a container and the processes in it; it is no error if the container is already gone."""
     with suppress(NotFound):
         container.remove(force=True)
 
@@ -131,29 +131,29 @@ def _epoch_ms(text: str) -> float | None:
 
 
 def keep_log(container: Container, directory: Path, chunk: str) -> list[str]:
-    """Keep k6's log (`k6-NNNN.log`) and first failing bodies (`failures-NNNN.jsonl`); returns its errors."""
+    """Save k6's log (`k6-NNNN.log`) and the first failing bodies (`failures-NNNN.jsonl`); returns k6's errors."""
     log: bytes = container.logs()
     (directory / f"k6-{chunk}.log").write_bytes(log)
-    failures, errors = _sorted_out(log)
+    failures, errors = _failures_and_errors(log)
     with (directory / f"failures-{chunk}.jsonl").open("w", encoding="utf-8") as file:
         for failure in failures:
             file.write(encodable(json.dumps({"chunk": chunk, **failure}, ensure_ascii=False)) + "\n")
     return errors
 
 
-def _sorted_out(log: bytes) -> tuple[list[dict[str, Any]], list[str]]:
-    """Failing bodies, at most three of each (operation, layer, message), and what else k6 called an error."""
+def _failures_and_errors(log: bytes) -> tuple[list[dict[str, Any]], list[str]]:
+    """The failing bodies, at most three of each (operation, layer, message), and the other errors in k6's log."""
     kept: list[dict[str, Any]] = []
     errors: list[str] = []
-    seen: Counter[tuple[str, str, str]] = Counter()
+    times: Counter[tuple[str, str, str]] = Counter()
     for entry in _entries(log):
         failure = _failure_in(str(entry.get("msg", "")))
         if failure is None:
             errors += [str(entry.get("msg"))] if entry.get("level") in ("error", "fatal", "panic") else []
             continue
         kind = (str(failure.get("op")), str(failure.get("layer")), str(failure.get("message")))
-        seen[kind] += 1
-        if seen[kind] <= BODIES_PER_KIND and len(kept) < BODIES_PER_CHUNK:
+        times[kind] += 1
+        if times[kind] <= BODIES_PER_KIND and len(kept) < BODIES_PER_CHUNK:
             kept.append(failure)
     return kept, errors
 
@@ -163,7 +163,7 @@ def _entries(log: bytes) -> Iterator[dict[str, Any]]:
         try:
             entry = json.loads(line)
         except ValueError:
-            # A panic, or the engine's own words.
+            # A panic of k6, or a message of the engine.
             entry = {"level": "error", "msg": line.decode(errors="replace")}
         if isinstance(entry, dict):
             yield entry

@@ -1,7 +1,7 @@
-"""What k6 reads: one set of texts for the run and one schedule per chunk (the formats stand in k6/README.md).
+"""Writes what k6 reads: the texts of the run, and one schedule for each chunk (k6/README.md has the formats).
 
-All randomness is spent here: the order of operations comes from the seed by hashing, so that it is the same
-on every machine and any chunk can be computed without the ones before it.
+All random choices are made here. The order of operations is computed from the seed by hashing, so it is the same on
+every machine, and each chunk can be computed without the chunks before it.
 """
 
 import json
@@ -136,20 +136,20 @@ def _of_chunk(schedule: ChunkSchedule) -> dict[str, Any]:
 
 
 def chunk_name(chunk: int) -> str:
-    """A chunk's number as it stands in file names and in `Request.source`."""
+    """A chunk's number as it is written in file names and in `Request.source`."""
     return f"{chunk:04d}"
 
 
 def block_of(mix: Mapping[str, int]) -> tuple[str, ...]:
-    """The smallest block of operations in the mix's exact proportions: 40/30/20/10 becomes 4, 3, 2 and 1."""
+    """The smallest list of operations in the mix's exact proportions: 40/30/20/10 becomes 4, 3, 2 and 1 of each."""
     divisor = reduce(math.gcd, mix.values())
     return tuple(name for name, share in sorted(mix.items()) for _ in range(share // divisor))
 
 
 def _operations(mix: Mapping[str, int], seed: int, first: int) -> Iterator[tuple[str, int]]:
-    """Operations from request `first` on, in blocks that hold the mix exactly, each block in an order of the seed's.
+    """Operations from request number `first` on, each with the count of its earlier uses.
 
-    The number beside each operation counts its uses.
+    They come in blocks that contain the mix exactly. The seed decides the order within each block.
     """
     names = block_of(mix)
     block, within = divmod(first, len(names))

@@ -1,9 +1,9 @@
-"""k6's raw points of one chunk, turned into requests.
+"""Turns k6's raw points of one chunk into requests.
 
-k6 says when an iteration started, when its answer was there, how it was judged, and when it dropped one; it
-does not say when an iteration was due. That follows: the arrival-rate executor has one tick per period since
-its start, on an absolute schedule, and every tick either starts an iteration or drops one. So the n-th of
-both together, in order of time, belongs to the n-th slot (grafana/k6, lib/executor/constant_arrival_rate.go).
+k6 records when an iteration started, when its answer arrived, how it was judged, and when an iteration was dropped. It
+does not record when an iteration was due. The lab works that out: the arrival-rate executor has a tick at each due time
+of an absolute schedule, and each tick either starts an iteration or drops one. Therefore the n-th tick, in order of
+time, belongs to the n-th time slot (grafana/k6, lib/executor/constant_arrival_rate.go).
 """
 
 import json
@@ -32,10 +32,11 @@ _IS_POINT = b'"type":"Point"'
 
 @dataclass(frozen=True, slots=True)
 class ChunkRows:
-    """What the points of a chunk amount to; `rows` is sorted by `scheduled_ms`.
+    """The requests of a chunk, sorted by `scheduled_ms`, and the counts that go with them.
 
-    `started` = judged + `lost`. `late_slots` were due before k6 began; they count as unsent. `missing` slots
-    left no trace at all, and no row is made up for them. `problems` lists what does not fit together.
+    `started` iterations were judged or are `lost`. The `late_slots` were due before k6 began; they count as unsent.
+    The `missing` slots left no point at all, and no row is invented for them. `problems` lists the contradictions
+    between the points, or between the points and the plan.
     """
 
     rows: tuple[Request, ...]
@@ -50,9 +51,9 @@ class ChunkRows:
 
 @dataclass(slots=True)
 class _Started:
-    """One iteration as its points tell it; times in ms of the run's clock."""
+    """What the points say about one iteration; times in ms of the run's clock."""
 
-    turn: int
+    iteration: int
     sent_ms: float
     id: str
     answered_ms: float | None = None
@@ -64,7 +65,7 @@ class _Started:
 
 @dataclass(slots=True)
 class _Gathered:
-    """All points of a chunk that matter, by the iteration's number."""
+    """All points of a chunk that the lab needs; `started` is by the iteration's number."""
 
     started: dict[int, _Started] = field(default_factory=dict)
     dropped_ms: list[float] = field(default_factory=list)
@@ -73,7 +74,7 @@ class _Gathered:
 
 
 def read_chunk(path: Path, schedule: ChunkSchedule) -> ChunkRows:
-    """The requests in one `points-NNNN.json.gz`; a file that is missing or breaks off counts as truncated."""
+    """The requests in one `points-NNNN.json.gz`; a file that is missing or incomplete counts as truncated."""
     gathered, lines = _Gathered(), GzipLines(path)
     for line in lines:
         _take(line, schedule, gathered)
@@ -82,21 +83,24 @@ def read_chunk(path: Path, schedule: ChunkSchedule) -> ChunkRows:
 
 
 class GzipLines:
-    """The whole lines of a gzip file, a piece at a time; then `damage` says why they broke off, if so."""
+    """Reads the complete lines of a gzip file, a piece at a time.
+
+    After the last line, `damage` says why the file is incomplete; it is empty where the file is whole.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.damage = ""
 
     def __iter__(self) -> Iterator[bytes]:
-        rest = b""
+        incomplete = b""
         for piece in self._pieces():
-            *lines, rest = (rest + piece).split(b"\n")
+            *lines, incomplete = (incomplete + piece).split(b"\n")
             yield from lines
-            if len(rest) > _LINE_BYTES_MAX:
+            if len(incomplete) > _LINE_BYTES_MAX:
                 self.damage = f"{self._path.name}: a line longer than {_LINE_BYTES_MAX} bytes"
                 return
-        if rest and not self.damage:
+        if incomplete and not self.damage:
             self.damage = f"{self._path.name}: the last line breaks off"
 
     def _pieces(self) -> Iterator[bytes]:
@@ -115,7 +119,7 @@ class GzipLines:
 
 
 def _take(line: bytes, schedule: ChunkSchedule, gathered: _Gathered) -> None:
-    # k6 writes the metric's name first; most lines are k6's own metrics and need no parsing.
+    # k6 writes the metric's name first. Most lines are k6's own metrics, which need no parsing.
     name = _WANTED.get(line[1 : line.find(b",")])
     if name is None or _IS_POINT not in line:
         return
@@ -134,16 +138,16 @@ def _take_point(name: str, data: dict[str, Any], at_ms: float, gathered: _Gather
     if name == "dropped_iterations":
         gathered.dropped_ms.extend([at_ms] * int(data["value"]))
         return
-    turn = int(data["metadata"]["seq"])
+    iteration = int(data["metadata"]["seq"])
     if name == "mcp_started":
-        if turn in gathered.started:
-            gathered.problems.append(f"iteration {turn} started twice")
-        gathered.started[turn] = _Started(turn, at_ms, str(data["metadata"]["id"]))
+        if iteration in gathered.started:
+            gathered.problems.append(f"iteration {iteration} started twice")
+        gathered.started[iteration] = _Started(iteration, at_ms, str(data["metadata"]["id"]))
         return
-    if turn not in gathered.started:
-        gathered.problems.append(f"iteration {turn} has a point of {name} and never started")
+    if iteration not in gathered.started:
+        gathered.problems.append(f"iteration {iteration} has a point of {name} and never started")
         return
-    _complete(gathered.started[turn], name, data, at_ms)
+    _complete(gathered.started[iteration], name, data, at_ms)
 
 
 def _complete(started: _Started, name: str, data: dict[str, Any], at_ms: float) -> None:
@@ -168,8 +172,10 @@ def _rows(gathered: _Gathered, schedule: ChunkSchedule, *, truncated: bool, prob
     rows = [_unsent(slot, slot, schedule, "the load generator started late") for slot in range(late)]
     for tick, started in _in_order(gathered.started, gathered.dropped_ms):
         if started is not None:
-            rows.append(_request(late + tick, late + started.turn, started, schedule))
-        elif late + tick < len(schedule.requests):  # A tick at the very end is the next chunk's first slot.
+            rows.append(_request(late + tick, late + started.iteration, started, schedule))
+        elif late + tick < len(
+            schedule.requests
+        ):  # A tick at the end of the chunk is the next chunk's first slot.
             rows.append(_unsent(late + tick, next(never_sent), schedule, "no virtual user was free"))
     problems += _wrong_ids(gathered, schedule, rows)
     if holes := max(gathered.started, default=-1) + 1 - len(gathered.started):
@@ -187,9 +193,9 @@ def _rows(gathered: _Gathered, schedule: ChunkSchedule, *, truncated: bool, prob
 
 
 def _wrong_ids(gathered: _Gathered, schedule: ChunkSchedule, rows: Sequence[Request]) -> Iterator[str]:
-    """Each request has the id that the plan gave it, and no two have the same."""
-    planned = {turn: schedule.request(gathered.late_slots + turn).id for turn in gathered.started}
-    if wrong := [turn for turn, started in sorted(gathered.started.items()) if started.id != planned[turn]]:
+    """What is wrong with the ids: each request must have the one that the plan gave it, and no two the same."""
+    planned = {n: schedule.request(gathered.late_slots + n).id for n in gathered.started}
+    if wrong := [n for n, started in sorted(gathered.started.items()) if started.id != planned[n]]:
         sent = gathered.started[wrong[0]].id
         yield (
             f"{len(wrong)} iterations sent another request than planned:"
@@ -201,19 +207,19 @@ def _wrong_ids(gathered: _Gathered, schedule: ChunkSchedule, rows: Sequence[Requ
 
 
 def _in_order(started: dict[int, _Started], dropped_ms: list[float]) -> Iterator[tuple[int, _Started | None]]:
-    """Iterations by the number of their tick, with None for each one that was dropped in between."""
-    drops, passed = sorted(dropped_ms), 0
-    for turn in sorted(started):
-        while passed < len(drops) and drops[passed] < started[turn].sent_ms:
-            yield turn + passed, None
-            passed += 1
-        yield turn + passed, started[turn]
+    """The ticks in order, each with the iteration that it started, or None where it dropped one."""
+    drops, drops_before = sorted(dropped_ms), 0
+    for iteration in sorted(started):
+        while drops_before < len(drops) and drops[drops_before] < started[iteration].sent_ms:
+            yield iteration + drops_before, None
+            drops_before += 1
+        yield iteration + drops_before, started[iteration]
     after = max(started, default=-1) + 1
-    yield from ((after + number, None) for number in range(passed, len(drops)))
+    yield from ((after + number, None) for number in range(drops_before, len(drops)))
 
 
 def _unsent(slot: int, place: int, schedule: ChunkSchedule, why: str) -> Request:
-    """A request that was due and not sent: the time slot that stayed empty, and the planned request left over."""
+    """A request that was due and not sent: `slot` is the time that stayed empty, `place` the planned request."""
     planned = schedule.request(place)
     return Request(
         scheduled_ms=schedule.due_ms(slot),
@@ -231,7 +237,7 @@ def _unsent(slot: int, place: int, schedule: ChunkSchedule, why: str) -> Request
 def _request(slot: int, place: int, started: _Started, schedule: ChunkSchedule) -> Request:
     judged = started.layer is not None and started.answered_ms is not None
     layer = started.layer if started.layer and judged else Layer.LOST
-    # Only an answer ends a request; one that found no connection or no answer in time is censored.
+    # Only an answer ends a request. A request without a connection, or without an answer in time, is censored.
     answered = layer not in (Layer.LOST, Layer.TRANSPORT)
     return Request(
         scheduled_ms=schedule.due_ms(slot),

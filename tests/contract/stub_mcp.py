@@ -15,7 +15,7 @@ FORGETS_AFTER_CALLS = 3
 
 
 class StubMcp(ThreadingHTTPServer):
-    """The server and what it saw: requests by (mode, method), tool calls with arguments, open sessions."""
+    """The server and what it saw: requests by (mode, method), tool calls with arguments, open sessions, connections."""
 
     daemon_threads = True
     request_queue_size = 256
@@ -28,7 +28,13 @@ class StubMcp(ThreadingHTTPServer):
         self.served: Counter[str] = Counter()
         self.sessions: set[tuple[str, str]] = set()
         self.forgetful = True
+        self.connections = 0
         self.used: set[tuple[str, object]] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Count each TCP connection, then serve it."""
+        self.connections += 1
+        super().process_request(request, client_address)
 
     def takes(self, session: str, number: object) -> bool:
         """Whether a request id is new in its session; the protocol forbids a second use."""

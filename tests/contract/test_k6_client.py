@@ -132,7 +132,9 @@ def load(base_url: str, mode: str) -> LoadInputs:
     )
 
 
-def run_k6(k6: str, folder: Path, inputs: LoadInputs, late_ms: float = 0.0) -> Ran:
+def run_k6(
+    k6: str, folder: Path, inputs: LoadInputs, late_ms: float = 0.0, scripts: Path = K6_SCRIPTS
+) -> Ran:
     """One chunk in a process; `late_ms` lets it begin after its time."""
     folder.mkdir(exist_ok=True)
     inputs.write_texts(folder)
@@ -145,7 +147,7 @@ def run_k6(k6: str, folder: Path, inputs: LoadInputs, late_ms: float = 0.0) -> R
     points = folder / "points.json.gz"
     command = [k6, "run", "--quiet", "--no-color", "--log-format", "json", "-e", f"LAB_INPUT={path}"]
     done = subprocess.run(
-        [*command, "--address", "", "--out", f"json={points}", str(K6_SCRIPTS / load.script)],
+        [*command, "--address", "", "--out", f"json={points}", str(scripts / load.script)],
         capture_output=True,
         text=True,
         timeout=60,
