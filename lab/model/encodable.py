@@ -1,4 +1,4 @@
-"""Text that can be written as UTF-8: a target's JSON may hold half a surrogate pair, which no file can."""
+"""Makes any text writable as UTF-8: a target's JSON may contain half a surrogate pair, which UTF-8 cannot encode."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""A plan: the scenario with all randomness spent, what it will take, and what it can decide."""
+"""A plan: a scenario after every random choice is made, with its steps and with what they can decide."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,8 @@ USUAL_STREAMS = ("requests", "probes", "recall", "memory", "host")
 class PlannedFault:
     """One fault in a plan. It stays in force for `hold_s`, then recovery is watched for at most `recovery_max_s`.
 
-    After `lease_s` from its injection the guardian takes the run for hung, ends it and heals.
+    If it is still in force `lease_s` after its injection, the guardian assumes that the run hangs: it ends the run and
+    heals.
     """
 
     id: str
@@ -33,10 +34,10 @@ class PlannedFault:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One stretch of the run: warm-up and steady steps last `duration_s`, a fault step at least that.
+    """One part of the run. Warm-up and steady steps last `duration_s`, a fault step lasts at least that long.
 
-    The faults of one step are injected in order, are in force together, and are healed in reverse. `load` is what the
-    load generator sends meanwhile, None for no load at all.
+    The faults of one step are injected in order, are in force together, and are healed in reverse order. `load` is
+    what the load generator sends during the step, None for no load at all.
     """
 
     name: str
@@ -48,9 +49,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class ObserverPlan:
-    """Canary and recall rates (Hz). The canary is fast from injection until recovered, slow otherwise.
+    """How often canary and recall are sent (Hz). The canary is fast from an injection until the recovery, else slow.
 
-    `share_max` is the part of the target's CPU capacity that both may take in the steady phases.
+    `share_max` is the share of the target's CPU capacity that both together may take in the steady phases.
     """
 
     canary_slow_hz: float
@@ -66,7 +67,7 @@ class ObserverPlan:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether the planned duration can decide one check of one subject; `needs_s` is the duration that would."""
+    """Whether the planned duration can decide one check of one subject; `needs_s` is a duration that can."""
 
     check: str
     subject: str
@@ -77,7 +78,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything a run does, in order, and everything a judge needs to know about what was meant.
+    """Everything that a run does, in order, and everything that a judge must know about its intention.
 
     `streams` names the tables of samples that the run must leave; a table that is not named may be absent.
     """
@@ -99,7 +100,7 @@ class Plan:
     streams: tuple[str, ...] = USUAL_STREAMS
 
     def __post_init__(self) -> None:
-        # The journal names a profile, and the judge must find the one that it means.
+        # The journal names a load by its name alone, so a name must mean one load.
         loads = self.loads()
         for step in self.steps:
             if step.load is not None and step.load not in loads:
@@ -114,5 +115,5 @@ class Plan:
         return tuple({step.load.name: step.load for step in self.steps if step.load is not None}.values())
 
     def decision(self, check: str, subject: str) -> Decision | None:
-        """What the planner said about one check of one subject."""
+        """The planner's decision about one check of one subject, None where there is none."""
         return next((d for d in self.decisions if (d.check, d.subject) == (check, subject)), None)

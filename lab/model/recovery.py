@@ -1,13 +1,13 @@
-"""The rules by which something counts as recovered: used by the runner while it waits, by the planner and the judge."""
+"""The rules for when something counts as recovered. The run (while it waits), the planner and the judge use them."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What counts as recovered: `enough` good of `window` in a row, kept up for `hold_ms`.
+    """Recovered means: `enough` of `window` consecutive probes are good, and no worse window follows for `hold_ms`.
 
-    Where nothing was asked for more than `gap_ms`, nobody looked: what happened in between is not known.
+    A pause between probes that is longer than `gap_ms` is a gap: nothing is known about the time between them.
     """
 
     window: int
@@ -17,5 +17,5 @@ class Rule:
 
 
 CANARY = Rule(window=20, enough=19, hold_ms=30_000.0, gap_ms=1500.0)
-# For what is asked rarely: truth queries where the canary counts no hits, and looks at the store.
+# For rare probes: truth queries (where the canary counts no hits), and probes of the store.
 FIVE_IN_A_ROW = Rule(window=5, enough=5, hold_ms=0.0, gap_ms=5000.0)

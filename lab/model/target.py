@@ -1,6 +1,6 @@
-"""A server under test as data: what to call, with which arguments, and what counts as a *real* success.
+"""A server under test as data: which tools to call, with which arguments, and what counts as a *real* success.
 
-The same rules are carried out by `k6/mcp.js`; `tests/contract` lays both side by side.
+`k6/mcp.js` implements the same rules; `tests/contract` compares both.
 """
 
 import json
@@ -18,11 +18,11 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One thing that must hold of a payload: the value at `path` satisfies `test` against `operand`.
+    """One condition on a payload: the value at `path` must pass `test` with `operand`.
 
-    `absent`/`present` look whether the path exists with a value other than null; `equals` compares JSON values;
-    `at_least` a number; `min_items` the length of a list; `contains` membership in a list,
-    a key of an object or a part of a text.
+    `absent` and `present` test whether the path exists with a value other than null. `equals` compares JSON values,
+    `at_least` numbers, `min_items` the length of a list. `contains` finds an item of a list, a key of an object or a
+    part of a text.
     """
 
     path: Path
@@ -30,14 +30,14 @@ class Condition:
     operand: Any = True
 
     def describe(self) -> str:
-        """The condition in words, as it stands in failure messages."""
+        """The condition in words, as failure messages show it."""
         where = ".".join(str(step) for step in self.path) or "payload"
         return f"{where} {self.test} {canonical(self.operand)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One tool call: `arguments` is JSON in which `{"$var": NAME}` stands for a value (never spliced into text)."""
+    """One tool call. `arguments` is JSON in which each `{"$var": NAME}` is replaced by a value, never by text."""
 
     name: str
     tool: str
@@ -49,10 +49,10 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class KnownIssue:
-    """A declared defect of a target version, matched literally: `message` must be contained in the failure's message.
+    """A declared defect of a target version. It matches literally: the failure's message must contain `message`.
 
-    `check` is the check whose findings it may explain (`errors`, `latency`, `accuracy`); `faults` limits it to
-    requests sent while one of these fault kinds was in force or not yet recovered (empty: any time).
+    `check` is the check whose findings it may explain (`errors`, `latency`, `accuracy`). `faults` limits it to requests
+    that were sent while a fault of these kinds was in force or not yet recovered from; empty means at any time.
     """
 
     id: str
@@ -68,7 +68,7 @@ class KnownIssue:
     def matches(
         self, *, check: str, operation: str, layer: str, message: str, faults: Collection[str]
     ) -> bool:
-        """Whether this issue explains one failed observation; `faults` are the fault kinds that it fell under."""
+        """Whether this issue explains one failed observation; `faults` are the fault kinds at that time."""
         same = (check, operation, layer) == (self.check, self.operation, self.layer)
         return same and self.message in message and (not self.faults or any(f in self.faults for f in faults))
 
@@ -77,7 +77,7 @@ class KnownIssue:
 class Target:
     """A target folder's `target.yaml` and `known-issues.yaml`.
 
-    `stored_document_id` is where the target puts a document's id in the payload that it stores.
+    `stored_document_id` is the path to a document's id in the payload that the target stores.
     """
 
     name: str
@@ -108,7 +108,7 @@ def canonical(value: Any) -> str:
 
 
 def _whole(value: Any) -> Any:
-    """The value with 1.0 written as 1, for JSON knows no difference and JavaScript shows none."""
+    """The value with 1.0 written as 1, because JSON and JavaScript do not distinguish them."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, Mapping):
@@ -117,7 +117,7 @@ def _whole(value: Any) -> Any:
 
 
 def fill(template: Any, values: Mapping[str, Any]) -> Any:
-    """`template` with every `{"$var": NAME}` node replaced by its value; raises KeyError for an unknown name."""
+    """`template` with each `{"$var": NAME}` node replaced by its value; raises KeyError for an unknown name."""
     if isinstance(template, Mapping):
         if set(template) == {"$var"}:
             return values[template["$var"]]
@@ -131,22 +131,22 @@ _MISSING = object()
 
 
 def value_at(payload: Any, path: Path) -> Any:
-    """The value at `path`, or a private marker where a step leads nowhere."""
+    """The value at `path`, or a private marker where the path does not exist."""
     for step in path:
-        if not _leads_on(payload, step):
+        if not _has_step(payload, step):
             return _MISSING
         payload = payload[step]
     return payload
 
 
-def _leads_on(payload: Any, step: str | int) -> bool:
+def _has_step(payload: Any, step: str | int) -> bool:
     if isinstance(step, int):
         return isinstance(payload, list) and -len(payload) <= step < len(payload)
     return isinstance(payload, Mapping) and step in payload
 
 
 def values_at(payload: Any, path: Path) -> list[Any]:
-    """All values at a path in which `*` stands for every item of a list."""
+    """All values at a path in which `*` means every item of a list."""
     if "*" not in path:
         found = value_at(payload, path)
         return [] if found is _MISSING else [found]
@@ -158,10 +158,10 @@ def values_at(payload: Any, path: Path) -> list[Any]:
 
 
 def first_broken(payload: Any, conditions: Sequence[Condition], values: Mapping[str, Any]) -> str | None:
-    """The message of the first condition that does not hold, or None when all hold.
+    """The message of the first condition that does not hold, or None where all hold.
 
-    For a present value at an `absent` condition that is the value itself (the server's own words), otherwise the
-    condition and what was found instead.
+    Where a value is present and must be `absent`, the message is that value (usually the server's error text). In other
+    cases it is the condition and the value that was found.
     """
     for condition in conditions:
         found = value_at(payload, condition.path)
@@ -170,21 +170,21 @@ def first_broken(payload: Any, conditions: Sequence[Condition], values: Mapping[
             continue
         if condition.test == "absent":
             return (found if isinstance(found, str) else canonical(found))[:MESSAGE_CHARS_MAX]
-        said = Condition(condition.path, condition.test, operand).describe()
+        expected = Condition(condition.path, condition.test, operand).describe()
         shown = "nothing" if found is _MISSING else canonical(found)
-        return f"expected {said}, found {shown}"[:MESSAGE_CHARS_MAX]
+        return f"expected {expected}, found {shown}"[:MESSAGE_CHARS_MAX]
     return None
 
 
 def _holds(found: Any, test: str, operand: Any) -> bool:
-    there = found is not _MISSING and found is not None
+    present = found is not _MISSING and found is not None
     match test:
         case "absent":
-            return not there
+            return not present
         case "present":
-            return there
+            return present
         case "equals":
-            return there and canonical(found) == canonical(operand)
+            return present and canonical(found) == canonical(operand)
         case "at_least":
             return isinstance(found, (int, float)) and not isinstance(found, bool) and found >= operand
         case "min_items":

@@ -1,7 +1,4 @@
-"""Verdicts, findings and what a judge returns.
-
-Known debt: `Finding.details` is free-form; a check that needs more than a sentence there should grow a type.
-"""
+"""Verdicts, findings, and the judgement of a whole run."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +6,7 @@ from enum import Enum
 
 
 class Verdict(Enum):
-    """PASS < INCONCLUSIVE < FAIL; NOT_TESTED stands beside them and takes no part in the worst-of."""
+    """PASS < INCONCLUSIVE < FAIL. NOT_TESTED has no rank: it does not take part where the worst verdict is chosen."""
 
     PASS = "pass"
     INCONCLUSIVE = "inconclusive"
@@ -21,7 +18,7 @@ _RANK = {Verdict.PASS: 0, Verdict.INCONCLUSIVE: 1, Verdict.FAIL: 2}
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """The worst of the tested verdicts; INCONCLUSIVE when none was tested, for nothing measured is not a pass."""
+    """The worst of the tested verdicts; INCONCLUSIVE where none was tested, because no measurement is no pass."""
     tested = [verdict for verdict in verdicts if verdict is not Verdict.NOT_TESTED]
     return max(tested, key=_RANK.__getitem__) if tested else Verdict.INCONCLUSIVE
 
@@ -36,7 +33,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What the observed value is held against: `observed op value` must be true."""
+    """A bound on the observed value: `observed op value` must be true."""
 
     op: str
     value: float
@@ -46,7 +43,7 @@ class Bound:
             raise ValueError(f"a bound compares with <, <=, > or >=, not {self.op!r}")
 
     def judge(self, interval: Interval) -> Verdict:
-        """PASS when the whole interval lies on the good side, FAIL when all of it lies on the bad one."""
+        """PASS where the whole interval is within the bound, FAIL where all of it is beyond, else INCONCLUSIVE."""
         ends = [self._holds(interval.lo), self._holds(interval.hi)]
         if all(ends):
             return Verdict.PASS
@@ -66,7 +63,7 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class KnownIssueCount:
-    """How many observations a declared known issue explains in one finding."""
+    """How many observations of one finding a declared known issue explains."""
 
     id: str
     n: int
@@ -74,12 +71,12 @@ class KnownIssueCount:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One judged claim about one subject, with the evidence that it rests on.
+    """The verdict on one claim about one subject, with its evidence.
 
-    `evidence` names journal events (`journal:17`) and sample ranges (`samples:requests[45000..165000ms]`). `n` counts
-    observations. `gate_verdict` leaves out exactly what declared known issues explain; `verdict` counts everything.
-    A PASS or FAIL without evidence cannot be constructed. `fail_touched` marks a finding that would fail if no incident
-    had touched its evidence.
+    `evidence` names journal events (`journal:17`) and ranges of samples (`samples:requests[45000..165000ms]`). `n` is
+    the number of observations. `verdict` counts every observation; `gate_verdict` leaves out exactly those that
+    declared known issues explain. A PASS or FAIL without evidence cannot be constructed.
+    `fail_touched` marks a finding that would be FAIL if no incident had touched its evidence.
     """
 
     check: str
@@ -108,18 +105,18 @@ class Finding:
 def undecided(
     check: str, subject: str, reason: str, *, evidence: tuple[str, ...] = (), n: int = 0
 ) -> Finding:
-    """An INCONCLUSIVE finding: the run should have decided this and could not."""
+    """An INCONCLUSIVE finding: the run was meant to decide this and could not."""
     return Finding(check, subject, Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE, reason, n=n, evidence=evidence)
 
 
 def not_tested(check: str, subject: str, reason: str) -> Finding:
-    """A NOT_TESTED finding: said beforehand, with its reason."""
+    """A NOT_TESTED finding, with the reason why it was not planned or not possible to test."""
     return Finding(check, subject, Verdict.NOT_TESTED, Verdict.NOT_TESTED, reason)
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Everything that judging a run produced; `tables` holds the descriptive parts of `report.json` by key."""
+    """The result of judging a run; `tables` holds the descriptive parts of `report.json` by key."""
 
     verdict: Verdict
     gate: Verdict

@@ -1,4 +1,4 @@
-"""A scenario and a seed make a plan; all randomness is spent here, and what the plan can decide is said here."""
+"""Makes the plan of a scenario: every random choice is made here, and the plan says what its run can decide."""
 
 import math
 import random
@@ -16,14 +16,14 @@ from lab.plan.steps import duration_min_s, steps_of
 __all__ = ["describe", "duration_min_s", "schedule"]
 
 CANARY_SLOW_HZ, CANARY_FAST_HZ = 2.0, 10.0
-# At 10 Hz five probes are outstanding after half a second: with a longer deadline a hanging target would leave no
-# place for the probe that sees it come back. So a canary that has to wait longer is sent less often.
+# At 10 Hz five probes are under way after half a second. With a longer deadline a hanging target would occupy all five,
+# and no probe could observe its recovery. Therefore a canary with a longer deadline is sent less often.
 OUTSTANDING_MAX, CANARY_DEADLINE_MS, DEADLINE_MARGIN_MS = 5, 460, 40
-# How much longer than the SLO it waits: an answer that is within it must never count as none.
+# How much longer than the SLO the canary waits, so that an answer within the SLO never counts as no answer.
 BEYOND_SLO_MS = 100
 RECALL_HZ, RECALL_K = 1.5, 10
 MEMORY_EVERY_S = 5.0
-# What canary and recall together may take of the target's capacity in the steady phases.
+# The share of the target's capacity that canary and recall together may take in the steady phases.
 OBSERVER_SHARE_MAX = 0.1
 
 
@@ -37,7 +37,10 @@ def schedule(
     queries: int,
     corpus: str,
 ) -> Plan:
-    """The plan of a scenario: the same for the same seed. Raises ScenarioError where the duration is too short."""
+    """The plan of a scenario; the same seed gives the same plan.
+
+    Raises ScenarioError where the duration is too short, and where faults of one step exclude each other.
+    """
     able, unable = _by_capability(scenario.faults, capabilities)
     load = normal(target, scenario.rate_per_s)
     order = _order(able, scenario.trials, random.Random(f"{seed}:fault order"))
@@ -65,18 +68,21 @@ def schedule(
     return replace(plan, decisions=(*decisions_of(plan, lasting), *untested(unable)))
 
 
-def _order(able: Sequence[FaultSpec], trials: int, chance: random.Random) -> list[FaultSpec]:
-    """Every fault once in random order, as often as there are trials, so that no kind has all its trials in a row."""
+def _order(able: Sequence[FaultSpec], trials: int, generator: random.Random) -> list[FaultSpec]:
+    """Rounds of all faults, one round for each trial, each in its own random order.
+
+    So no kind has all its trials in a row.
+    """
     order: list[FaultSpec] = []
     for _ in range(trials):
-        turn = list(able)
-        chance.shuffle(turn)
-        order += turn
+        faults = list(able)
+        generator.shuffle(faults)
+        order += faults
     return order
 
 
 def _observer(scenario: Scenario, target: Target) -> ObserverPlan:
-    """Canary and recall at their usual rates, or slower on a target that these would load by more than a tenth."""
+    """Canary and recall at their usual rates; slower where these would take too much of the target's capacity."""
     allowed_hz = OBSERVER_SHARE_MAX * target.capacity_per_s
     scale = min(1.0, allowed_hz / (CANARY_SLOW_HZ + RECALL_HZ))
     deadline_ms = max(CANARY_DEADLINE_MS, math.ceil(scenario.bounds.latency_p95_ms) + BEYOND_SLO_MS)
@@ -97,14 +103,14 @@ def _observer(scenario: Scenario, target: Target) -> ObserverPlan:
 def _by_capability(
     faults: tuple[FaultSpec, ...], capabilities: Mapping[str, bool]
 ) -> tuple[list[FaultSpec], list[tuple[FaultSpec, str]]]:
-    """The faults that this machine can inject, and the others each with what is lacking for it or a companion."""
+    """The faults that this machine can inject; and the others, each with the first capability that is missing."""
     able: list[FaultSpec] = []
     unable: list[tuple[FaultSpec, str]] = []
     for spec in faults:
-        needs = [need for one in spec.together for need in one.params.needs]
-        lacking = [need for need in needs if not capabilities.get(need, False)]
-        if lacking:
-            unable.append((spec, lacking[0]))
+        needs = [need for fault in spec.together for need in fault.params.needs]
+        missing = [need for need in needs if not capabilities.get(need, False)]
+        if missing:
+            unable.append((spec, missing[0]))
         else:
             able.append(spec)
     return able, unable

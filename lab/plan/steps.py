@@ -1,4 +1,4 @@
-"""How a duration is divided: warm-up, baseline, then each fault followed by a clean window."""
+"""Divides a duration into steps: warm-up, baseline, then each fault followed by a clean window."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -15,15 +15,16 @@ from lab.model.scenario import FaultSpec, Scenario
 from lab.plan.conflicts import require_apart, require_lasting
 from lab.read.campaigns import DURATION_MAX_S
 
-# A fault step takes its hold, the proofs around it, and the hold after recovery that makes a relapse visible.
+# A fault step lasts for its hold, the proofs around it, and the time after recovery in which a relapse would show.
 PROOFS_S = 5.0
 SETTLE_S = CANARY.hold_ms / 1000 + 2.0
-# What a recovery that came just too late may need until that is certain: the proof of the heal, and late answers.
+# How much longer a recovery is watched, so that one just beyond the bound is certain: the proof of the heal takes time,
+# and so do late answers.
 LATE_S = 8.0
 HOLD_MIN_S, HOLD_MAX_S, HOLD_SHARE = 10.0, 40.0, 1 / 15
 WARM_UP_MIN_S, WARM_UP_MAX_S, WARM_UP_SHARE = 10.0, 60.0, 0.075
 STEADY_MIN_S = 6.0
-# What the baseline takes of the steady time beyond the minimum; the rest goes to the clean windows after the faults.
+# The baseline's share of the steady time beyond the minimum. The clean windows after the faults share the rest.
 BASELINE_SHARE = 0.4
 
 
@@ -32,10 +33,9 @@ def steps_of(
 ) -> tuple[Step, ...]:
     """The steps of a scenario whose faults are injected in this order, all under the same load.
 
-    Their durations add up to the scenario's own.
-
-    Raises ScenarioError where the duration is too short for them, or longer than a run can be; and for any fault of
-    the scenario's, injected here or not, that cannot be in force with its companions, or for as long as it is to be.
+    Their durations add up to the scenario's duration. Raises ScenarioError where that is too short for the steps or too
+    long for a run, and where a fault of the scenario cannot be in force with its companions or for its whole hold. The
+    latter is checked for all faults, also for those that this machine cannot inject.
     """
     _require_possible(scenario)
     least_s = duration_min_s(order)
@@ -44,7 +44,7 @@ def steps_of(
     warm_up_more = _between(WARM_UP_MIN_S, WARM_UP_SHARE * scenario.duration_s, WARM_UP_MAX_S) - WARM_UP_MIN_S
     hold_more = _between(HOLD_MIN_S, HOLD_SHARE * scenario.duration_s, HOLD_MAX_S) - HOLD_MIN_S
     wanted_s = warm_up_more + hold_more * sum(spec.hold_s is None for spec in order)
-    # Half of what is left beyond the minimum goes to warm-up and holds at most, so that steady time is never starved.
+    # At most half of the time beyond the minimum goes to warm-up and holds, so that enough steady time is left.
     share = min(1.0, (scenario.duration_s - least_s) / 2 / wanted_s) if wanted_s else 0.0
     warm_up_s = round(WARM_UP_MIN_S + share * warm_up_more, 3)
     hold_s = HOLD_MIN_S + share * hold_more
@@ -89,29 +89,29 @@ def _impossible(scenario: Scenario, faults: int, least_s: float) -> ScenarioErro
             "a run lasts 7 days at most", where=where, try_="a shorter duration, or shorter holds"
         )
     least = math.ceil(least_s)
-    said = (
+    message = (
         f"{format_duration(scenario.duration_s)} is too short for {faults} fault{'s' if faults != 1 else ''}"
     )
     return ScenarioError(
-        said, where=where, try_=f"at least {format_duration(least)}, such as --duration {least}s"
+        message, where=where, try_=f"at least {format_duration(least)}, such as --duration {least}s"
     )
 
 
 def _together(number: int, spec: FaultSpec, scenario: Scenario, hold_s: float) -> tuple[PlannedFault, ...]:
-    """The faults of one step, all with the hold of the first; companions are told apart by a letter."""
-    lasting_s = round(hold_s if spec.hold_s is None else spec.hold_s, 3)
-    leased_s = round(lease_s(spec, lasting_s), 3)
+    """The faults of one step, all with the hold of the first; the ids of companions differ by a letter."""
+    step_hold_s = round(hold_s if spec.hold_s is None else spec.hold_s, 3)
+    step_lease_s = round(lease_s(spec, step_hold_s), 3)
     return tuple(
         PlannedFault(
-            id=f"f{number}{letter}-{one.kind}",
-            kind=one.kind,
-            target=one.target,
-            params=one.params.parameters,
-            hold_s=lasting_s,
+            id=f"f{number}{letter}-{fault.kind}",
+            kind=fault.kind,
+            target=fault.target,
+            params=fault.params.parameters,
+            hold_s=step_hold_s,
             recovery_max_s=scenario.bounds.recovery_s + CANARY.hold_ms / 1000 + LATE_S,
-            lease_s=leased_s,
+            lease_s=step_lease_s,
         )
-        for letter, one in zip(("", *ascii_lowercase[1:]), spec.together, strict=False)
+        for letter, fault in zip(("", *ascii_lowercase[1:]), spec.together, strict=False)
     )
 
 
