@@ -29,7 +29,7 @@ class DockerContainers:
         """What the engine says now; raises GoneError where the stack has no such container."""
         return _state(service, self._find(service).attrs)
 
-    def same(self, service: str, container_id: str) -> ContainerState:
+    def inspect(self, service: str, container_id: str) -> ContainerState:
         """What the engine says of this very container, in one question; raises GoneError where it was replaced."""
         return _state(service, self._inspect(service, container_id))
 

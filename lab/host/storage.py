@@ -75,7 +75,7 @@ class HostStorage:
         self._audit("given block device limits", service, f"{device} {throttle}")
         write_throttle(directory, device, throttle)
 
-    def seconds_for(
+    def io_seconds(
         self,
         service: str,
         act: Literal["read", "write"],
@@ -89,7 +89,7 @@ class HostStorage:
             directory = own_directory(self._containers, service, "blkio") if inside else None
             return float(run_job("disk", directory, folder, act, block_bytes, blocks))
 
-    def room_for(self, service: str, size_bytes: int) -> bool:
+    def can_allocate(self, service: str, size_bytes: int) -> bool:
         """True if a nameless file of this size can be allocated, and written at its end."""
         with self._data(service) as folder:
             handle = os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600)

@@ -56,7 +56,7 @@ def _proxies(topology: Topology, containers: DockerContainers, audit: Audit) -> 
     return Toxiproxy(
         topology.direct_address(carrier),
         {link.proxy: f"{link.through}{link.page}" for link in links},
-        past={link.proxy: link.direct for link in links},
+        direct={link.proxy: link.direct for link in links},
         audit=audit,
         containers=containers,
         service=carrier,

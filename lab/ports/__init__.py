@@ -1,7 +1,7 @@
-"""Every effect that a fault, a probe or the run may have, as Protocols; `World` bundles those that a fault may use.
+"""The ports: one Protocol for each kind of effect on the outside world; `World` bundles those that a fault may use.
 
-Adapters implement them with Docker, Toxiproxy, cgroups and namespaces; `tests/contract` lays fakes and real ones side
-by side.
+Adapters implement them with Docker, Toxiproxy, cgroups and namespaces. `tests/contract` runs the same tests against the
+fakes and against the real adapters.
 """
 
 from dataclasses import dataclass
@@ -62,9 +62,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A fault's effect as measured: `holds` when it is in force as promised, `absent` when back to what was before.
+    """One measurement of a fault's effect.
 
-    Neither may be true: a half-healed fault does not hold and is not absent.
+    `holds` is true if the fault is in force as promised, `absent` if everything is as before the injection. Both can be
+    false: a fault that is healed only in part does not hold and is not absent.
     """
 
     measured: float
@@ -76,7 +77,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All that a fault may touch, and the topology of the stack, which says what there is."""
+    """Everything that a fault may act on, and the topology, which says what the stack consists of."""
 
     topology: Topology
     clock: Clock

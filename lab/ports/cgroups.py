@@ -1,4 +1,4 @@
-"""The cgroups of the stack's containers, read and loaded from the host."""
+"""The cgroups of the stack's containers: the host reads them, and starts processes of the lab inside them."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,10 +18,10 @@ class CpuUsage:
 
 @dataclass(frozen=True, slots=True)
 class MemoryUse:
-    """A container's memory cgroup now; the two counters are cumulative.
+    """A container's memory cgroup now; `limit_events` and `oom_kills` are cumulative counters.
 
-    New kernels leave `limit_events` at 0 on v1: see `Cgroups.limit_hits`. `ceiling_bytes` is where the kernel begins
-    to push back (the lowest of its limits), -1 where nothing does.
+    On cgroup v1, new kernels leave `limit_events` at 0: see `Cgroups.limit_hits`. `ceiling_bytes` is the lowest limit,
+    at which the kernel begins to reclaim memory; -1 if there is none.
     """
 
     usage_bytes: int
@@ -33,7 +33,7 @@ class MemoryUse:
 
 @dataclass(frozen=True, slots=True)
 class PidsUse:
-    """A container's processes and threads now; `limit` is -1 where there is none. `refusals` is cumulative."""
+    """A container's processes and threads now. `limit` is -1 if there is none; `refusals` is a cumulative counter."""
 
     current: int
     limit: int
@@ -41,9 +41,9 @@ class PidsUse:
 
 
 class Cgroups(Protocol):
-    """The cgroups of a service's container, read and loaded from the host.
+    """The cgroups of a service's container, as the host reads them.
 
-    Whatever is started here belongs to the lab, joins the cgroup by itself, and ends by itself after a while.
+    Every process that is started here belongs to the lab, joins the cgroup, and ends by itself after a while.
     """
 
     def cpu_quota(self, service: str) -> CpuQuota: ...

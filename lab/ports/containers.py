@@ -1,4 +1,4 @@
-"""What the Docker engine does to a container of the stack, and what it says of it."""
+"""The containers of a stack: their state, and the actions that a fault needs."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -6,7 +6,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class ContainerState:
-    """What the engine says of one service's container; `pid` is 0 when it does not run."""
+    """The state of one service's container, as the engine reports it; `pid` is 0 if it does not run."""
 
     service: str
     id: str
@@ -21,7 +21,7 @@ class ContainerState:
 
 @dataclass(frozen=True, slots=True)
 class CpuQuota:
-    """A CPU cap in microseconds of CPU time per period; `quota_us` is -1 where there is none."""
+    """A CPU cap in microseconds of CPU time per period; `quota_us` is -1 if there is no cap."""
 
     quota_us: int
     period_us: int
@@ -29,20 +29,21 @@ class CpuQuota:
 
 @dataclass(frozen=True, slots=True)
 class MemoryLimit:
-    """A memory limit in bytes, and that of memory and swap together; -1 where there is none."""
+    """A limit of memory, and a limit of memory and swap together, both in bytes; -1 if there is none."""
 
     memory_bytes: int
     memory_and_swap_bytes: int
 
 
 class Containers(Protocol):
-    """The containers of one stack, by compose service; refuses what does not carry the lab's labels.
+    """The containers of one stack, by service name; containers without the lab's labels are refused.
 
-    Methods that act take the container id that the caller saw before, and refuse another one (FaultError).
+    Each method that acts takes the container id that the caller has seen before. If the service has another container
+    by now, the method does nothing and raises GoneError. `inspect` is the state of that very container.
     """
 
     def state(self, service: str) -> ContainerState: ...
-    def same(self, service: str, container_id: str) -> ContainerState: ...
+    def inspect(self, service: str, container_id: str) -> ContainerState: ...
     def kill(self, service: str, container_id: str) -> None: ...
     def start(self, service: str, container_id: str) -> None: ...
     def terminate(self, service: str, container_id: str) -> None: ...

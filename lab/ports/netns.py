@@ -1,4 +1,4 @@
-"""The network namespaces of the stack's services: rules, queueing disciplines, and what can be reached from inside."""
+"""The network namespaces of the services: netfilter rules, queueing disciplines, and measurements from inside."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,17 +6,17 @@ from typing import Literal, Protocol
 
 # The network device that every service has in the stack's network.
 DEVICE = "eth0"
-# How one connect ended: it stood; it was refused (RST); nothing came back within the patience.
-Met = Literal["connected", "refused", "silent"]
-# How one question for a name ended: an address; NXDOMAIN; another error code; nothing within the patience.
-Told = Literal["address", "no_such_name", "failed", "silent"]
+# How one connect ended: it succeeded; it was refused (RST); nothing came back before the timeout.
+ConnectOutcome = Literal["connected", "refused", "silent"]
+# How one DNS query ended: with an address; with NXDOMAIN; with another error; with no answer before the timeout.
+NameAnswer = Literal["address", "no_such_name", "failed", "silent"]
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """A chain of the lab's own in a netfilter table: `jumps` (hook chain and match) lead there, `lines` are its rules.
+    """A netfilter chain of the lab: `jumps` (a hook chain and a match) lead to it, `lines` are its rules.
 
-    Its name belongs to one fault alone, so that it can be removed wherever it is found.
+    The name of the chain belongs to one fault only, so the chain can be removed wherever it is found.
     """
 
     table: str
@@ -27,9 +27,9 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Echoes:
-    """Echo requests of `size_bytes` (IP packet) sent to a service by a peer, and when each answer came, in ms.
+    """ICMP echo requests that a peer sent to a service, each an IP packet of `size_bytes`, and their answers.
 
-    `trips_ms` is how long each of these answers was under way, from the sending of its own request.
+    `arrivals_ms` says when each answer arrived, `trips_ms` how long after its own request.
     """
 
     sent: int
@@ -39,15 +39,15 @@ class Echoes:
 
     @property
     def lost_share(self) -> float:
-        """The share that was not answered."""
+        """The share of requests that got no answer."""
         return 1 - len(self.arrivals_ms) / self.sent
 
 
 class Netns(Protocol):
-    """Enters a service's network namespace from the host; the host's own is refused (FaultError).
+    """Enters a service's network namespace from the host; the host's own namespace is refused (FaultError).
 
-    `container_id` is the container that holds the namespace. Chains and queueing disciplines that are not the lab's
-    are never touched. IPv4 only: the stack's network has no other.
+    `container_id` is the container that holds the namespace. Chains and queueing disciplines of others are never
+    touched. Only IPv4 is used, because the stack's network has nothing else.
     """
 
     def holder_id(self, service: str) -> str: ...
@@ -60,9 +60,11 @@ class Netns(Protocol):
         self, service: str, container_id: str, device: str, kind: str, options: Sequence[str]
     ) -> None: ...
     def remove_qdisc(self, service: str, container_id: str, device: str, kind: str) -> None: ...
-    def connects(self, service: str, tries: int, patience_s: float, *, outward: bool) -> Sequence[Met]: ...
-    def echo(self, service: str, count: int, size_bytes: int, per_s: float, patience_s: float) -> Echoes: ...
-    def resolve(self, service: str, name: str, patience_s: float) -> Told: ...
+    def connects(
+        self, service: str, tries: int, timeout_s: float, *, outward: bool
+    ) -> Sequence[ConnectOutcome]: ...
+    def echo(self, service: str, count: int, size_bytes: int, per_s: float, timeout_s: float) -> Echoes: ...
+    def resolve(self, service: str, name: str, timeout_s: float) -> NameAnswer: ...
     def deny_names(self, service: str, container_id: str, token: str, seconds: float) -> int: ...
     def delay_names(
         self, service: str, container_id: str, token: str, delay_s: float, seconds: float

@@ -1,19 +1,20 @@
-"""Processes: the lab's own that make demand inside a fault, and the limits of the target's."""
+"""Processes of the lab that put load on a container, and the limits of the container's own processes."""
 
 from dataclasses import dataclass
 from typing import Protocol
 
 from lab.ports.containers import Containers, ContainerState
 
-# Every process that the lab starts for a fault ends by itself after so many seconds: longer than any hold or lease.
+# A process that the lab starts for a fault ends by itself after this many seconds, which is longer than any lease.
 LIFETIME_S = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
-class Burning:
-    """What the lab's burners in a container's CPU cgroup did for a moment, in cores.
+class CpuLoad:
+    """The CPU use of the lab's load processes (burners) in a container's CPU cgroup during a short time, in cores.
 
-    `wanted` is what they ran and waited to run, `got` what they ran, `total` what the cgroup as a whole was charged.
+    `wanted` is the time that they ran or waited to run, `got` the time that they ran, and `total` the CPU time of the
+    whole cgroup.
     """
 
     burners: int
@@ -24,7 +25,10 @@ class Burning:
 
 @dataclass(frozen=True, slots=True)
 class OpenFiles:
-    """The open descriptors and their limits of the process that listens, known by id and start (clock ticks)."""
+    """The open file descriptors of the process that listens, and their limits.
+
+    The process is identified by its id and its start time (clock ticks since boot).
+    """
 
     pid: int
     pid_started: float
@@ -34,11 +38,11 @@ class OpenFiles:
 
 
 class Processes(Protocol):
-    """Starts and ends the lab's own processes, each known by a token in its arguments (`lab-fault=TOKEN`).
+    """Starts and ends processes of the lab; a token in the arguments identifies each of them (`lab-fault=TOKEN`).
 
-    A process that the lab starts for a fault belongs to nothing else, and ends by itself after `seconds`; ending them
-    by their token works in another process than the one that started them. What enters a container asks `containers`
-    again whether the container is still the one of `state`, and refuses another one and the host (FaultError).
+    Such a process serves one fault only, and ends by itself after `seconds`. Any process of the lab can end it by its
+    token, not only the one that started it. Before a method enters a container, it asks `containers` again whether the
+    container is still the one of `state`; it refuses another container, and the host (FaultError).
     """
 
     def new_token(self, kind: str) -> str: ...
@@ -47,13 +51,13 @@ class Processes(Protocol):
     def burn(
         self, containers: Containers, state: ContainerState, token: str, burners: int, seconds: float
     ) -> None: ...
-    def burning(self, containers: Containers, state: ContainerState) -> Burning: ...
+    def cpu_load(self, containers: Containers, state: ContainerState) -> CpuLoad: ...
     def crash(
         self, containers: Containers, state: ContainerState, token: str, every_s: float, seconds: float
     ) -> None: ...
     def connect(
         self, containers: Containers, state: ContainerState, token: str, count: int, seconds: float
     ) -> None: ...
-    def connected(self, containers: Containers, state: ContainerState) -> int: ...
+    def connection_count(self, containers: Containers, state: ContainerState) -> int: ...
     def open_files(self, containers: Containers, state: ContainerState) -> OpenFiles: ...
     def limit_open_files(self, container_id: str, files: OpenFiles) -> bool: ...

@@ -1,4 +1,4 @@
-"""What a run works with beside the world: clock, records, samples, the guard, load and observer."""
+"""The ports of a run beside the world: clock, journal, samples, guard, load, observer and progress."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -14,7 +14,7 @@ from lab.model.undo import UndoRecord
 
 
 class Clock(Protocol):
-    """One monotonic clock since the run began, and the wall clock beside it."""
+    """A monotonic clock that starts with the run, and the wall clock."""
 
     def now_ms(self) -> float: ...
     def epoch_ms(self) -> float: ...
@@ -23,13 +23,13 @@ class Clock(Protocol):
 
 
 class Reachability(Protocol):
-    """Whether a service answers its health address, asked from the host past all proxies."""
+    """Asks a service's health address from the host, without any proxy between."""
 
     def answers(self, service: str, *, timeout_s: float) -> bool: ...
 
 
 class UndoStore(Protocol):
-    """Pending undos in the state directory; durable before `record` returns."""
+    """The pending undos in the state directory; an undo is on disk before `record` returns."""
 
     def record(self, record: UndoRecord) -> None: ...
     def done(self, run_id: str, fault_id: str) -> None: ...
@@ -37,11 +37,11 @@ class UndoStore(Protocol):
 
 
 class Guard(Protocol):
-    """The independent process that heals when this run dies or hangs.
+    """The guardian of a run: an independent process that heals when the run dies or hangs.
 
-    No fault without it: `lease` raises FaultError where it does not acknowledge within seconds. `check` comes
-    immediately before each effect and raises FencedError once the guardian has taken over. `lost` says how the
-    process ended under the run that it guards, None while it lives.
+    Without a guardian there is no fault: `lease` raises FaultError if the guardian does not acknowledge in time.
+    `check` is called immediately before each effect, and raises FencedError once the guardian has taken over. `lost`
+    says how the guardian ended while the run still goes on; it is None while the guardian lives.
     """
 
     @property
@@ -54,7 +54,7 @@ class Guard(Protocol):
 
 
 class Watchdog(Protocol):
-    """Ends the run as Ctrl-C would when a condition of `abort_if` trips; `tripped` says which, None while none did."""
+    """Ends the run, as Ctrl-C would, when a condition of `abort_if` is met; `tripped` says which one, or is None."""
 
     def start(self) -> None: ...
     def stop(self) -> None: ...
@@ -63,20 +63,20 @@ class Watchdog(Protocol):
 
 
 class Recorder(Protocol):
-    """The journal of a run; `durable` forces the event to disk before returning."""
+    """The journal of a run; a `durable` event is on disk before `record` returns."""
 
     def record(self, kind: str, *, durable: bool = False, **data: Any) -> Event: ...
 
 
 class Sink(Protocol):
-    """Takes samples of any table; thread-safe."""
+    """Stores samples of any table; safe to call from several threads."""
 
     def add(self, rows: Iterable[Request | Probe | Recall | Memory | HostReading]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class CallOutcome:
-    """How one tool call ended: `layer` and `message` say where it failed, `payload` is what the server answered."""
+    """The outcome of one tool call: `layer` and `message` say where it failed, `payload` is the server's answer."""
 
     layer: Layer
     message: str
@@ -85,7 +85,7 @@ class CallOutcome:
 
 
 class Mcp(Protocol):
-    """One MCP session that re-establishes itself; `values` fill the operation's `$var` places."""
+    """An MCP session that reconnects when it is lost; `values` replace the `$var` nodes of an operation."""
 
     async def call(
         self, operation: Operation, values: Mapping[str, Any], *, timeout_s: float
@@ -93,7 +93,7 @@ class Mcp(Protocol):
 
 
 class Observer(Protocol):
-    """Canary, recall and memory sampling around one run; samples go to the sink it was made with."""
+    """Samples canary, recall and memory during one run, and hands the samples to a sink."""
 
     def start(self) -> None: ...
     def stop(self) -> None: ...

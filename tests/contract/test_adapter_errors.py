@@ -147,8 +147,8 @@ def storage_calls(storage: HostStorage, container_id: str) -> Iterator[Callable[
     yield lambda: storage.free_bytes("mcp")
     yield lambda: storage.device("mcp")
     yield lambda: storage.throttle("mcp", "7:0")
-    yield lambda: storage.seconds_for("mcp", "read", 4096, 1)
-    yield lambda: storage.room_for("mcp", 1)
+    yield lambda: storage.io_seconds("mcp", "read", 4096, 1)
+    yield lambda: storage.can_allocate("mcp", 1)
     yield lambda: storage.fill("mcp", container_id, f"{storage_module.FILLER}x", 1)
 
 
@@ -182,8 +182,8 @@ def test_processes_that_die_while_they_are_measured_are_a_fault_error(
 ) -> None:
     host, state_of = HostProcesses("run"), containers.state("mcp")
     for call in (
-        lambda: host.burning(containers, state_of),
-        lambda: host.connected(containers, state_of),
+        lambda: host.cpu_load(containers, state_of),
+        lambda: host.connection_count(containers, state_of),
         lambda: host.open_files(containers, state_of),
         lambda: host.connect(containers, state_of, "t", 1, 1.0),
     ):
@@ -302,7 +302,7 @@ class BrokenSocket(socket.socket):
 
 def test_a_connection_that_the_kernel_gives_up_is_silent() -> None:
     broken = BrokenSocket(socket.AF_INET, socket.SOCK_STREAM)
-    assert link_probe.converse(broken, ("127.0.0.1", 1), "/", Exchange(patience_s=1.0)).end == "silent"
+    assert link_probe.converse(broken, ("127.0.0.1", 1), "/", Exchange(timeout_s=1.0)).end == "silent"
     with BrokenSocket(socket.AF_INET, socket.SOCK_STREAM) as kept:
         assert link_clients._end_of(kept) == "silent"
 
@@ -364,7 +364,7 @@ def test_an_engine_that_refuses_is_an_error_of_the_lab(
     assert_said(raised.value)
     monkeypatch.setattr(client.api, "inspect_container", raising(error))
     with pytest.raises(WorldError) as raised:
-        containers.same("mcp", "id")
+        containers.inspect("mcp", "id")
     assert_said(raised.value)
 
 
@@ -381,7 +381,7 @@ def test_a_container_that_is_gone_is_a_gone_error(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(client, "list", lambda **named: [])
     monkeypatch.setattr(client.api, "inspect_container", raising(NotFound("no such container")))
     with pytest.raises(GoneError):
-        DockerContainers(client, "p").same("mcp", "id")
+        DockerContainers(client, "p").inspect("mcp", "id")
 
 
 class Stream:

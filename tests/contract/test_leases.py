@@ -207,7 +207,7 @@ def exchanges_s(what: Exchange, number: int, apart_s: float = 0.0) -> float:
     ends = []
     for one in range(number):
         began = max(heapq.heappop(workers), one * apart_s)
-        ends.append(began + proxies.CONNECT_TIMEOUT_S + what.patience_s)
+        ends.append(began + proxies.CONNECT_TIMEOUT_S + what.timeout_s)
         heapq.heappush(workers, ends[-1])
     return max(ends)
 
@@ -252,9 +252,9 @@ def slow_world(*, deaf: set[str] | None = None) -> World:
         reach=costly(world.reach, answers=lambda service, *, timeout_s: timeout_s),
         netns=costly(
             world.netns,
-            connects=lambda service, tries, patience_s, *, outward: patience_s,
-            echo=lambda service, count, size, per_s, patience_s: count / per_s + patience_s,
-            resolve=lambda service, name, patience_s: patience_s,
+            connects=lambda service, tries, timeout_s, *, outward: timeout_s,
+            echo=lambda service, count, size, per_s, timeout_s: count / per_s + timeout_s,
+            resolve=lambda service, name, timeout_s: timeout_s,
             deny_names=lambda *args: begin_s,
             delay_names=lambda *args: begin_s,
             **calls("packets", "add_chain", "add_qdisc", "remove_chain", "remove_qdisc", seconds=program_s),
@@ -268,7 +268,7 @@ def slow_world(*, deaf: set[str] | None = None) -> World:
             exhaust=lambda *args: float(cgroups.EXHAUST_S),
             **calls("limit_hits", "try_forks", seconds=job_s),
         ),
-        storage=costly(world.storage, **calls("seconds_for", seconds=job_s)),
+        storage=costly(world.storage, **calls("io_seconds", seconds=job_s)),
     )
 
 
@@ -351,6 +351,6 @@ def test_each_kind_says_when_what_it_starts_ends_by_itself() -> None:
 
 
 def test_exchanges_that_outnumber_the_threads_take_several_rounds() -> None:
-    assert proof.exchanged_max_s(Exchange(patience_s=10.0), 8) == 12.0
-    assert proof.exchanged_max_s(Exchange(patience_s=10.0), 9) == 24.0
-    assert proof.compared_max_s(Exchange(patience_s=10.0, alone=True), 1.0) == 60.0
+    assert proof.exchanged_max_s(Exchange(timeout_s=10.0), 8) == 12.0
+    assert proof.exchanged_max_s(Exchange(timeout_s=10.0), 9) == 24.0
+    assert proof.compared_max_s(Exchange(timeout_s=10.0, alone=True), 1.0) == 60.0

@@ -87,7 +87,7 @@ def test_a_dead_service_is_not_taken_for_a_fault_on_the_link(kind: str) -> None:
     before = fault.observe(world, None)
     fault.prepare(world)
     world.proxies.dead.add("qdrant")  # type: ignore[attr-defined]
-    world.proxies.reset_open("qdrant")
+    world.proxies.reset_connections("qdrant")
     assert not fault.observe(world, before).holds
 
 

@@ -67,7 +67,7 @@ def test_an_asker_that_stands_still_is_no_limit(rate_kbit_per_s: int, asked: flo
     fault, world = build("rate_limit", rate_kbit_per_s=rate_kbit_per_s), fake_world()
     before = fault.observe(world, None)
 
-    def stalled(service: str, count: int, size_bytes: int, per_s: float, patience_s: float) -> Echoes:
+    def stalled(service: str, count: int, size_bytes: int, per_s: float, timeout_s: float) -> Echoes:
         due_ms, first = [1000 * number / per_s for number in range(count)], int(asked * count)
         sent_ms = due_ms[:first] + [max(at_ms, due_ms[first] + stall_ms) for at_ms in due_ms[first:]]
         # The last before the stall is heard after it.

@@ -35,8 +35,8 @@ class Pair:
 
     def require_plain(self, service: str, device: str) -> None: ...
 
-    def echo(self, service: str, count: int, size_bytes: int, per_s: float, patience_s: float) -> Echoes:
-        return net_probes.echo(self.caller, ADDRESSES[1], count, size_bytes, per_s, patience_s)
+    def echo(self, service: str, count: int, size_bytes: int, per_s: float, timeout_s: float) -> Echoes:
+        return net_probes.echo(self.caller, ADDRESSES[1], count, size_bytes, per_s, timeout_s)
 
     def add_qdisc(self, service: str, container_id: str, device: str, kind: str, options: Any) -> None:
         netfilter.add_qdisc(self.service, device, kind, options)

@@ -308,14 +308,14 @@ def answering(reply: bytes, ending: str) -> Callable[[socket.socket], None]:
 )
 def test_how_a_connection_ended_is_told_apart(reply: bytes, ending: str, end: str, received: int) -> None:
     with serving(answering(reply, ending)) as port:
-        seen = converse(socket.socket(), ("127.0.0.1", port), "/", Exchange(patience_s=0.5))
+        seen = converse(socket.socket(), ("127.0.0.1", port), "/", Exchange(timeout_s=0.5))
     assert (seen.end, seen.received) == (end, received)
 
 
 def test_a_refused_connect_is_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
-    assert converse(socket.socket(), ("127.0.0.1", port), "/", Exchange(patience_s=0.5)).end == "refused"
+    assert converse(socket.socket(), ("127.0.0.1", port), "/", Exchange(timeout_s=0.5)).end == "refused"
 
 
 @pytest.mark.parametrize("alone", [True, False])
@@ -339,10 +339,10 @@ def test_what_goes_past_the_proxy_is_asked_in_between(alone: bool) -> None:
         serving(telling("past")) as direct,
     ):
         links, past = ({"qdrant": f"http://127.0.0.1:{number}/"} for number in (proxied, direct))
-        toxiproxy = Toxiproxy(f"http://127.0.0.1:{control}", links, past=past)
+        toxiproxy = Toxiproxy(f"http://127.0.0.1:{control}", links, direct=past)
         seen = toxiproxy.compare("qdrant", Exchange(alone=alone), 3)
-    assert [one.end for one in (*seen.through, *seen.past)] == ["answered"] * 5
-    assert (len(seen.through), len(seen.past)) == (3, 2)
+    assert [one.end for one in (*seen.through, *seen.direct)] == ["answered"] * 5
+    assert (len(seen.through), len(seen.direct)) == (3, 2)
     assert asked == ["through", "past", "through", "past", "through"]
 
 

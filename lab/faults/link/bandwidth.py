@@ -9,7 +9,7 @@ from lab.faults.conflicts import BYTES, PACE
 from lab.faults.link.proof import transfer
 from lab.faults.link.toxic import Direction, Link, Signs, Toxic, Toxicity
 from lab.ports import Observation, World
-from lab.ports.proxies import Compared, Exchange, Seen
+from lab.ports.proxies import Comparison, Exchange, ExchangeResult
 
 # A transfer takes half a second at the cap, so that the proof is short and no single pause decides it.
 TRANSFER_S, PATIENCE_S = 0.5, 10.0
@@ -43,20 +43,20 @@ class Bandwidth(Toxic):
     def exchange(self) -> Exchange:
         """A transfer of half a second's worth at the cap."""
         size = round(self.rate_kb_per_s * 1000 * TRANSFER_S)
-        return transfer(self.direction, size, alone=True, patience_s=PATIENCE_S)
+        return transfer(self.direction, size, alone=True, timeout_s=PATIENCE_S)
 
-    def signs(self, world: World, compared: Compared, before: Observation | None) -> Signs:
+    def signs(self, world: World, compared: Comparison, before: Observation | None) -> Signs:
         """Hit: the transfer arrives whole, and no faster than the cap. Clean: at least twice as fast."""
         cap = self.rate_kb_per_s * 1000.0
 
-        def rate(seen: Seen) -> float:
+        def rate(seen: ExchangeResult) -> float:
             moved = seen.received if self.direction == "downstream" else seen.sent
             return moved * 1000 / seen.last_ms if seen.end == "answered" else 0.0
 
-        def hit(seen: Seen) -> bool:
+        def hit(seen: ExchangeResult) -> bool:
             return seen.end == "answered" and rate(seen) <= cap * OVER_CAP
 
-        def clean(seen: Seen) -> bool:
+        def clean(seen: ExchangeResult) -> bool:
             return rate(seen) >= cap * FREE_SHARE
 
         fastest = max(map(rate, compared.through))

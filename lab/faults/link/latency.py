@@ -9,7 +9,7 @@ from lab.faults.conflicts import PACE
 from lab.faults.link.proof import floor_of, least
 from lab.faults.link.toxic import Direction, Link, Signs, Toxic, Toxicity
 from lab.ports import Observation, World
-from lab.ports.proxies import Compared, Exchange, Seen
+from lab.ports.proxies import Comparison, Exchange, ExchangeResult
 
 # Half of the promised delay gone is not healed: the toxic is either there or not, so a tenth is generous.
 ABSENT_SHARE = 0.1
@@ -48,29 +48,29 @@ class Latency(Toxic):
     @property
     def exchange(self) -> Exchange:
         """One small request."""
-        return Exchange(patience_s=10.0 + 2 * (self.latency_ms + self.jitter_ms) / 1000)
+        return Exchange(timeout_s=10.0 + 2 * (self.latency_ms + self.jitter_ms) / 1000)
 
-    def signs(self, world: World, compared: Compared, before: Observation | None) -> Signs:
+    def signs(self, world: World, compared: Comparison, before: Observation | None) -> Signs:
         """Hit: the answer is later by the smallest promised delay. Past the proxy none is late by half of that."""
         trip = least(seen.first_ms for seen in compared.through)
-        floor = floor_of(before, (seen.first_ms for seen in compared.past), trip)
+        floor = floor_of(before, (seen.first_ms for seen in compared.direct), trip)
         # Toxiproxy draws each delay from [latency - jitter, latency + jitter].
         delay_ms = self.latency_ms - self.jitter_ms
         clean_to = floor + max(ABSENT_FLOOR_MS, ABSENT_SHARE * self.latency_ms)
 
-        def hit(seen: Seen) -> bool:
+        def hit(seen: ExchangeResult) -> bool:
             return seen.end == "answered" and seen.first_ms >= floor + delay_ms - CLOCK_MS
 
-        def clean(seen: Seen) -> bool:
+        def clean(seen: ExchangeResult) -> bool:
             # With a toxicity of 1 all or none are hit, so the fastest decides for all.
             first_ms = trip if self.toxicity == 1.0 and before is not None else seen.first_ms
             return seen.end == "answered" and (first_ms <= clean_to or before is None)
 
-        def past(seen: Seen) -> bool:
+        def past(seen: ExchangeResult) -> bool:
             return seen.end == "answered" and seen.first_ms - floor <= delay_ms / 2
 
         message = f"the fastest round trip grew by {trip - floor:.1f} ms"
-        return Signs(trip, "ms", message, hit, clean, past=past)
+        return Signs(trip, "ms", message, hit, clean, direct=past)
 
 
 FAULT = Latency

@@ -9,9 +9,9 @@ from lab.faults.conflicts import BYTES, ENDS
 from lab.faults.link.proof import CONNECTIONS_MIN, compared_max_s, exchanged_max_s, transfer
 from lab.faults.link.toxic import Direction, Link, Signs, Toxic, Toxicity
 from lab.ports import Observation, World
-from lab.ports.proxies import Compared, Exchange, Seen
+from lab.ports.proxies import Comparison, Exchange, ExchangeResult
 
-SHORT = Exchange(patience_s=10.0)
+SHORT = Exchange(timeout_s=10.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,14 @@ class LimitData(Toxic):
     @property
     def exchange(self) -> Exchange:
         """A transfer of twice the limit."""
-        return transfer(self.direction, 2 * self.limit_bytes, alone=False, patience_s=SHORT.patience_s)
+        return transfer(self.direction, 2 * self.limit_bytes, alone=False, timeout_s=SHORT.timeout_s)
 
     @property
     def look_max_s(self) -> float:
         """The longest time in seconds of the comparison, and of the short exchanges after it."""
         return compared_max_s(self.exchange, self.toxicity) + exchanged_max_s(SHORT, CONNECTIONS_MIN)
 
-    def signs(self, world: World, compared: Compared, before: Observation | None) -> Signs:
+    def signs(self, world: World, compared: Comparison, before: Observation | None) -> Signs:
         """Hit: a connection that carries twice the limit is cut, while those that carry less are answered.
 
         Downstream it is cut after exactly the limit; how much of a request went through cannot be seen by its sender.
@@ -52,11 +52,11 @@ class LimitData(Toxic):
         below = world.proxies.exchange(self.target, SHORT, CONNECTIONS_MIN)
         passes = all(seen.end == "answered" for seen in below)
 
-        def hit(seen: Seen) -> bool:
+        def hit(seen: ExchangeResult) -> bool:
             exact = self.direction == "upstream" or seen.received == self.limit_bytes
             return passes and seen.end in ("closed", "reset") and exact
 
-        def clean(seen: Seen) -> bool:
+        def clean(seen: ExchangeResult) -> bool:
             return seen.end == "answered" and passes
 
         received = min(seen.received for seen in compared.through)

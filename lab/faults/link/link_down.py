@@ -30,7 +30,7 @@ class LinkDown(Fault):
     def prepare(self, world: World) -> EnableProxy:
         """The proxy must be enabled; opens the connection on which the close of open ones is seen."""
         world.proxies.require_enabled(self.target)
-        world.proxies.keep_open(self.target)
+        world.proxies.open_held_connection(self.target)
         return EnableProxy(proxy=self.target)
 
     def inject(self, world: World, undo: EnableProxy) -> None:
@@ -39,8 +39,8 @@ class LinkDown(Fault):
 
     def observe(self, world: World, before: Observation | None) -> Observation:
         """In force when every connect is refused, and the connection that was open before has ended."""
-        seen = world.proxies.exchange(self.target, Exchange(patience_s=10.0), CONNECTIONS_MIN)
-        kept = world.proxies.kept_end(self.target)
+        seen = world.proxies.exchange(self.target, Exchange(timeout_s=10.0), CONNECTIONS_MIN)
+        kept = world.proxies.held_connection_end(self.target)
 
         share = sum(one.end == "refused" for one in seen) / len(seen)
         holds = before is not None and share == 1.0 and kept is not None

@@ -22,7 +22,7 @@ def connections_needed(toxicity: float) -> int:
 def exchanged_max_s(exchange: Exchange, number: int) -> float:
     """The longest time in seconds that this number of exchanges may take, each on a new connection."""
     rounds = number if exchange.alone else math.ceil(number / AT_ONCE_MAX)
-    return rounds * (CONNECT_TIMEOUT_S + exchange.patience_s)
+    return rounds * (CONNECT_TIMEOUT_S + exchange.timeout_s)
 
 
 def compared_max_s(exchange: Exchange, toxicity: float) -> float:
@@ -39,10 +39,10 @@ def compared_max_s(exchange: Exchange, toxicity: float) -> float:
     )
 
 
-def transfer(direction: str, size: int, *, alone: bool, patience_s: float) -> Exchange:
+def transfer(direction: str, size: int, *, alone: bool, timeout_s: float) -> Exchange:
     """An exchange that moves at least `size` bytes in one direction, and little in the other."""
     answers, requests = (size, 0) if direction == "downstream" else (0, size)
-    return Exchange(answer_bytes=answers, request_bytes=requests, alone=alone, patience_s=patience_s)
+    return Exchange(answer_bytes=answers, request_bytes=requests, alone=alone, timeout_s=timeout_s)
 
 
 def least(values: Iterable[float]) -> float:

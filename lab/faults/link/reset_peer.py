@@ -9,7 +9,7 @@ from lab.faults.conflicts import LINK
 from lab.faults.link.toxic import Direction, Link, Signs, Toxic, Toxicity
 from lab.model.undo import RemoveToxic
 from lab.ports import Observation, World
-from lab.ports.proxies import Compared, Exchange, Seen
+from lab.ports.proxies import Comparison, Exchange, ExchangeResult
 
 CLOCK_MS = 5.0
 
@@ -40,29 +40,29 @@ class ResetPeer(Toxic):
     @property
     def exchange(self) -> Exchange:
         """One small request."""
-        return Exchange(patience_s=10.0 + self.delay_ms / 1000)
+        return Exchange(timeout_s=10.0 + self.delay_ms / 1000)
 
     def prepare(self, world: World) -> RemoveToxic:
         """Also opens the connection on which the reset of open ones is seen."""
-        world.proxies.keep_open(self.target)
+        world.proxies.open_held_connection(self.target)
         return Toxic.prepare(self, world)
 
     def inject(self, world: World, undo: RemoveToxic) -> None:
         """The toxic first: a client that was reset comes back at once, and must not find the link healthy."""
         Toxic.inject(self, world, undo)
-        world.proxies.reset_open(undo.proxy)
+        world.proxies.reset_connections(undo.proxy)
 
-    def signs(self, world: World, compared: Compared, before: Observation | None) -> Signs:
+    def signs(self, world: World, compared: Comparison, before: Observation | None) -> Signs:
         """Hit: a new connection is reset before any answer, and the one that was open before was reset too."""
-        kept = world.proxies.kept_end(self.target)
+        kept = world.proxies.held_connection_end(self.target)
 
-        def hit(seen: Seen) -> bool:
+        def hit(seen: ExchangeResult) -> bool:
             return kept == "reset" and _is_reset(seen) and seen.ended_ms >= self.delay_ms - CLOCK_MS
 
-        def clean(seen: Seen) -> bool:
+        def clean(seen: ExchangeResult) -> bool:
             return seen.end == "answered"
 
-        def spared(seen: Seen) -> bool:
+        def spared(seen: ExchangeResult) -> bool:
             return seen.end in ("answered", "reset") and seen.received > 0
 
         share = sum(map(_is_reset, compared.through)) / len(compared.through)
@@ -70,7 +70,7 @@ class ResetPeer(Toxic):
         return Signs(share, "share of connections", message, hit, clean, spared)
 
 
-def _is_reset(seen: Seen) -> bool:
+def _is_reset(seen: ExchangeResult) -> bool:
     return seen.end == "reset" and seen.received == 0
 
 

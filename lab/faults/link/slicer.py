@@ -10,7 +10,7 @@ from lab.faults.conflicts import BYTES, PACE
 from lab.faults.link.proof import floor_of, least, transfer
 from lab.faults.link.toxic import Direction, Link, Signs, Toxic, Toxicity
 from lab.ports import Observation, World
-from lab.ports.proxies import Compared, Exchange, Seen
+from lab.ports.proxies import Comparison, Exchange, ExchangeResult
 
 # The number of pieces that must be seen; with the least delay they take 80 ms together.
 PIECES, PATIENCE_S = 40, 30.0
@@ -54,23 +54,23 @@ class Slicer(Toxic):
     @property
     def exchange(self) -> Exchange:
         """A transfer of forty pieces."""
-        return transfer(self.direction, PIECES * self._largest, alone=True, patience_s=PATIENCE_S)
+        return transfer(self.direction, PIECES * self._largest, alone=True, timeout_s=PATIENCE_S)
 
-    def signs(self, world: World, compared: Compared, before: Observation | None) -> Signs:
+    def signs(self, world: World, compared: Comparison, before: Observation | None) -> Signs:
         """Hit: the transfer takes the pauses of all its pieces longer, and arrives in pieces as small as promised."""
         down = self.direction == "downstream"
         took = least(seen.last_ms for seen in compared.through)
-        floor = floor_of(before, (seen.last_ms for seen in compared.past), took)
+        floor = floor_of(before, (seen.last_ms for seen in compared.direct), took)
 
-        def pauses_ms(seen: Seen) -> float:
+        def pauses_ms(seen: ExchangeResult) -> float:
             return (seen.received if down else seen.sent) / self._largest * self.delay_us / 1000
 
-        def hit(seen: Seen) -> bool:
+        def hit(seen: ExchangeResult) -> bool:
             small = not down or (bool(seen.pieces) and median(seen.pieces) <= self._largest)
             late = seen.last_ms - floor >= HIT_SHARE * pauses_ms(seen)
             return seen.end == "answered" and small and late
 
-        def clean(seen: Seen) -> bool:
+        def clean(seen: ExchangeResult) -> bool:
             return seen.end == "answered" and seen.last_ms - floor <= CLEAN_SHARE * pauses_ms(seen)
 
         pieces = max(len(seen.pieces) for seen in compared.through)

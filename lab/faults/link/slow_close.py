@@ -9,7 +9,7 @@ from lab.faults.conflicts import ENDS
 from lab.faults.link.proof import floor_of, least
 from lab.faults.link.toxic import Direction, Link, Signs, Toxic, Toxicity
 from lab.ports import Observation, World
-from lab.ports.proxies import Compared, Exchange, Seen
+from lab.ports.proxies import Comparison, Exchange, ExchangeResult
 
 # The share of the delay that a close may take without the fault, and how far the fault's clock may differ from ours.
 CLEAN_SHARE = 0.25
@@ -39,17 +39,17 @@ class SlowClose(Toxic):
     @property
     def exchange(self) -> Exchange:
         """One small request, closed first by the side whose close is delayed."""
-        return Exchange(half_close=self.direction == "upstream", patience_s=10.0 + self.delay_ms / 1000)
+        return Exchange(half_close=self.direction == "upstream", timeout_s=10.0 + self.delay_ms / 1000)
 
-    def signs(self, world: World, compared: Compared, before: Observation | None) -> Signs:
+    def signs(self, world: World, compared: Comparison, before: Observation | None) -> Signs:
         """Hit: the connection is answered at once, and its end comes late by the delay."""
         closing = least(seen.closing_ms for seen in compared.through)
-        floor = floor_of(before, (seen.closing_ms for seen in compared.past), closing)
+        floor = floor_of(before, (seen.closing_ms for seen in compared.direct), closing)
 
-        def hit(seen: Seen) -> bool:
+        def hit(seen: ExchangeResult) -> bool:
             return seen.end == "answered" and seen.closing_ms - floor >= self.delay_ms - CLOCK_MS
 
-        def clean(seen: Seen) -> bool:
+        def clean(seen: ExchangeResult) -> bool:
             return seen.end == "answered" and seen.closing_ms <= self.delay_ms * CLEAN_SHARE
 
         return Signs(closing, "ms", f"the first close took {closing:.1f} ms", hit, clean)

@@ -9,7 +9,7 @@ from lab.faults.conflicts import LINK
 from lab.faults.link.proof import least
 from lab.faults.link.toxic import Direction, Link, Signs, Toxic, Toxicity
 from lab.ports import Observation, World
-from lab.ports.proxies import Compared, Exchange, Seen
+from lab.ports.proxies import Comparison, Exchange, ExchangeResult
 
 # The wait for an answer before it counts as swallowed; a healthy one comes within half of it.
 WINDOW_MS = 1000.0
@@ -39,19 +39,19 @@ class Timeout(Toxic):
     @property
     def exchange(self) -> Exchange:
         """One small request, half closed by the asker, for the toxic does pass on the server's own close."""
-        return Exchange(half_close=True, patience_s=(self.timeout_ms + WINDOW_MS) / 1000)
+        return Exchange(half_close=True, timeout_s=(self.timeout_ms + WINDOW_MS) / 1000)
 
-    def signs(self, world: World, compared: Compared, before: Observation | None) -> Signs:
+    def signs(self, world: World, compared: Comparison, before: Observation | None) -> Signs:
         """Hit: the connect succeeds and not one byte comes, until the window or the timeout is over."""
 
-        def hit(seen: Seen) -> bool:
+        def hit(seen: ExchangeResult) -> bool:
             if seen.received or not seen.sent:
                 return False
             if self.timeout_ms == 0:
                 return seen.end == "silent"
             return seen.end in ("closed", "reset") and seen.ended_ms >= self.timeout_ms - CLOCK_MS
 
-        def clean(seen: Seen) -> bool:
+        def clean(seen: ExchangeResult) -> bool:
             return seen.end == "answered" and seen.first_ms <= WINDOW_MS / 2
 
         first = least(seen.first_ms for seen in compared.through)

@@ -15,7 +15,7 @@ from lab.faults.link.proof import compared_max_s, connections_needed
 from lab.faults.proof import plausible
 from lab.model.undo import RemoveToxic
 from lab.ports import Fault, Observation, World
-from lab.ports.proxies import Compared, Exchange, Seen
+from lab.ports.proxies import Comparison, Exchange, ExchangeResult
 
 # Shared by the toxics: no fault of its own.
 FAULT = None
@@ -36,10 +36,10 @@ class Signs:
     measured: float
     unit: str
     message: str
-    hit: Callable[[Seen], bool]
-    clean: Callable[[Seen], bool]
-    spared: Callable[[Seen], bool] | None = None
-    past: Callable[[Seen], bool] | None = None
+    hit: Callable[[ExchangeResult], bool]
+    clean: Callable[[ExchangeResult], bool]
+    spared: Callable[[ExchangeResult], bool] | None = None
+    direct: Callable[[ExchangeResult], bool] | None = None
 
 
 class Toxic(Fault, Protocol):
@@ -63,7 +63,7 @@ class Toxic(Fault, Protocol):
         """What is asked on each connection of an observation."""
         ...
 
-    def signs(self, world: World, compared: Compared, before: Observation | None) -> Signs:
+    def signs(self, world: World, compared: Comparison, before: Observation | None) -> Signs:
         """How hit connections are told; `before` is None while nothing is injected, and then none counts as hit."""
         ...
 
@@ -96,12 +96,12 @@ class Toxic(Fault, Protocol):
         """
         compared = world.proxies.compare(self.target, self.exchange, connections_needed(self.toxicity))
         signs = self.signs(world, compared, before)
-        through, past = compared.through, compared.past
+        through, past = compared.through, compared.direct
         hit = [seen for seen in through if before is not None and signs.hit(seen)]
         others = [seen for seen in through if seen not in hit]
         clean = sum(map(signs.clean, others))
         spared = sum(map(signs.spared or signs.clean, others))
-        past_clean = sum(map(signs.past or signs.clean, past))
+        past_clean = sum(map(signs.direct or signs.clean, past))
         holds = spared == len(others) and plausible(len(hit), len(through), self.toxicity)
         holds = holds and 0 < past_clean == len(past)
         detail = f"{signs.message}; of {len(through)} new connections {len(hit)} hit, {clean} clean ({_ends(through)})"
@@ -119,6 +119,6 @@ class Toxic(Fault, Protocol):
             )
 
 
-def _ends(seen: Sequence[Seen]) -> str:
+def _ends(seen: Sequence[ExchangeResult]) -> str:
     ends = [one.end for one in seen]
     return ", ".join(f"{ends.count(end)} {end}" for end in dict.fromkeys(ends)) or "none asked"

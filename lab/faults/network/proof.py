@@ -4,7 +4,7 @@ import secrets
 
 from lab.model.undo import RemoveChain
 from lab.ports import Observation, World
-from lab.ports.netns import Rules, Told
+from lab.ports.netns import NameAnswer, Rules
 
 # Shared by the faults of the network: no fault of its own.
 FAULT = None
@@ -42,7 +42,7 @@ def remove(world: World, undo: RemoveChain) -> None:
             world.processes.end(undo.token)
 
 
-def names(world: World, service: str, before: Observation | None, wanted: Told) -> Observation:
+def names(world: World, service: str, before: Observation | None, wanted: NameAnswer) -> Observation:
     """Ask for a name several times: in force when every question ends as `wanted`, and none did before."""
     ends = [world.netns.resolve(service, NAME, NAME_PATIENCE_S) for _ in range(TRIES)]
     found, hit = ends.count("address"), ends.count(wanted)

@@ -47,7 +47,7 @@ class ConnectionExhaustion(Fault):
         state = world.containers.state(self.target)
         if not state.running:
             return Observation(0.0, "connections", holds=False, absent=False, detail="it does not run")
-        now = world.processes.connected(world.containers, state)
+        now = world.processes.connection_count(world.containers, state)
         grown = now - (now if before is None else before.measured)
         answers = world.reach.answers(self.target, timeout_s=1.0)
         detail = f"{grown:g} more than before; a new request is {'answered' if answers else 'not answered'}"

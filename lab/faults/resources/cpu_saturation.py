@@ -57,7 +57,7 @@ class CpuSaturation(Fault):
         state = world.containers.state(self.target)
         if not state.running:
             return Observation(0.0, "cores", holds=False, absent=False, detail="the container does not run")
-        burning = world.processes.burning(world.containers, state)
+        burning = world.processes.cpu_load(world.containers, state)
         demanded = burning.burners >= self.burners and burning.wanted >= DEMANDED * self.burners
         charged = burning.got > 0 and burning.total >= COUNTED * burning.got
         detail = f"{burning.burners} burners wanted {burning.wanted:.2f} cores and got {burning.got:.2f}"

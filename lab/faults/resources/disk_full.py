@@ -47,7 +47,7 @@ class DiskFull(Fault):
                 0.0, "KiB free", holds=False, absent=False, detail="the container does not run"
             )
         asked = self.free_kib * KIB + BEYOND_BYTES
-        room = world.storage.room_for(self.target, asked)
+        room = world.storage.can_allocate(self.target, asked)
         free = world.storage.free_bytes(self.target)
         detail = f"a write of {asked // KIB} KiB {'succeeded' if room else 'found no space left'}"
         holds = before is not None and before.absent and not room and free < asked

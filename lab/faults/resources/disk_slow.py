@@ -79,7 +79,7 @@ class DiskSlow(Fault):
             for limit, block in (("bps", BLOCK_BYTES), ("iops", PAGE_BYTES)):
                 if cap := getattr(self, f"{act}_{limit}"):
                     blocks = max(2, round(cap * DEMAND_S / (block if limit == "bps" else 1)))
-                    seconds = world.storage.seconds_for(self.target, act, block, blocks, inside=inside)
+                    seconds = world.storage.io_seconds(self.target, act, block, blocks, inside=inside)
                     rates[f"{act}_{limit}"] = blocks * (block if limit == "bps" else 1) / seconds / cap
         return rates
 

@@ -14,7 +14,15 @@ from lab.host.links import link_sockets
 from lab.host.links.link_probe import complete, converse, payload
 from lab.host.network.namespaces import enter
 from lab.ports import Containers
-from lab.ports.proxies import AT_ONCE_MAX, CONNECT_TIMEOUT_S, START_PAUSE_S, Compared, End, Exchange, Seen
+from lab.ports.proxies import (
+    AT_ONCE_MAX,
+    CONNECT_TIMEOUT_S,
+    START_PAUSE_S,
+    Comparison,
+    ConnectionEnd,
+    Exchange,
+    ExchangeResult,
+)
 
 
 class LinkClients:
@@ -30,22 +38,22 @@ class LinkClients:
         self._links, self._past = links, past
         self._containers = containers if os.geteuid() == 0 else None
         self._process: link_sockets.Proxying | None = None
-        self._kept: dict[str, tuple[socket.socket, End | None]] = {}
+        self._kept: dict[str, tuple[socket.socket, ConnectionEnd | None]] = {}
         weakref.finalize(self, _close_all, self._kept)
 
-    def exchange(self, proxy: str, port: int, what: Exchange, tries: int) -> Sequence[Seen]:
+    def exchange(self, proxy: str, port: int, what: Exchange, tries: int) -> Sequence[ExchangeResult]:
         """So many exchanges on new connections; `port` is where the proxy listens inside its container."""
         with self._asking(proxy, port, what, tries) as through:
             talks = [through() for _ in range(tries)]
         return [talk.result() for talk in talks]
 
-    def compare(self, proxy: str, port: int, what: Exchange, tries: int) -> Compared:
+    def compare(self, proxy: str, port: int, what: Exchange, tries: int) -> Comparison:
         """So many exchanges through the proxy, and between any two of them one past it.
 
         They begin one after the other. So a service, or a machine, that stands still for long enough to delay one
         through the proxy and the next delays the one between them as well.
         """
-        talks: list[Future[Seen]] = []
+        talks: list[Future[ExchangeResult]] = []
         with (
             self._asking(proxy, port, what, tries) as through,
             ThreadPoolExecutor(max_workers=1 if what.alone else min(tries, AT_ONCE_MAX)) as pool,
@@ -58,12 +66,12 @@ class LinkClients:
                     wait(talks)
                 else:
                     time.sleep(START_PAUSE_S)
-        return Compared([talk.result() for talk in talks[::2]], [talk.result() for talk in talks[1::2]])
+        return Comparison([talk.result() for talk in talks[::2]], [talk.result() for talk in talks[1::2]])
 
     @contextmanager
     def _asking(
         self, proxy: str, port: int, what: Exchange, tries: int
-    ) -> Iterator[Callable[[], Future[Seen]]]:
+    ) -> Iterator[Callable[[], Future[ExchangeResult]]]:
         """A way to begin exchanges through the proxy; all of them have ended when it is left."""
         address, path, namespace = self._address(proxy, port), self._path(proxy), self._namespace()
         try:
@@ -77,7 +85,7 @@ class LinkClients:
     def _path(self, proxy: str) -> str:
         return urlsplit(self._links[proxy]).path or "/"
 
-    def keep_open(self, proxy: str, port: int) -> None:
+    def open_held_connection(self, proxy: str, port: int) -> None:
         """Open the witness anew; raises FaultError where it is not answered."""
         if proxy in self._kept:
             self._kept.pop(proxy)[0].close()
@@ -100,7 +108,7 @@ class LinkClients:
             ) from error
         self._kept[proxy] = (kept, None)
 
-    def kept_end(self, proxy: str) -> End | None:
+    def held_connection_end(self, proxy: str) -> ConnectionEnd | None:
         """How the witness ended, remembered once it has; None while it is open, or where there is none."""
         if proxy not in self._kept:
             return None
@@ -112,7 +120,7 @@ class LinkClients:
                 kept.close()
         return end
 
-    def reset_open(self, port: int) -> int:
+    def reset_connections(self, port: int) -> int:
         """Reset every connection that is open on the proxy's port; raises FaultError where that cannot be done."""
         if self._containers is None:
             raise FaultError(
@@ -139,7 +147,7 @@ def _host(address: str) -> tuple[str, int]:
     return where.hostname or "127.0.0.1", where.port or 80
 
 
-def _close_all(kept: dict[str, tuple[socket.socket, End | None]]) -> None:
+def _close_all(kept: dict[str, tuple[socket.socket, ConnectionEnd | None]]) -> None:
     for one, _ in kept.values():
         one.close()
 
@@ -161,7 +169,7 @@ def _open(kept: socket.socket, address: tuple[str, int], path: str) -> None:
         answer += data
 
 
-def _end_of(kept: socket.socket) -> End | None:
+def _end_of(kept: socket.socket) -> ConnectionEnd | None:
     """Nothing was asked, so nothing is to be read but the end; what else comes is read and left."""
     kept.setblocking(False)
     with suppress(BlockingIOError):

@@ -6,7 +6,7 @@ import socket
 import time
 from dataclasses import dataclass, field
 
-from lab.ports.proxies import CONNECT_TIMEOUT_S, End, Exchange, Seen
+from lab.ports.proxies import CONNECT_TIMEOUT_S, ConnectionEnd, Exchange, ExchangeResult
 
 # The least that any HTTP server answers with its headers; what is asked for is divided by this.
 ANSWER_BYTES = 100
@@ -32,11 +32,11 @@ class _Talk:
     def now_ms(self) -> float:
         return (time.perf_counter() - self.began) * 1000
 
-    def seen(self, end: End) -> Seen:
+    def seen(self, end: ConnectionEnd) -> ExchangeResult:
         ended = math.inf if end == "silent" else self.now_ms()
         last = max(0.0 if math.isinf(self.last_ms) else self.last_ms, self.half_closed_ms)
         received = len(self.answers)
-        return Seen(
+        return ExchangeResult(
             end, self.sent, received, self.first_ms, self.last_ms, ended - last, ended, tuple(self.pieces)
         )
 
@@ -62,28 +62,28 @@ def complete(answers: bytes | bytearray, wanted: int) -> bool:
     return bool(separator) and body.endswith(b"0\r\n\r\n")
 
 
-def converse(sock: socket.socket, address: tuple[str, int], path: str, what: Exchange) -> Seen:
+def converse(sock: socket.socket, address: tuple[str, int], path: str, what: Exchange) -> ExchangeResult:
     """Carry out one exchange on a fresh socket, which is closed afterwards; never longer than the patience."""
     with sock:
-        sock.settimeout(min(CONNECT_TIMEOUT_S, what.patience_s))
+        sock.settimeout(min(CONNECT_TIMEOUT_S, what.timeout_s))
         try:
             sock.connect(address)
         except ConnectionRefusedError:
-            return Seen("refused")
+            return ExchangeResult("refused")
         except ConnectionResetError:
-            return Seen("reset")
+            return ExchangeResult("reset")
         except OSError:  # a time-out, or no way there: nothing was sent, and that tells it from a black hole
-            return Seen("silent")
+            return ExchangeResult("silent")
         sock.setblocking(False)
         requests, count = payload(what, path)
         talk = _Talk(count, requests, time.perf_counter())
         return _until_end(sock, talk, what)
 
 
-def _until_end(sock: socket.socket, talk: _Talk, what: Exchange) -> Seen:
+def _until_end(sock: socket.socket, talk: _Talk, what: Exchange) -> ExchangeResult:
     poll = select.poll()
     try:
-        while (left_ms := what.patience_s * 1000 - talk.now_ms()) > 0:
+        while (left_ms := what.timeout_s * 1000 - talk.now_ms()) > 0:
             poll.register(sock, select.POLLIN | (select.POLLOUT if talk.left else 0))
             if poll.poll(left_ms) and _step(sock, talk, what):
                 done = complete(talk.answers, talk.wanted)

@@ -13,7 +13,7 @@ from lab.host.audit import Audit, unaudited
 from lab.host.links.link_clients import LinkClients
 from lab.host.system_errors import as_fault_error
 from lab.ports import Containers
-from lab.ports.proxies import Compared, End, Exchange, Seen
+from lab.ports.proxies import Comparison, ConnectionEnd, Exchange, ExchangeResult
 
 # A healthy control port answers within a millisecond; what takes this long hangs.
 TIMEOUT_S = 2.0
@@ -43,7 +43,7 @@ class Toxiproxy:
         api: str,
         links: dict[str, str],
         *,
-        past: Mapping[str, str] | None = None,
+        direct: Mapping[str, str] | None = None,
         audit: Audit = unaudited,
         containers: Containers | None = None,
         timeout_s: float = TIMEOUT_S,
@@ -55,7 +55,7 @@ class Toxiproxy:
         self._audit = audit
         self._containers = containers
         self._timeout_s = timeout_s
-        self._clients = LinkClients(links, past or {}, containers, service)
+        self._clients = LinkClients(links, direct or {}, containers, service)
         self._known: dict[str, dict[str, Any]] = {}
 
     def require_enabled(self, proxy: str) -> None:
@@ -115,26 +115,26 @@ class Toxiproxy:
         self._audit("removed toxic", f"proxy {proxy}", name)
         self._or_anew(proxy, lambda: self._ask("DELETE", f"/proxies/{proxy}/toxics/{name}"))
 
-    def exchange(self, proxy: str, what: Exchange, tries: int) -> Sequence[Seen]:
+    def exchange(self, proxy: str, what: Exchange, tries: int) -> Sequence[ExchangeResult]:
         """So many exchanges through the proxy, each on a new connection, several at a time."""
         return self._clients.exchange(proxy, self._port(proxy), what, tries)
 
-    def compare(self, proxy: str, what: Exchange, tries: int) -> Compared:
+    def compare(self, proxy: str, what: Exchange, tries: int) -> Comparison:
         """So many exchanges through the proxy, and between any two of them one past it."""
         return self._clients.compare(proxy, self._port(proxy), what, tries)
 
-    def keep_open(self, proxy: str) -> None:
+    def open_held_connection(self, proxy: str) -> None:
         """Open one connection on which a request has been answered, and keep it as a witness."""
-        self._clients.keep_open(proxy, self._port(proxy))
+        self._clients.open_held_connection(proxy, self._port(proxy))
 
-    def kept_end(self, proxy: str) -> End | None:
+    def held_connection_end(self, proxy: str) -> ConnectionEnd | None:
         """How the witness ended; None while it is open, or where there is none."""
-        return self._clients.kept_end(proxy)
+        return self._clients.held_connection_end(proxy)
 
-    def reset_open(self, proxy: str) -> int:
+    def reset_connections(self, proxy: str) -> int:
         """Reset every connection that is open now, from the proxy's side; returns how many there were."""
         self._audit("reset open connections", f"proxy {proxy}", "")
-        return self._clients.reset_open(self._port(proxy))
+        return self._clients.reset_connections(self._port(proxy))
 
     def _port(self, proxy: str) -> int:
         found = self._known.get(proxy) or self._proxy(proxy)

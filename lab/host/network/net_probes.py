@@ -13,7 +13,7 @@ from itertools import count as counting
 
 from lab.errors import FaultError
 from lab.host.network import namespaces
-from lab.ports.netns import Echoes, Met, Told
+from lab.ports.netns import ConnectOutcome, Echoes, NameAnswer
 
 # linux/sockios.h; the address lies behind the 16 bytes of the name, 2 of family and 2 of port.
 SIOCGIFADDR = 0x8915
@@ -35,9 +35,11 @@ def address_of(namespace: int, device: str) -> str:
     return socket.inet_ntoa(answer[20:24])
 
 
-def connects(namespace: int, address: tuple[str, int], tries: int, patience_s: float) -> Sequence[Met]:
+def connects(
+    namespace: int, address: tuple[str, int], tries: int, timeout_s: float
+) -> Sequence[ConnectOutcome]:
     """So many connects at once from inside a namespace; each is closed at once."""
-    ends: dict[int, Met] = {}
+    ends: dict[int, ConnectOutcome] = {}
     poll = select.poll()
     made = namespaces.sockets(namespace, tries, socket.SOCK_STREAM)
     try:
@@ -48,7 +50,7 @@ def connects(namespace: int, address: tuple[str, int], tries: int, patience_s: f
                 poll.register(one.fileno(), select.POLLOUT)
             else:
                 ends[one.fileno()] = "refused" if code == errno.ECONNREFUSED else "silent"
-        give_up = time.monotonic() + patience_s
+        give_up = time.monotonic() + timeout_s
         while len(ends) < tries and (left_s := give_up - time.monotonic()) > 0:
             for number, _ in poll.poll(left_s * 1000):
                 poll.unregister(number)
@@ -59,19 +61,17 @@ def connects(namespace: int, address: tuple[str, int], tries: int, patience_s: f
             one.close()
 
 
-def _end(one: socket.socket) -> Met:
+def _end(one: socket.socket) -> ConnectOutcome:
     code = one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if code == 0:
         return "connected"
     return "refused" if code in (errno.ECONNREFUSED, errno.ECONNRESET) else "silent"
 
 
-def echo(
-    namespace: int, address: str, count: int, size_bytes: int, per_s: float, patience_s: float
-) -> Echoes:
+def echo(namespace: int, address: str, count: int, size_bytes: int, per_s: float, timeout_s: float) -> Echoes:
     """ICMP echo requests at an even pace, answered by the other kernel whatever its processes do.
 
-    Source: RFC 792. The answers are waited for until all came or `patience_s` after the last request.
+    Source: RFC 792. The answers are waited for until all came or `timeout_s` after the last request.
     """
     mark, padding = next(_marks) & 0xFFFF, b"\xa5" * (size_bytes - HEADERS_BYTES)
     sent: dict[int, float] = {}
@@ -89,7 +89,7 @@ def echo(
             with suppress(OSError):
                 asker.sendto(_packet(mark, number, padding), (address, 0))
             _hear(asker, mark, arrivals, began, 0.0)
-        give_up = time.monotonic() + patience_s
+        give_up = time.monotonic() + timeout_s
         while len(arrivals) < count and (left_s := give_up - time.monotonic()) > 0:
             _hear(asker, mark, arrivals, began, left_s)
     came = sorted(arrivals.items(), key=lambda one: one[1])
@@ -127,13 +127,13 @@ def _checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def resolve(namespace: int, name: str, patience_s: float) -> Told:
+def resolve(namespace: int, name: str, timeout_s: float) -> NameAnswer:
     """Ask the container's resolver for an address, once. Source: RFC 1035."""
     mark = next(_marks) & 0xFFFF
     labels = b"".join(bytes([len(part)]) + part.encode("ascii") for part in name.split("."))
     question = struct.pack("!HHHHHH", mark, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", 1, 1)
     with namespaces.sockets(namespace, 1, socket.SOCK_DGRAM)[0] as asker:
-        asker.settimeout(patience_s)
+        asker.settimeout(timeout_s)
         try:
             asker.connect(RESOLVER)
             asker.send(question)

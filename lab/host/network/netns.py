@@ -12,7 +12,7 @@ from lab.host.network import namespaces, net_probes, netfilter
 from lab.host.processes.processes import HostProcesses
 from lab.model.topology import Topology
 from lab.ports import Containers, ContainerState
-from lab.ports.netns import DEVICE, Echoes, Met, Rules, Told
+from lab.ports.netns import DEVICE, ConnectOutcome, Echoes, NameAnswer, Rules
 
 
 class HostNetns:
@@ -87,24 +87,26 @@ class HostNetns:
         )
         _require_same(self._holder(service), service, container_id)
 
-    def connects(self, service: str, tries: int, patience_s: float, *, outward: bool) -> Sequence[Met]:
+    def connects(
+        self, service: str, tries: int, timeout_s: float, *, outward: bool
+    ) -> Sequence[ConnectOutcome]:
         """Connects from the service's caller to it, or `outward` from its own network to its neighbour."""
         peer = self._topology.peer_of(service)
         near, far = (service, peer) if outward else (peer, service)
         with self._namespace(near) as here, self._namespace(far) as there:
             address = net_probes.address_of(there, DEVICE)
-            return net_probes.connects(here, (address, self._topology.service(far).port), tries, patience_s)
+            return net_probes.connects(here, (address, self._topology.service(far).port), tries, timeout_s)
 
-    def echo(self, service: str, count: int, size_bytes: int, per_s: float, patience_s: float) -> Echoes:
+    def echo(self, service: str, count: int, size_bytes: int, per_s: float, timeout_s: float) -> Echoes:
         """Echo requests from the service's caller to its network."""
         with self._namespace(self._topology.peer_of(service)) as here, self._namespace(service) as there:
             address = net_probes.address_of(there, DEVICE)
-            return net_probes.echo(here, address, count, size_bytes, per_s, patience_s)
+            return net_probes.echo(here, address, count, size_bytes, per_s, timeout_s)
 
-    def resolve(self, service: str, name: str, patience_s: float) -> Told:
+    def resolve(self, service: str, name: str, timeout_s: float) -> NameAnswer:
         """Ask the resolver that the service uses for the address of a name."""
         with self._namespace(service) as namespace:
-            return net_probes.resolve(namespace, name, patience_s)
+            return net_probes.resolve(namespace, name, timeout_s)
 
     def deny_names(self, service: str, container_id: str, token: str, seconds: float) -> int:
         """Start a name server that knows no name on the loopback of the service's network; returns its port."""
@@ -151,7 +153,7 @@ class HostNetns:
         """The network of a service; with an id, only while that very container holds it."""
         holder = self._topology.network_of(service)
         containers = self._containers
-        state = containers.state(holder) if container_id is None else containers.same(holder, container_id)
+        state = containers.state(holder) if container_id is None else containers.inspect(holder, container_id)
         with namespaces.namespace_of(state) as namespace:
             yield namespace
 

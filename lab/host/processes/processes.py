@@ -20,7 +20,7 @@ from lab.host.processes.lives import hold, started_ticks
 from lab.host.processes.marks import end_processes, is_marked, mark, marked
 from lab.host.system_errors import as_fault_error
 from lab.ports.containers import Containers, ContainerState
-from lab.ports.processes import Burning, OpenFiles
+from lab.ports.processes import CpuLoad, OpenFiles
 from lab.repository import ROOT
 
 READY_TIMEOUT_S = 15.0
@@ -65,7 +65,7 @@ class HostProcesses:
         entries = [str(_cgroup(pid, state.id, name) / "cgroup.procs") for name in ("cpu", "cpuacct")]
         self.begin(token, state, "burn", *entries, str(burners), str(seconds))
 
-    def burning(self, containers: Containers, state: ContainerState) -> Burning:
+    def cpu_load(self, containers: Containers, state: ContainerState) -> CpuLoad:
         """Watch the lab's burners in the container's CPU cgroup for 0.3 s.
 
         Source: kernel documentation, scheduler/sched-stats (`/proc/PID/schedstat`: ns run, ns waited to run).
@@ -81,7 +81,7 @@ class HostProcesses:
         ran = sum(max(0, b[0] - a[0]) for a, b in zip(start, end, strict=True)) / NS_PER_S
         waited = sum(max(0, b[1] - a[1]) for a, b in zip(start, end, strict=True)) / NS_PER_S
         total = (used.usage_us - usage.usage_us) / 1e6
-        return Burning(len(ours), (ran + waited) / span, ran / span, total / span)
+        return CpuLoad(len(ours), (ran + waited) / span, ran / span, total / span)
 
     def crash(
         self, containers: Containers, state: ContainerState, token: str, every_s: float, seconds: float
@@ -99,7 +99,7 @@ class HostProcesses:
             arguments = (str(namespace), str(port), str(count), str(seconds))
             self.begin(token, state, "connect", *arguments, keep=(namespace,))
 
-    def connected(self, containers: Containers, state: ContainerState) -> int:
+    def connection_count(self, containers: Containers, state: ContainerState) -> int:
         """Established connections at the server's port, counted at the server's side in its namespace."""
         pid = _inside(containers, state)
         port = min(_listeners(pid, state))

@@ -41,7 +41,7 @@ class FakeContainers:
             self._begin(service)
         return self.states[service]
 
-    def same(self, service: str, container_id: str) -> ContainerState:
+    def inspect(self, service: str, container_id: str) -> ContainerState:
         self._check(service, container_id)
         return self.state(service)
 

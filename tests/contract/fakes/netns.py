@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lab.errors import FaultError, GoneError
-from lab.ports.netns import Echoes, Met, Rules, Told
+from lab.ports.netns import ConnectOutcome, Echoes, NameAnswer, Rules
 from tests.contract.fakes.clock import FakeClock
 
 FRAME_BYTES = 1014
@@ -56,7 +56,9 @@ class FakeNetns:
             del self.qdiscs[service]
         self._check(service, container_id)
 
-    def connects(self, service: str, tries: int, patience_s: float, *, outward: bool) -> Sequence[Met]:
+    def connects(
+        self, service: str, tries: int, timeout_s: float, *, outward: bool
+    ) -> Sequence[ConnectOutcome]:
         if self._hit(service, "partition"):
             self._count(service, "partition", tries)
             return ["silent"] * tries
@@ -65,20 +67,20 @@ class FakeNetns:
             return ["refused"] * tries
         return ["connected"] * tries
 
-    def echo(self, service: str, count: int, size_bytes: int, per_s: float, patience_s: float) -> Echoes:
+    def echo(self, service: str, count: int, size_bytes: int, per_s: float, timeout_s: float) -> Echoes:
         answered = count - round(count * self._loss(service))
         arrivals_ms = self._arrivals_ms(service, answered, per_s)
         trips_ms = [at_ms - number / per_s * 1000 for number, at_ms in enumerate(arrivals_ms)]
         return Echoes(count, size_bytes, tuple(arrivals_ms), tuple(trips_ms))
 
-    def resolve(self, service: str, name: str, patience_s: float) -> Told:
+    def resolve(self, service: str, name: str, timeout_s: float) -> NameAnswer:
         if self._hit(service, "dns-failure"):
             return "silent"
         if self._hit(service, "slow-dns"):
             self._count(service, "slow_dns", 1)
             delay_s = self.delays_s[service]
-            self.clock.sleep_s(min(delay_s, patience_s))
-            return "address" if delay_s <= patience_s else "silent"
+            self.clock.sleep_s(min(delay_s, timeout_s))
+            return "address" if delay_s <= timeout_s else "silent"
         return "no_such_name" if self._hit(service, "dns-nxdomain") else "address"
 
     def deny_names(self, service: str, container_id: str, token: str, seconds: float) -> int:

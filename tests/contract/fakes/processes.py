@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lab.ports import ContainerState
-from lab.ports.processes import Burning, OpenFiles
+from lab.ports.processes import CpuLoad, OpenFiles
 
 
 @dataclass
@@ -35,9 +35,9 @@ class FakeProcesses:
     def burn(self, containers: Any, state: ContainerState, token: str, burners: int, seconds: float) -> None:
         self._begin(containers, state, token, "burn", burners)
 
-    def burning(self, containers: Any, state: ContainerState) -> Burning:
+    def cpu_load(self, containers: Any, state: ContainerState) -> CpuLoad:
         burners = self._sum("burn", state.service)
-        return Burning(burners, float(burners), float(burners), float(burners))
+        return CpuLoad(burners, float(burners), float(burners), float(burners))
 
     def crash(
         self, containers: Any, state: ContainerState, token: str, every_s: float, seconds: float
@@ -50,7 +50,7 @@ class FakeProcesses:
         self._begin(containers, state, token, "connect", count)
         self._starve(state.service)
 
-    def connected(self, containers: Any, state: ContainerState) -> int:
+    def connection_count(self, containers: Any, state: ContainerState) -> int:
         return self._sum("connect", state.service)
 
     def open_files(self, containers: Any, state: ContainerState) -> OpenFiles:

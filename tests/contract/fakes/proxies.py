@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lab.errors import FaultError
-from lab.ports.proxies import Compared, End, Exchange, Seen
+from lab.ports.proxies import Comparison, ConnectionEnd, Exchange, ExchangeResult
 
 BASE_TRIP_MS = 2.0
 FREE_BYTES_PER_S = 500_000.0
@@ -34,7 +34,7 @@ class FakeProxies:
     disabled: set[str] = field(default_factory=set)
     added: dict[str, dict[str, _Toxic]] = field(default_factory=lambda: {"mcp": {}, "qdrant": {}})
     down: set[str] = field(default_factory=set)
-    kept: dict[str, End | None] = field(default_factory=dict)
+    kept: dict[str, ConnectionEnd | None] = field(default_factory=dict)
     slow_ms: float = 0.0
     dead: set[str] = field(default_factory=set)
 
@@ -74,31 +74,31 @@ class FakeProxies:
     def remove_toxic(self, proxy: str, *, name: str) -> None:
         self.added[proxy].pop(name, None)
 
-    def keep_open(self, proxy: str) -> None:
+    def open_held_connection(self, proxy: str) -> None:
         self.require_enabled(proxy)
         self.kept[proxy] = None
 
-    def kept_end(self, proxy: str) -> End | None:
+    def held_connection_end(self, proxy: str) -> ConnectionEnd | None:
         return self.kept.get(proxy)
 
-    def reset_open(self, proxy: str) -> int:
+    def reset_connections(self, proxy: str) -> int:
         if proxy in self.disabled or proxy not in self.kept:
             return 0
         self.kept[proxy] = "reset"
         return 1
 
-    def exchange(self, proxy: str, what: Exchange, tries: int) -> Sequence[Seen]:
+    def exchange(self, proxy: str, what: Exchange, tries: int) -> Sequence[ExchangeResult]:
         return [self._one(proxy, what, number, tries) for number in range(tries)]
 
-    def compare(self, proxy: str, what: Exchange, tries: int) -> Compared:
-        past = Seen("refused") if proxy in self.dead else _clean(what, self.slow_ms)
-        return Compared(self.exchange(proxy, what, tries), [past] * (tries - 1))
+    def compare(self, proxy: str, what: Exchange, tries: int) -> Comparison:
+        past = ExchangeResult("refused") if proxy in self.dead else _clean(what, self.slow_ms)
+        return Comparison(self.exchange(proxy, what, tries), [past] * (tries - 1))
 
-    def _one(self, proxy: str, what: Exchange, number: int, tries: int) -> Seen:
+    def _one(self, proxy: str, what: Exchange, number: int, tries: int) -> ExchangeResult:
         if proxy in self.down:
-            return Seen("refused")
+            return ExchangeResult("refused")
         if proxy in self.dead:
-            return Seen("reset", ended_ms=BASE_TRIP_MS)
+            return ExchangeResult("reset", ended_ms=BASE_TRIP_MS)
         toxics = [] if proxy in self.disabled else list(self.added[proxy].values())
         seen = _clean(what, self.slow_ms)
         for toxic in toxics:
@@ -109,22 +109,24 @@ class FakeProxies:
         return seen
 
 
-def _clean(what: Exchange, slow_ms: float) -> Seen:
+def _clean(what: Exchange, slow_ms: float) -> ExchangeResult:
     count = max(1, math.ceil(what.answer_bytes / 100))
     sent, received = max(REQUEST_BYTES * count, what.request_bytes), ANSWER_BYTES * count
     first_ms = BASE_TRIP_MS + slow_ms
     last_ms, closing_ms = first_ms + (sent + received) / FREE_BYTES_PER_S * 1000, 0.1 + slow_ms
-    if last_ms > what.patience_s * 1000:
-        return Seen("silent", sent)
+    if last_ms > what.timeout_s * 1000:
+        return ExchangeResult("silent", sent)
     pieces = _cut(received, PIECE_BYTES)
-    return Seen("answered", sent, received, first_ms, last_ms, closing_ms, last_ms + closing_ms, pieces)
+    return ExchangeResult(
+        "answered", sent, received, first_ms, last_ms, closing_ms, last_ms + closing_ms, pieces
+    )
 
 
 def _cut(size: int, piece: int) -> tuple[int, ...]:
     return (piece,) * (size // piece) + ((size % piece,) if size % piece else ())
 
 
-def _hit(seen: Seen, toxic: _Toxic, what: Exchange) -> Seen:
+def _hit(seen: ExchangeResult, toxic: _Toxic, what: Exchange) -> ExchangeResult:
     """What a connection looks like with one more toxic on it."""
     down, given = toxic.stream == "downstream", toxic.attributes
     moved = seen.received if down else seen.sent
@@ -152,7 +154,9 @@ def _hit(seen: Seen, toxic: _Toxic, what: Exchange) -> Seen:
     return seen
 
 
-def _later(seen: Seen, by_ms: float, *, first: bool = False, pieces: tuple[int, ...] | None = None) -> Seen:
+def _later(
+    seen: ExchangeResult, by_ms: float, *, first: bool = False, pieces: tuple[int, ...] | None = None
+) -> ExchangeResult:
     return replace(
         seen,
         first_ms=seen.first_ms + (by_ms if first else 0),
@@ -162,5 +166,5 @@ def _later(seen: Seen, by_ms: float, *, first: bool = False, pieces: tuple[int, 
     )
 
 
-def _cut_off(end: End, sent: int, ended_ms: float) -> Seen:
-    return Seen(end, sent, ended_ms=ended_ms)
+def _cut_off(end: ConnectionEnd, sent: int, ended_ms: float) -> ExchangeResult:
+    return ExchangeResult(end, sent, ended_ms=ended_ms)

@@ -33,7 +33,7 @@ class FakeStorage:
         if service not in self.deaf:
             self.limits[service, device] = replace(throttle)
 
-    def seconds_for(
+    def io_seconds(
         self,
         service: str,
         act: Literal["read", "write"],
@@ -47,7 +47,7 @@ class FakeStorage:
         iops = getattr(limit, f"{act}_iops") or getattr(RATES, f"{act}_iops")
         return float(max(blocks * block_bytes / bps, blocks / iops)) + self.busy_s
 
-    def room_for(self, service: str, size_bytes: int) -> bool:
+    def can_allocate(self, service: str, size_bytes: int) -> bool:
         return self.free_bytes(service) >= size_bytes
 
     def fill(self, service: str, container_id: str, name: str, leave_bytes: int) -> None:
