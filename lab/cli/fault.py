@@ -22,7 +22,8 @@ from lab.cli.soak import run_request
 from lab.errors import ScenarioError
 from lab.faults import discover
 from lab.faults.catalogue import Entry, catalogue
-from lab.model.scenario import Bounds, FaultSpec, Scenario
+from lab.judge.checks import default_bounds
+from lab.model.scenario import FaultSpec, Scenario
 from lab.plan import duration_min_s
 from lab.provision.machine import doctor
 from lab.provision.stack import stack
@@ -98,7 +99,7 @@ def by_hand(kind: str, parameters: list[str], hold: str) -> Scenario:
         why="one fault by hand: what it does, that it is proven, and how long the target needs afterwards",
         duration_s=duration_min_s([spec]) + SPARE_S,
         faults=(spec,),
-        bounds=Bounds(),
+        bounds=default_bounds(),
         required=REQUIRED_BY_HAND,
         source="command line",
     )

@@ -8,8 +8,6 @@ Known debt: batches correct for requests that follow each other, but queries of 
 independent.
 """
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -38,16 +36,10 @@ class _Broken:
 def discover() -> dict[str, Check]:
     """Every check by its name, sorted; raises ValueError where two carry one name."""
     found: dict[str, Check] = {}
-    for info in pkgutil.iter_modules(checks.__path__):
-        module = importlib.import_module(f"{checks.__name__}.{info.name}")
-        name = getattr(module, "CHECK", None)
-        if name is None:
-            continue
-        if name in found:
-            raise ValueError(
-                f"two checks are called {name!r}; one of them is lab/judge/checks/{info.name}.py"
-            )
-        found[name] = module.findings
+    for module in checks.modules():
+        if module.CHECK in found:
+            raise ValueError(f"two checks are called {module.CHECK!r}; one of them is {module.__name__}")
+        found[module.CHECK] = module.findings
     return dict(sorted(found.items()))
 
 

@@ -1,11 +1,13 @@
 """What a user asks for: a campaign, before any randomness is spent."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from lab.model.quantities import MB
 from lab.model.topology import Topology
+from lab.model.verdict import Bound
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -94,14 +96,41 @@ class FaultSpec:
         return (self, *self.companions)
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What the run is held against; the defaults are the project's mission."""
+# The bounds of a campaign or a plan, by their names.
+Bounds = Mapping[str, float]
 
-    latency_p95_ms: float = 200.0
-    error_rate: float = 0.01
-    recovery_s: float = 30.0
-    accuracy: float = 0.90
+
+@dataclass(frozen=True, slots=True)
+class BoundSpec:
+    """One key under `bounds` of a campaign.
+
+    `op` says how the observed value is compared with it. A campaign's value must lie between `above` or `at_least` and
+    `below` or `at_most`. `means` says in a few words what is held against it.
+    """
+
+    name: str
+    op: str
+    unit: str
+    default: float
+    means: str
+    above: float | None = None
+    at_least: float | None = None
+    below: float | None = None
+    at_most: float | None = None
+
+    def value_of(self, bounds: Bounds) -> float:
+        """The value among these bounds; the default where a plan was made before this bound existed."""
+        return bounds.get(self.name, self.default)
+
+    def of(self, bounds: Bounds) -> Bound:
+        """What the check holds its observations against."""
+        return Bound(self.op, self.value_of(bounds))
+
+    def limits(self) -> str:
+        """In words, what a campaign may set."""
+        low = f"more than {self.above:g}" if self.above is not None else f"{self.at_least or 0:g} at least"
+        high = f"less than {self.below:g}" if self.below is not None else f"{self.at_most:g} at most"
+        return f"{low}, {high}" if self.below is not None or self.at_most is not None else low
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from lab.judge.checks.latency import P95_MAX
 from lab.model.plan import ObserverPlan, Plan
 from lab.model.scenario import FaultSpec, Scenario
 from lab.model.target import Target
@@ -85,13 +86,14 @@ def _observer(scenario: Scenario, target: Target) -> ObserverPlan:
     """Canary and recall at their usual rates; slower where these would take too much of the target's capacity."""
     allowed_hz = OBSERVER_SHARE_MAX * target.capacity_per_s
     scale = min(1.0, allowed_hz / (CANARY_SLOW_HZ + RECALL_HZ))
-    deadline_ms = max(CANARY_DEADLINE_MS, math.ceil(scenario.bounds.latency_p95_ms) + BEYOND_SLO_MS)
+    slo_ms = P95_MAX.value_of(scenario.bounds)
+    deadline_ms = max(CANARY_DEADLINE_MS, math.ceil(slo_ms) + BEYOND_SLO_MS)
     fast_hz = min(CANARY_FAST_HZ, OUTSTANDING_MAX * 1000 / (deadline_ms + DEADLINE_MARGIN_MS))
     return ObserverPlan(
         canary_slow_hz=round(min(CANARY_SLOW_HZ * scale, fast_hz), 4),
         canary_fast_hz=round(fast_hz, 4),
         canary_deadline_ms=deadline_ms,
-        canary_slo_ms=scenario.bounds.latency_p95_ms,
+        canary_slo_ms=slo_ms,
         outstanding_max=OUTSTANDING_MAX,
         recall_hz=round(RECALL_HZ * scale, 4),
         recall_k=RECALL_K,

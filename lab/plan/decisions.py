@@ -5,6 +5,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from lab.judge.checks.errors import ERROR_RATE_MAX
+from lab.judge.checks.recovery import RECOVERY_MAX
 from lab.model.load import LoadProfile
 from lab.model.plan import STEADY, Decision, Plan
 from lab.model.recovery import CANARY
@@ -37,7 +39,7 @@ class _Question:
 def decisions_of(plan: Plan, lasting: Callable[[float], Plan]) -> list[Decision]:
     """What a plan can decide; `lasting` gives the same plan with another duration, to find one that is long enough."""
     decisions = [_decision(plan, question, lasting) for question in _questions(plan)]
-    watch_s = plan.bounds.recovery_s + CANARY.hold_ms / 1000
+    watch_s = RECOVERY_MAX.value_of(plan.bounds) + CANARY.hold_ms / 1000
     for fault in plan.faults():
         reason = f"watched for up to {fault.recovery_max_s:g} s after the heal"
         decisions += [
@@ -80,7 +82,9 @@ def steady_s(plan: Plan) -> float:
 
 
 def _questions(plan: Plan) -> list[_Question]:
-    errors = math.ceil(math.log(ERRORS_ALPHA) / math.log1p(-plan.bounds.error_rate) * ERRORS_SPARE)
+    errors = math.ceil(
+        math.log(ERRORS_ALPHA) / math.log1p(-ERROR_RATE_MAX.value_of(plan.bounds)) * ERRORS_SPARE
+    )
     steady = [
         _Question("latency", "steady", LATENCY_REQUESTS, partial(_requests, check="latency"), "requests"),
         _Question("errors", "steady", errors, partial(_requests, check="errors"), "requests"),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from string import ascii_lowercase
 
 from lab.errors import ScenarioError
+from lab.judge.checks.recovery import RECOVERY_MAX
 from lab.model.lease import lease_s
 from lab.model.load import LoadProfile
 from lab.model.plan import FAULT, STEADY, WARM_UP, PlannedFault, Step
@@ -108,7 +109,7 @@ def _together(number: int, spec: FaultSpec, scenario: Scenario, hold_s: float) -
             target=fault.target,
             params=fault.params.parameters,
             hold_s=step_hold_s,
-            recovery_max_s=scenario.bounds.recovery_s + CANARY.hold_ms / 1000 + LATE_S,
+            recovery_max_s=RECOVERY_MAX.value_of(scenario.bounds) + CANARY.hold_ms / 1000 + LATE_S,
             lease_s=step_lease_s,
         )
         for letter, fault in zip(("", *ascii_lowercase[1:]), spec.together, strict=False)

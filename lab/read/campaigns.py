@@ -2,18 +2,20 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
 from annotated_types import Ge, Gt, Le, Len, Lt
-from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError, create_model
 
 from lab import judge
 from lab.errors import ScenarioError
 from lab.faults import discover
+from lab.judge.checks import discover_bounds
 from lab.model.quantities import KB, parse_duration_s, parse_size_bytes
-from lab.model.scenario import Abort, Bounds, FaultSpec, Scenario
+from lab.model.scenario import Abort, BoundSpec, FaultSpec, Scenario
 from lab.ports import Fault
 from lab.read.strict_yaml import (
     Document,
@@ -43,13 +45,6 @@ class _Load(_Strict):
     rate_per_s: Annotated[float, Gt(0), Le(1000)]
 
 
-class _Bounds(_Strict):
-    latency_p95_ms: Annotated[float, Gt(0), Le(5000)] = 200.0
-    error_rate: Annotated[float, Ge(1e-6), Lt(1)] = 0.01
-    recovery_s: Annotated[float, Gt(0), Le(3600)] = 30.0
-    accuracy: Annotated[float, Gt(0), Lt(1)] = 0.90
-
-
 class _Abort(_Strict):
     free_disk: str | None = None
     host_memory: str | None = None
@@ -62,13 +57,28 @@ class _Campaign(_Strict):
     duration: str
     load: _Load | None = None
     faults: Annotated[list[dict[str, Any]], Len(0, FAULTS_MAX)]
-    bounds: _Bounds = _Bounds()
+    bounds: Any = None
     required: list[str] = list(DEFAULT_REQUIRED)
     abort_if: _Abort = _Abort()
     trials: Annotated[int, Ge(1), Le(TRIALS_MAX)] = 1
 
 
-_SHAPE = TypeAdapter(_Campaign)
+def campaign_shape() -> TypeAdapter[Any]:
+    """The shape of a campaign file, with the bounds that the checks of today take from it."""
+    return _shape(discover_bounds())
+
+
+@cache
+def _shape(specs: tuple[BoundSpec, ...]) -> TypeAdapter[Any]:
+    fields: dict[str, Any] = {spec.name: (_number_within(spec), spec.default) for spec in specs}
+    bounds = create_model("_Bounds", __base__=_Strict, **fields)
+    campaign = create_model("_CampaignWithBounds", __base__=_Campaign, bounds=(bounds, bounds()))
+    return TypeAdapter(campaign)
+
+
+def _number_within(spec: BoundSpec) -> Any:
+    limits = ((Gt, spec.above), (Ge, spec.at_least), (Lt, spec.below), (Le, spec.at_most))
+    return Annotated[(float, *(limit(value) for limit, value in limits if value is not None))]
 
 
 def load_campaign(
@@ -83,7 +93,7 @@ def load_campaign(
 
 def scenario_of(document: Document, faults: Faults, checks: Collection[str] | None = None) -> Scenario:
     """The scenario in a document."""
-    campaign = checked(document, _SHAPE)
+    campaign = checked(document, campaign_shape())
     _check_required(document, campaign.required, judge.discover() if checks is None else checks)
     specs = [_fault_spec(document, number, entry, faults) for number, entry in enumerate(campaign.faults)]
     return Scenario(
@@ -91,7 +101,7 @@ def scenario_of(document: Document, faults: Faults, checks: Collection[str] | No
         why=campaign.why,
         duration_s=duration_s(campaign.duration, document.where(("duration",))),
         faults=tuple(specs),
-        bounds=Bounds(**campaign.bounds.model_dump()),
+        bounds=campaign.bounds.model_dump(),
         required=tuple(campaign.required),
         rate_per_s=campaign.load.rate_per_s if campaign.load else None,
         source=document.source,
@@ -149,7 +159,7 @@ def dump_campaign(scenario: Scenario) -> str:
     if scenario.rate_per_s is not None:
         value["load"] = {"rate_per_s": scenario.rate_per_s}
     value["faults"] = [_entry(spec) for spec in scenario.faults]
-    value["bounds"] = asdict(scenario.bounds)
+    value["bounds"] = dict(scenario.bounds)
     value["required"] = list(scenario.required)
     value["abort_if"] = _abort_entry(scenario.abort_if)
     value["trials"] = scenario.trials

@@ -21,6 +21,7 @@ from lab.host.machine import kernel
 from lab.host.machine.state import state_dir
 from lab.host.processes.lives import own_process
 from lab.host.world import world_of
+from lab.judge.checks.accuracy import RECALL_MIN
 from lab.load.chunks import K6Load
 from lab.load.inputs import LoadInputs
 from lab.model.plan import Plan, PlannedFault
@@ -143,7 +144,7 @@ def _observer(resources: RunResources) -> TargetObserver:
         on_memory=MemorySampler(
             topology.measured, resources.world.containers, resources.clock, resources.store
         ).read,
-        accuracy=plan.bounds.accuracy,
+        accuracy=RECALL_MIN.value_of(plan.bounds),
         store_url=topology.direct_address(topology.store.name),
     )
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from lab.errors import FaultError, FencedError
 from lab.faults import discover
+from lab.judge.checks import default_bounds
 from lab.model.journal import Event
 from lab.model.load import ConstantArrivalRate, LoadProfile
 from lab.model.plan import FAULT, STEADY, ObserverPlan, Plan, PlannedFault, Step
 from lab.model.samples import Probe
-from lab.model.scenario import Bounds
 from lab.model.target import Condition, Operation, Target
 from lab.model.undo import UndoRecord
 from lab.ports import Clock, World
@@ -204,7 +204,7 @@ def plan_of(steps_of: Iterable[Sequence[tuple[str, dict[str, Any]]]]) -> Plan:
         duration_s=100,
         steps=tuple(replace(step, load=LOAD) for step in steps),
         observer=ObserverPlan(2, 10, 2000, 200, 5, 1.5, 10, 5),
-        bounds=Bounds(),
+        bounds=default_bounds(),
         required=(),
         decisions=(),
         target=target(),

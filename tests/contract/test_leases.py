@@ -15,9 +15,10 @@ from lab.faults import discover
 from lab.faults.catalogue import Parameter, catalogue
 from lab.faults.link import proof
 from lab.host.cgroups import cgroups
+from lab.judge.checks import default_bounds
 from lab.model.lease import HEAL_TIMEOUT_S, PROOF_TIMEOUT_S
 from lab.model.plan import FAULT, PlannedFault
-from lab.model.scenario import Bounds, FaultSpec, Scenario
+from lab.model.scenario import FaultSpec, Scenario
 from lab.model.undo import Unpause
 from lab.plan.steps import steps_of
 from lab.ports import Observation, World, proxies
@@ -66,7 +67,7 @@ def most(kind: str) -> FaultSpec:
 
 def leased(spec: FaultSpec) -> tuple[PlannedFault, ...]:
     """The faults of a step as they are planned."""
-    scenario = Scenario("test", "why", 6 * 86_400.0, (spec,), Bounds(), ())
+    scenario = Scenario("test", "why", 6 * 86_400.0, (spec,), default_bounds(), ())
     (step,) = [step for step in steps_of(scenario, [spec]) if step.kind == FAULT]
     return step.faults
 

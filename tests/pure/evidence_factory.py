@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from lab.judge.checks import default_bounds
 from lab.model.evidence import Evidence
 from lab.model.journal import Event, Journal
 from lab.model.load import ConstantArrivalRate, LoadProfile
 from lab.model.plan import FAULT, STEADY, WARM_UP, Decision, ObserverPlan, Plan, PlannedFault, Step
 from lab.model.samples import HostReading, Layer, Memory, Probe, Recall, Request, Samples
-from lab.model.scenario import Bounds
 from lab.model.target import Condition, KnownIssue, Operation, Target
 
 STATUS_MESSAGE = "Failed to get status: object list can't be used in 'await' expression"
@@ -166,7 +166,7 @@ def _plan(recipe: Recipe) -> Plan:
         duration_s=sum(step.duration_s for step in steps),
         steps=tuple(replace(step, load=LOAD) for step in steps),
         observer=ObserverPlan(2.0, 10.0, 2000, 200.0, 5, 1.5, 10, 5.0),
-        bounds=Bounds(),
+        bounds=default_bounds(),
         required=recipe.required,
         decisions=recipe.decisions,
         target=target(recipe.known_issues, counts_hits=bool(recipe.wrong_s)),

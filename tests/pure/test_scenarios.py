@@ -39,7 +39,7 @@ def test_every_campaign_in_the_repository_is_accepted(path: Path) -> None:
 
 def test_what_is_written_is_what_is_meant() -> None:
     found = scenario(CAMPAIGN)
-    assert (found.name, found.duration_s, found.bounds.recovery_s, found.bounds.accuracy) == (
+    assert (found.name, found.duration_s, found.bounds["recovery_s"], found.bounds["accuracy"]) == (
         "soak",
         600,
         20,

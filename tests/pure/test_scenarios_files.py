@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from lab import judge
 from lab.errors import ScenarioError
 from lab.faults import discover
+from lab.judge.checks import default_bounds
 from lab.model.quantities import KB
-from lab.model.scenario import Abort, Bounds, FaultSpec, Scenario
+from lab.model.scenario import Abort, FaultSpec, Scenario
 from lab.ports import Fault
 from lab.read.campaigns import build_fault, dump_campaign, duration_s, load_campaign, scenario_of
 from lab.read.strict_yaml import parse
@@ -61,7 +62,14 @@ scenarios = st.builds(
         ),
         max_size=4,
     ).map(tuple),
-    bounds=st.builds(Bounds, positive, st.floats(1e-6, 0.999), positive, st.floats(1e-6, 0.999)),
+    bounds=st.fixed_dictionaries(
+        {
+            "accuracy": st.floats(1e-6, 0.999),
+            "error_rate": st.floats(1e-6, 0.999),
+            "latency_p95_ms": positive,
+            "recovery_s": positive,
+        }
+    ),
     required=st.lists(st.sampled_from(CHECKS), unique=True).map(tuple),
     rate_per_s=st.none() | positive,
     source=st.just("test.yaml"),
@@ -127,7 +135,7 @@ CAMPAIGN: dict[str, Any] = {
 LEVELS: dict[tuple[Any, ...], list[str]] = {
     (): ["name", "why", "duration", "load", "faults", "bounds", "required"],
     ("load",): ["rate_per_s"],
-    ("bounds",): [field.name for field in fields(Bounds)],
+    ("bounds",): list(default_bounds()),
     ("faults", 0): ["kind", "hold", "target", "stall_ms", "share"],
 }
 

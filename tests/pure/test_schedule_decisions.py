@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.errors import ScenarioError
+from lab.judge.checks import default_bounds
 from lab.model.plan import FAULT, STEADY, WARM_UP, Plan
 from lab.model.recovery import CANARY
-from lab.model.scenario import Bounds, FaultFacts, FaultSpec, Scenario
+from lab.model.scenario import FaultFacts, FaultSpec, Scenario
 from lab.plan import describe, duration_min_s, schedule
 from lab.read.targets import load_target
 
@@ -40,7 +41,7 @@ class Drill(FaultFacts):
 
 
 def scenario(faults: tuple[FaultSpec, ...], duration_s: float, **more: float) -> Scenario:
-    bounds = Bounds(**{name: value for name, value in more.items() if name != "rate_per_s"})
+    bounds = {**default_bounds(), **{name: value for name, value in more.items() if name != "rate_per_s"}}
     required = ("latency", "errors", "accuracy", "recovery")
     return Scenario("test", "why", duration_s, faults, bounds, required, more.get("rate_per_s"), "test.yaml")
 
@@ -247,7 +248,7 @@ def test_a_companion_that_the_machine_cannot_do_leaves_the_whole_step_out() -> N
 
 @pytest.mark.parametrize("slo_ms", [1.0, 200.0, 360.0, 361.0, 1000.0, 5000.0])
 def test_a_canary_waits_longer_than_the_slo_and_always_has_a_free_place(slo_ms: float) -> None:
-    patient = replace(scenario((), 600), bounds=Bounds(latency_p95_ms=slo_ms))
+    patient = replace(scenario((), 600), bounds={**default_bounds(), "latency_p95_ms": slo_ms})
     observer = planned(patient).observer
     assert observer.canary_deadline_ms >= slo_ms + 100
     assert observer.canary_deadline_ms < 1000 * observer.outstanding_max / observer.canary_fast_hz

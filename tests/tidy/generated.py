@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lab.faults import discover
 from lab.faults.catalogue import catalogue
+from lab.judge.checks import discover_bounds
 
 HOME = Path(__file__).resolve().parents[2]
 END = "<!-- end -->"
@@ -29,7 +30,23 @@ def kinds_with_processes() -> str:
     return textwrap.fill(f"{', '.join(kinds)} and {last}", width=120)
 
 
-PARTS = {"docs/campaigns.md": {"fault kinds": fault_kinds, "kinds with processes": kinds_with_processes}}
+def bounds() -> str:
+    """A table of the bounds that a campaign may set, read off the checks that state them."""
+    rows = ["| bound | default | may be | holds for |", "|---|---|---|---|"]
+    for spec in discover_bounds():
+        unit = "" if spec.unit in ("share", "recall@10") else f" {spec.unit}"
+        value = f"{spec.op} {spec.default:g}{unit}"
+        rows.append(f"| `{spec.name}` | {value} | {spec.limits()} | {spec.means} |")
+    return "\n".join(rows)
+
+
+PARTS = {
+    "docs/campaigns.md": {
+        "bounds": bounds,
+        "fault kinds": fault_kinds,
+        "kinds with processes": kinds_with_processes,
+    }
+}
 
 
 def renewed(path: str) -> str:

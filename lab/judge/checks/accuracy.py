@@ -16,9 +16,14 @@ from lab.judge.windows.timeline import Windows
 from lab.judge.windows.touched import judged_apart
 from lab.model.evidence import Evidence
 from lab.model.samples import Recall
-from lab.model.verdict import Bound, Finding, Verdict, undecided
+from lab.model.scenario import BoundSpec
+from lab.model.verdict import Finding, Verdict, undecided
 
 CHECK = "accuracy"
+RECALL_MIN = BoundSpec(
+    "accuracy", ">", "recall@10", 0.90, "mean recall, steady and per kind of fault", above=0, below=1
+)
+BOUNDS = (RECALL_MIN,)
 # 0.025 ** (1 / 36) = 0.903: with fewer queries even perfect answers leave 0.9 within the interval.
 QUERIES_MIN = 36
 
@@ -61,7 +66,7 @@ def _finding(evidence: Evidence, windows: Windows, pool: Pool) -> Finding:
     if values.size < QUERIES_MIN:
         reason = f"{values.size} queries answered; {QUERIES_MIN} are the least that can decide"
         return undecided(CHECK, pool.subject, reason, evidence=where, n=len(rows))
-    seed, bound = seed_of(plan.seed, CHECK, pool.subject), Bound(">", plan.bounds.accuracy)
+    seed, bound = seed_of(plan.seed, CHECK, pool.subject), RECALL_MIN.of(plan.bounds)
     interval = mean_interval(values, seed)
     gate_interval = interval if gate_rows == rows else mean_interval(gate_values, seed)
     return Finding(

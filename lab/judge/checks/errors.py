@@ -5,15 +5,21 @@ failed.
 from collections import Counter
 from collections.abc import Sequence
 
+from lab.judge.checks.latency import P95_MAX
 from lab.judge.stats.intervals import share_interval
 from lab.judge.windows.steady_load import SUBJECT, SteadyLoad, failures, judged_steady, steady_load, tally
 from lab.judge.windows.timeline import Windows
 from lab.judge.windows.window import Window
 from lab.model.evidence import Evidence
 from lab.model.samples import Request
-from lab.model.verdict import Bound, Finding, Interval, Verdict, undecided
+from lab.model.scenario import BoundSpec
+from lab.model.verdict import Finding, Interval, Verdict, undecided
 
 CHECK = "errors"
+ERROR_RATE_MAX = BoundSpec(
+    "error_rate", "<", "share", 0.01, "share of failed requests in the steady phases", at_least=1e-6, below=1
+)
+BOUNDS = (ERROR_RATE_MAX,)
 
 
 def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
@@ -28,7 +34,7 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
 def _finding(evidence: Evidence, load: SteadyLoad) -> Finding:
     if not load.requests:
         return undecided(CHECK, SUBJECT, "no request was due in a steady phase", evidence=load.evidence)
-    bound = Bound("<", evidence.plan.bounds.error_rate)
+    bound = ERROR_RATE_MAX.of(evidence.plan.bounds)
     rest = load.unexplained()
     interval = _interval(load.requests, load.missing)
     bad = failures(load.requests, unknown=True)
@@ -37,7 +43,7 @@ def _finding(evidence: Evidence, load: SteadyLoad) -> Finding:
         SUBJECT,
         bound.judge(interval),
         bound.judge(_interval(rest, load.missing)) if rest else Verdict.INCONCLUSIVE,
-        _reason(load.requests, rest, load.missing, evidence.plan.bounds.latency_p95_ms),
+        _reason(load.requests, rest, load.missing, P95_MAX.value_of(evidence.plan.bounds)),
         observed=float(bad.mean()),
         unit="share",
         ci=interval,

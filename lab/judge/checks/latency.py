@@ -21,9 +21,14 @@ from lab.judge.windows.timeline import Windows
 from lab.judge.windows.window import Window
 from lab.model.evidence import Evidence
 from lab.model.samples import Request
-from lab.model.verdict import Bound, Finding, Interval, Verdict, undecided
+from lab.model.scenario import BoundSpec
+from lab.model.verdict import Finding, Interval, Verdict, undecided
 
 CHECK = "latency"
+P95_MAX = BoundSpec(
+    "latency_p95_ms", "<", "ms", 200.0, "P95 of the requests in the steady phases", above=0, at_most=5000
+)
+BOUNDS = (P95_MAX,)
 SHARE = 0.95
 
 
@@ -39,7 +44,7 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
 def _finding(evidence: Evidence, load: SteadyLoad) -> Finding:
     if not load.requests:
         return undecided(CHECK, SUBJECT, "no request was due in a steady phase", evidence=load.evidence)
-    bound = Bound("<", evidence.plan.bounds.latency_p95_ms)
+    bound = P95_MAX.of(evidence.plan.bounds)
     rest = load.unexplained()
     interval = _interval(load.requests, load.missing)
     return Finding(

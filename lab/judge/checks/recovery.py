@@ -12,11 +12,22 @@ from lab.judge.windows.touched import put_in_doubt
 from lab.judge.windows.watch_gaps import doubts_of, hole, not_held, touching_recovery
 from lab.model.evidence import Evidence
 from lab.model.recovery import CANARY
-from lab.model.verdict import Bound, Finding, Interval, Verdict, undecided
+from lab.model.scenario import BoundSpec
+from lab.model.verdict import Finding, Interval, Verdict, undecided
 
 __all__ = ["CHECK", "findings", "held_since"]
 
 CHECK = "recovery"
+RECOVERY_MAX = BoundSpec(
+    "recovery_s",
+    "<",
+    "s",
+    30.0,
+    "time from the confirmed heal of a fault until recovered",
+    above=0,
+    at_most=3600,
+)
+BOUNDS = (RECOVERY_MAX,)
 
 
 def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
@@ -42,7 +53,7 @@ def _finding(evidence: Evidence, fault: FaultWindow) -> Finding:
         reason = f"{len(after)} canary probes after the heal; it takes {CANARY.window} to show a recovery"
         return undecided(CHECK, subject, reason, evidence=where, n=len(after))
     clock = fault.recovery[0]
-    bound = Bound("<", evidence.plan.bounds.recovery_s)
+    bound = RECOVERY_MAX.of(evidence.plan.bounds)
     interval = Interval(clock.lo_s, float("inf") if clock.hi_s is None else clock.hi_s)
     verdict, flaw = bound.judge(interval), hole(evidence, fault)
     if verdict is Verdict.PASS:

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
+from lab.judge.checks.recovery import RECOVERY_MAX
 from lab.judge.stats.recovery_clock import Clock
 from lab.judge.windows import references
 from lab.judge.windows.timeline import FaultWindow, Windows
 from lab.judge.windows.watch_gaps import doubts_of, hole, not_held, touching_recovery
 from lab.model.evidence import Evidence
 from lab.model.trials import TRIALS_MIN, trials_of
-from lab.model.verdict import Bound, Finding, Interval, Verdict, undecided
+from lab.model.verdict import Finding, Interval, Verdict, undecided
 
 CHECK = "recovery_bound"
 COVERAGE, CONFIDENCE = 0.90, 0.95
@@ -69,7 +70,7 @@ def _finding(
         return undecided(CHECK, subject, reason, evidence=where, n=len(clocks))
     times = [math.inf if clock.hi_s is None else clock.hi_s for clock in clocks]
     most_s = tolerance_bound_s(times)
-    bound = Bound("<", evidence.plan.bounds.recovery_s)
+    bound = RECOVERY_MAX.of(evidence.plan.bounds)
     # A bound above the limit proves no slow recovery, only that so few trials do not exclude one.
     verdict = Verdict.PASS if most_s < bound.value else Verdict.INCONCLUSIVE
     shown = ", ".join("never" if math.isinf(time) else f"{time:.3g}" for time in times)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from lab.judge.checks.accuracy import RECALL_MIN
 from lab.judge.stats.recovery_clock import Clock, accurate, answering, idle, noticed, right
 from lab.judge.windows.timeline import FaultWindow, Windows
 from lab.model.evidence import Evidence
@@ -73,7 +74,7 @@ def _recall(evidence: Evidence, fault: FaultWindow) -> Clocks:
     if target.operations[target.canary].document_ids:
         return fault.clocks(accurate(_probes(evidence, fault, target.canary)), CANARY)
     rows = [row for row in evidence.samples.recall if span is not None and span.holds(row.sent_ms)]
-    return fault.clocks(right(rows, evidence.plan.bounds.accuracy), FIVE_IN_A_ROW)
+    return fault.clocks(right(rows, RECALL_MIN.value_of(evidence.plan.bounds)), FIVE_IN_A_ROW)
 
 
 def _probes(evidence: Evidence, fault: FaultWindow, name: str) -> list[Probe]:

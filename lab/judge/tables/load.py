@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from lab.judge.checks.latency import P95_MAX
 from lab.judge.stats.intervals import percentile, percentile_interval
 from lab.judge.windows.steady_load import in_order, latencies, least_latencies, succeeded
 from lab.judge.windows.timeline import Windows
@@ -23,7 +24,7 @@ def describe(evidence: Evidence, windows: Windows, found: Sequence[Finding]) -> 
     shown += [fault.span for fault in windows.faults if fault.span is not None]
     kinds = {fault.planned.id: fault.planned.kind for fault in windows.faults}
     requests = in_order(evidence.samples.requests)
-    limit_ms = evidence.plan.bounds.latency_p95_ms
+    limit_ms = P95_MAX.value_of(evidence.plan.bounds)
     return [
         {**_head(window, kinds), "op": op, **_figures(rows, limit_ms)}
         for window in sorted(shown, key=lambda window: window.from_ms)
