@@ -29,9 +29,7 @@ QUERIES_MIN = 36
 
 
 def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
-    """The steady state, and each fault kind pooled over its windows; an unproven fault leaves its kind
-    undecided.
-    """
+    """The steady state, and each fault kind pooled over its windows; an unproven fault leaves its kind undecided."""
     found = [_judged(evidence, windows, Pool(STEADY, windows.steady, windows.steady))]
     for kind in sorted({fault.planned.kind for fault in windows.faults}):
         mine = [fault for fault in windows.faults if fault.planned.kind == kind]
