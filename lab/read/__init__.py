@@ -1,1 +1,1 @@
-"""YAML in, values out: strict, with the line of every problem."""
+"""Reads YAML files into values, strictly; every problem is reported with its line."""

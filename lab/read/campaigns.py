@@ -1,4 +1,4 @@
-"""Campaign files: strict YAML in, a `Scenario` out; docs/campaigns.md documents them."""
+"""Reads campaign files (docs/campaigns.md) into a `Scenario`, and writes a `Scenario` as a campaign file."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
@@ -84,9 +84,9 @@ def _number_within(spec: BoundSpec) -> Any:
 def load_campaign(
     path: Path, faults: Faults | None = None, checks: Collection[str] | None = None
 ) -> Scenario:
-    """The scenario in a campaign file; raises ScenarioError with file and line for anything that is not accepted.
+    """The scenario in a campaign file; raises ScenarioError, with file and line, for anything that is not accepted.
 
-    `faults` and `checks` are the known fault kinds and check names; by default those which discovery finds.
+    `faults` and `checks` are the known fault kinds and check names. By default these are all that the lab has.
     """
     return scenario_of(read(path), discover() if faults is None else faults, checks)
 
@@ -128,7 +128,7 @@ def _size(text: str, where: str) -> int:
 
 
 def duration_s(text: object, where: str) -> float:
-    """Seconds in a duration that a run can last; raises ScenarioError for anything else, numbers included."""
+    """The seconds in a duration that a run may last; raises ScenarioError for anything else, also for a number."""
     try:
         seconds = parse_duration_s(text) if isinstance(text, str) and text.isascii() else -1.0
     except ValueError:
@@ -143,7 +143,7 @@ def duration_s(text: object, where: str) -> float:
 
 
 def build_fault(kind: str, params: Mapping[str, Any], *, where: str, faults: Faults) -> Fault:
-    """A fault of a kind from plain parameters, as a plan holds them."""
+    """A fault of a kind from its parameters, as they are written in a plan."""
     if kind not in faults:
         raise ScenarioError(f"there is no fault kind {shown(kind)}", where=where, try_=accepted(kind, faults))
     return _built(faults[kind], params, Document(where, dict(params)), ())
@@ -154,7 +154,7 @@ def dump_campaign(scenario: Scenario) -> str:
     value: dict[str, Any] = {
         "name": scenario.name,
         "why": scenario.why,
-        "duration": _written(scenario.duration_s),
+        "duration": _duration_text(scenario.duration_s),
     }
     if scenario.rate_per_s is not None:
         value["load"] = {"rate_per_s": scenario.rate_per_s}
@@ -167,19 +167,19 @@ def dump_campaign(scenario: Scenario) -> str:
 
 
 def _entry(spec: FaultSpec) -> dict[str, Any]:
-    hold = {} if spec.hold_s is None else {"hold": _written(spec.hold_s)}
-    more = {"with": [_entry(one) for one in spec.companions]} if spec.companions else {}
+    hold = {} if spec.hold_s is None else {"hold": _duration_text(spec.hold_s)}
+    more = {"with": [_entry(companion) for companion in spec.companions]} if spec.companions else {}
     return {"kind": spec.kind, **asdict(spec.params), **hold, **more}
 
 
 def _abort_entry(abort: Abort) -> dict[str, str]:
-    dark = {} if abort.canary_dark_s is None else {"canary_dark": _written(abort.canary_dark_s)}
+    dark = {} if abort.canary_dark_s is None else {"canary_dark": _duration_text(abort.canary_dark_s)}
     memory = f"{abort.host_memory_bytes // KB}KB"
     return {"free_disk": f"{abort.free_disk_bytes // KB}KB", "host_memory": memory, **dark}
 
 
-def _written(seconds: float) -> str:
-    """A duration as this module reads it, which knows no exponents."""
+def _duration_text(seconds: float) -> str:
+    """A duration as this module reads it, so without an exponent."""
     return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
 
 
@@ -189,12 +189,12 @@ def _check_required(document: Document, required: list[str], checks: Collection[
         if name not in checks:
             raise ScenarioError(f"there is no check {shown(name)}", where=where, try_=accepted(name, checks))
         if name in required[:number]:
-            raise ScenarioError(f"the check {name!r} stands twice", where=where, try_="remove one of them")
+            raise ScenarioError(f"the check {name!r} is listed twice", where=where, try_="remove one of them")
 
 
 def _fault_spec(document: Document, number: int, entry: dict[str, Any], faults: Faults) -> FaultSpec:
     place: Location = ("faults", number)
-    spec = _one(document, place, entry, faults, beside=("hold", "with"))
+    spec = _spec_at(document, place, entry, faults, other_keys=("hold", "with"))
     hold_s = duration_s(entry["hold"], document.where((*place, "hold"))) if "hold" in entry else None
     return replace(spec, hold_s=hold_s, companions=_companions(document, place, entry, faults))
 
@@ -202,32 +202,33 @@ def _fault_spec(document: Document, number: int, entry: dict[str, Any], faults: 
 def _companions(
     document: Document, place: Location, entry: dict[str, Any], faults: Faults
 ) -> tuple[FaultSpec, ...]:
-    """What stands under `with`: faults that are in force together with the one that they belong to."""
+    """The faults listed under `with`, which are in force together with the fault of this entry."""
     listed = entry.get("with", [])
-    if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+    if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
         raise ScenarioError(
             "'with' is a list of faults",
             where=document.where((*place, "with")),
             try_="- {kind: latency, ...}",
         )
     if len(listed) > COMPANIONS_MAX:
-        what = f"{len(listed)} faults stand under 'with'; {COMPANIONS_MAX} are accepted"
+        what = f"{len(listed)} faults are listed under 'with'; at most {COMPANIONS_MAX} are accepted"
         raise ScenarioError(what, where=document.where((*place, "with")), try_="fewer at once")
     return tuple(
-        _one(document, (*place, "with", number), one, faults, beside=()) for number, one in enumerate(listed)
+        _spec_at(document, (*place, "with", number), item, faults, other_keys=())
+        for number, item in enumerate(listed)
     )
 
 
-def _one(
-    document: Document, place: Location, entry: dict[str, Any], faults: Faults, beside: tuple[str, ...]
+def _spec_at(
+    document: Document, place: Location, entry: dict[str, Any], faults: Faults, other_keys: tuple[str, ...]
 ) -> FaultSpec:
     kind = entry.get("kind")
     if not isinstance(kind, str) or kind not in faults:
         what = "the key 'kind' is missing" if "kind" not in entry else f"there is no fault kind {shown(kind)}"
         where = document.where((*place, "kind"))
         raise ScenarioError(what, where=where, try_=accepted(kind, faults, "accepted kinds"))
-    params = {name: value for name, value in entry.items() if name not in ("kind", *beside)}
-    fault = _built(faults[kind], params, document, place, beside)
+    params = {name: value for name, value in entry.items() if name not in ("kind", *other_keys)}
+    fault = _built(faults[kind], params, document, place, other_keys)
     return FaultSpec(kind, fault.target, fault, where=document.where(place))
 
 
@@ -236,12 +237,15 @@ def _built(
     params: Mapping[str, Any],
     document: Document,
     place: Location,
-    beside: tuple[str, ...] = (),
+    other_keys: tuple[str, ...] = (),
 ) -> Fault:
-    """A fault from its parameters, strictly: unknown keys, wrong types and values out of bounds are refused."""
+    """A fault from its parameters. Unknown keys, wrong types and values out of bounds are refused.
+
+    `other_keys` are keys of the entry that are no parameters; a refusal lists them among the accepted keys.
+    """
     shape = TypeAdapter(fault)
     keys = keys_of(shape)
-    names = ["kind", *beside, *keys()]
+    names = ["kind", *other_keys, *keys()]
     for name in params:
         if name not in keys():
             raise ScenarioError(

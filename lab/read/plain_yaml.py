@@ -1,9 +1,10 @@
-"""YAML bytes as plain values that know their lines: no tags or coercion, and bounded in every direction.
+"""Reads YAML into plain values and remembers their lines; size, depth and number of values are limited.
 
-Anchors, aliases and merge keys (`<<`) are refused in what a user writes, and accepted in the lab's own compose file.
+Tags are refused and nothing is coerced. Anchors, aliases and merge keys (`<<`) are refused in a user's files, and
+accepted in the lab's own compose file.
 
-Only what all YAML readers agree on is accepted: a number is decimal, a truth value is `true` or `false`. What YAML 1.1
-reads in its own way (`yes`, `010`, `1:30`) is refused, with what to write instead.
+Only what all YAML readers understand in the same way is accepted: a number is decimal, a boolean is `true` or `false`.
+What YAML 1.1 reads in its own way (`yes`, `010`, `1:30`) is refused, and the message says what to write instead.
 """
 
 import math
@@ -24,11 +25,11 @@ SHOWN_CHARS = 80
 
 _TAG = "tag:yaml.org,2002:"
 _TRUTH = {"true": True, "false": False}
-# No more digits than JavaScript, which reads some of these numbers too, keeps exactly.
+# At most as many digits as JavaScript keeps exactly, because k6 reads some of these numbers too.
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,14})")
 _FLOAT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
-# Control characters but tab and line feed, and halves of surrogate pairs, which no UTF-8 text can carry.
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+# Control characters except tab and line feed; and halves of surrogate pairs, which UTF-8 cannot encode.
+_FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 Location = tuple[int | str, ...]
 
@@ -42,19 +43,19 @@ class Document:
     places: Mapping[Location, tuple[int, int]] = field(default_factory=dict)
 
     def nearest(self, location: Location) -> Location:
-        """The location, or the nearest one above it that stands in the text; without a text, the location."""
+        """The location, or its nearest parent that is in the text; without a text, the location itself."""
         while self.places and location and location not in self.places:
             location = location[:-1]
         return location
 
     def where(self, location: Location = ()) -> str:
-        """`file:line:column` of a location, or of the nearest one above it that stands in the text."""
+        """`file:line:column` of a location, or of its nearest parent that is in the text."""
         line, column = self.places.get(self.nearest(location), (1, 1))
         return f"{self.source}:{line}:{column}"
 
 
 def read(path: Path, *, anchors: bool = False) -> Document:
-    """Read a file; raises ScenarioError for one that cannot be read or is not plain YAML."""
+    """Read a file; raises ScenarioError where it cannot be read or is not YAML as accepted here."""
     try:
         with path.open("rb") as file:
             data = file.read(BYTES_MAX + 1)
@@ -64,10 +65,10 @@ def read(path: Path, *, anchors: bool = False) -> Document:
 
 
 def parse(data: bytes, source: str, *, anchors: bool = False) -> Document:
-    """Parse YAML bytes into plain values with their places; raises ScenarioError, whatever the bytes are."""
+    """Parse YAML bytes into plain values with their places; raises ScenarioError, and nothing else, for any bytes."""
     if len(data) > BYTES_MAX:
         raise ScenarioError(
-            f"more than {BYTES_MAX // 1024} KiB", where=f"{source}:1", try_="cut it into several files"
+            f"more than {BYTES_MAX // 1024} KiB", where=f"{source}:1", try_="split it into several files"
         )
     try:
         text = data.decode("utf-8-sig")
@@ -85,7 +86,7 @@ def parse(data: bytes, source: str, *, anchors: bool = False) -> Document:
 
 
 class _Refused(Exception):
-    """What is not accepted, and where; becomes a ScenarioError once the file's name is known."""
+    """What is refused, and where. `parse` turns it into a ScenarioError, because it knows the file's name."""
 
     def __init__(self, what: str, line: int, column: int, try_: str = "") -> None:
         super().__init__(what)
@@ -97,7 +98,7 @@ def _refuse(what: str, mark: Any, try_: str = "") -> _Refused:
 
 
 class _Nodes(yaml.SafeLoader):
-    """A loader that composes nodes only, and refuses what would make a small text a large or a strange value."""
+    """A loader that only builds nodes. It refuses anchors, tags, deep nesting and too many values."""
 
     depth = nodes = 0
     takes_anchors = False
@@ -106,9 +107,9 @@ class _Nodes(yaml.SafeLoader):
         event = self.peek_event()  # type: ignore[no-untyped-call]
         self.nodes += 1
         self.depth += 1
-        named = isinstance(event, yaml.AliasEvent) or event.anchor is not None
-        if named and not self.takes_anchors:
-            raise _refuse("anchors and aliases are not accepted", event.start_mark, "write the value out")
+        has_anchor = isinstance(event, yaml.AliasEvent) or event.anchor is not None
+        if has_anchor and not self.takes_anchors:
+            raise _refuse("anchors and aliases are not accepted", event.start_mark, "repeat the value")
         if getattr(event, "tag", None) is not None:
             raise _refuse(
                 f"the tag {shown(event.tag)} is not accepted", event.start_mark, "write plain values"
@@ -116,14 +117,14 @@ class _Nodes(yaml.SafeLoader):
         if self.depth > DEPTH_MAX:
             raise _refuse(f"nested deeper than {DEPTH_MAX} levels", event.start_mark)
         if self.nodes > NODES_MAX:
-            raise _refuse(f"more than {NODES_MAX} values", event.start_mark, "cut it into several files")
+            raise _refuse(f"more than {NODES_MAX} values", event.start_mark, "split it into several files")
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
 
 
 def _composed(text: str, *, anchors: bool) -> Any:
-    """The text's only document as a node, or None for an empty text."""
+    """The only document in the text as a node, or None where the text is empty."""
     line = 1
     try:
         loader = _Nodes(text)
@@ -141,12 +142,12 @@ def _composed(text: str, *, anchors: bool) -> Any:
         line = text.count("\n", 0, error.position) + 1
         raise _Refused(f"not YAML: {error.reason}", line, 1) from None
     except (ValueError, OverflowError):
-        # PyYAML lets these pass where an escape or a directive holds a number that is too large.
+        # PyYAML raises these itself where an escape or a directive contains a number that is too large.
         raise _Refused("not YAML: a number in an escape is too large", line, 1) from None
 
 
 def _flattened(node: Any, done: set[int]) -> Any:
-    """The same node with every merge key (`<<`) replaced by the keys that it stands for; own keys take precedence."""
+    """The node with each merge key (`<<`) replaced by the keys of its mapping; the node's own keys take precedence."""
     if id(node) in done:
         return node
     done.add(id(node))
@@ -168,7 +169,7 @@ def _flattened(node: Any, done: set[int]) -> Any:
 
 
 def _value(node: Any, location: Location, places: dict[Location, tuple[int, int]]) -> Any:
-    # Counted again, for an alias makes a short text a large or an endless value.
+    # Counted again, because with aliases a short text can be a very large value.
     if len(location) > DEPTH_MAX or len(places) > NODES_MAX:
         raise _refuse(f"more than {NODES_MAX} values or {DEPTH_MAX} levels with its aliases", node.start_mark)
     places[location] = (node.start_mark.line + 1, node.start_mark.column + 1)
@@ -186,10 +187,10 @@ def _mapping(
     for key_node, value_node in node.value:
         mark = key_node.start_mark
         if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != f"{_TAG}str":
-            raise _refuse("a key must be a plain word", mark, "quote it if it is one")
+            raise _refuse("a key must be a plain word", mark, "put it in quotes if it is a word")
         key = _text(key_node)
         if key in found:
-            raise _refuse(f"the key {shown(key)} stands twice", mark, "remove one of them")
+            raise _refuse(f"the key {shown(key)} is there twice", mark, "remove one of them")
         inside = (*location, key)
         found[key] = _value(value_node, inside, places)
         places[inside] = (mark.line + 1, mark.column + 1)
@@ -205,11 +206,13 @@ def _scalar(node: yaml.ScalarNode) -> Any:
         case "bool" if node.value.lower() in _TRUTH:
             return _TRUTH[node.value.lower()]
         case "bool":
-            said = f"{shown(node.value)} is a truth value to some YAML readers and a word to others"
-            raise _refuse(said, node.start_mark, "write true or false, or quote it if it is a word")
+            problem = f"{shown(node.value)} is a boolean for some YAML readers and a word for others"
+            raise _refuse(
+                problem, node.start_mark, "write true or false, or put it in quotes if it is a word"
+            )
         case "int" | "float":
             return _number(node)
-    raise _refuse(f"{shown(node.value)} has a meaning of its own in YAML", node.start_mark, "quote it")
+    raise _refuse(f"{shown(node.value)} has a special meaning in YAML", node.start_mark, "put it in quotes")
 
 
 def _number(node: yaml.ScalarNode) -> int | float:
@@ -222,19 +225,19 @@ def _number(node: yaml.ScalarNode) -> int | float:
         if math.isfinite(value):
             return value
         raise _refuse(f"{shown(node.value)} is not a finite number", node.start_mark)
-    said = f"{shown(node.value)} is not a decimal number of at most 15 digits"
-    raise _refuse(said, node.start_mark, "quote it if it is text")
+    problem = f"{shown(node.value)} is not a decimal number of at most 15 digits"
+    raise _refuse(problem, node.start_mark, "put it in quotes if it is text")
 
 
 def _text(node: yaml.ScalarNode) -> str:
     value = str(node.value)
-    if found := _UNSEEN.search(value):
-        said = f"not YAML as accepted here: the character {found.group()!r} in a text"
-        raise _refuse(said, node.start_mark, "control characters have no place in these files")
+    if found := _FORBIDDEN.search(value):
+        problem = f"not YAML as accepted here: the character {found.group()!r} in a text"
+        raise _refuse(problem, node.start_mark, "remove it; control characters are not accepted")
     return value
 
 
 def shown(value: object) -> str:
-    """A value as messages show it: quoted, escaped and never long."""
+    """A value as messages show it: quoted, escaped, and cut to a limit."""
     text = repr(value)
     return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"

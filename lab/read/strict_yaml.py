@@ -1,7 +1,7 @@
-"""YAML read strictly: every error names file, line, column and what would have been accepted.
+"""Checks YAML values strictly: every error names the file, line and column, and what would be accepted.
 
-`plain_yaml` makes values that know their lines; pydantic checks them here, without coercion, and its error locations
-are mapped back to the lines.
+`plain_yaml` reads the values and remembers their lines. Here pydantic checks them, without coercion, and the locations
+in its errors are mapped back to lines.
 """
 
 import difflib
@@ -49,12 +49,12 @@ class Problem:
         return f"{self.where}: {self.what}" + (f"; {self.try_}" if self.try_ else "")
 
     def as_error(self, more: str = "") -> ScenarioError:
-        """The problem as an error to raise; `more` says what else is wrong."""
+        """The problem as an error to raise; `more` mentions the other problems."""
         return ScenarioError(self.what, where=self.where, last_state=more, try_=self.try_)
 
 
 def accepted(name: object, names: Iterable[str], of: str = "accepted") -> str:
-    """What would have been accepted in place of `name`, the nearest first where one is near."""
+    """The names that would be accepted in place of `name`; a similar name is suggested first."""
     listed = sorted(names)
     close = difflib.get_close_matches(str(name)[:100], listed, 1)
     hint = f"did you mean {close[0]!r}? " if close else ""
@@ -62,7 +62,7 @@ def accepted(name: object, names: Iterable[str], of: str = "accepted") -> str:
 
 
 def checked(document: Document, shape: TypeAdapter[T]) -> T:
-    """The document as a value of `shape`; raises ScenarioError that names the first problem and counts the rest."""
+    """The document as a value of `shape`; raises ScenarioError with the first problem and the number of the others."""
     values, found = examined(document, shape)
     if values:
         return values[0]
@@ -71,7 +71,7 @@ def checked(document: Document, shape: TypeAdapter[T]) -> T:
 
 
 def examined(document: Document, shape: TypeAdapter[T]) -> tuple[list[T], list[Problem]]:
-    """The value as the only item of a list, or an empty one and everything that is wrong with the document."""
+    """A list with the value and no problems, or an empty list and all problems of the document."""
     try:
         return [strictly(document.value, shape)], []
     except ValidationError as error:
@@ -79,9 +79,9 @@ def examined(document: Document, shape: TypeAdapter[T]) -> tuple[list[T], list[P
 
 
 def strictly(value: Any, shape: TypeAdapter[T]) -> T:
-    """Plain values as a `shape`, nothing coerced; raises ValidationError.
+    """Plain values as a `shape`, without coercion; raises ValidationError.
 
-    By way of JSON, for in Python mode a strict dataclass is accepted as an instance only.
+    The values go through JSON, because in its Python mode pydantic accepts only an instance for a strict dataclass.
     """
     return shape.validate_json(json.dumps(value), strict=True)
 
@@ -89,12 +89,12 @@ def strictly(value: Any, shape: TypeAdapter[T]) -> T:
 def problems(
     document: Document, errors: Sequence[ErrorDetails], keys: "KeysByPlace", within: Location = ()
 ) -> Iterator[Problem]:
-    """Validation errors in words, with lines; `within` is where the validated part stands in the document.
+    """Validation errors in words, with lines; `within` is the location of the validated part in the document.
 
-    Unknown keys come first, for a key that seems missing is often one that is misspelt. A value that fits none of
-    several types is one problem, though pydantic reports one for each type.
+    Unknown keys come first, because a missing key is often a misspelt one. A value that fits none of several types is
+    one problem here, although pydantic reports one for each type.
     """
-    said: set[Location] = set()
+    reported: set[Location] = set()
     for error in sorted(errors, key=lambda error: error["type"] not in _UNKNOWN):
         location = (*within, *error["loc"])
         if error["type"] in _UNKNOWN:
@@ -104,8 +104,8 @@ def problems(
             names = keys(tuple(error["loc"][:-1]))
             listed = f"accepted keys: {', '.join(names)}" if names else ""
             yield Problem(f"the key {shown(location[-1])} is missing", document.where(location), listed)
-        elif (place := document.nearest(location)) not in said:
-            said.add(place)
+        elif (place := document.nearest(location)) not in reported:
+            reported.add(place)
             names = keys(place[len(within) :])
             text = (
                 f"{_path(place)}: {error['msg'].removeprefix('Value error, ')}, not {shown(error['input'])}"
@@ -115,7 +115,7 @@ def problems(
 
 
 class KeysByPlace:
-    """Which keys a mapping at a place accepts, read off the JSON schema of a shape."""
+    """The keys that a mapping at a place accepts, taken from the JSON schema of a shape."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._schema = schema
@@ -143,7 +143,7 @@ class KeysByPlace:
 
 
 def keys_of(shape: TypeAdapter[Any]) -> KeysByPlace:
-    """Which keys a shape accepts, by place."""
+    """The keys that a shape accepts, by place."""
     return KeysByPlace(shape.json_schema(mode="validation"))
 
 

@@ -27,7 +27,7 @@ def run(*arguments: str) -> tuple[int, str]:
         ("name: [\n", "YAML"),
         ("\x00\x01\x02", "YAML"),
         ("- just\n- a list\n", "accepted keys"),
-        ("name: x\nname: y\n", "stands twice"),
+        ("name: x\nname: y\n", "is there twice"),
         ("", "accepted keys"),
     ],
 )

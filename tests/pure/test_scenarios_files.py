@@ -179,7 +179,7 @@ def test_any_unknown_key_is_named_with_all_accepted_ones(
         ({"faults": [{"kind": "stall", "target": "mcp", "stall_ms": 5, "hold": None}]}, "not a duration"),
         ({"faults": ["stall"]}, "faults.0"),
         ({"required": ["latncy"]}, "did you mean 'latency'?"),
-        ({"required": ["latency", "latency"]}, "stands twice"),
+        ({"required": ["latency", "latency"]}, "listed twice"),
         ({"required": "latency"}, "required"),
         ({"bounds": {"error_rate": 0}}, "bounds.error_rate"),
         ({"bounds": {"accuracy": "0.9"}}, "bounds.accuracy"),

@@ -47,7 +47,7 @@ def test_what_is_dumped_is_read_back(value: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("a: 1\na: 2\n", "stands twice"),
+        ("a: 1\na: 2\n", "is there twice"),
         ("a: &x [1]\nb: *x\n", "aliases"),
         ("a: !!python/object:os.system x\n", "tag"),
         ("a: .nan\n", "finite"),

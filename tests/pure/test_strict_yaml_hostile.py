@@ -56,8 +56,8 @@ def test_any_text_of_yaml_s_own_marks_gives_a_value_or_a_line(text: str) -> None
 @pytest.mark.parametrize(
     ("text", "place", "says"),
     [
-        ("a: yes", "1:4", "truth value"),
-        ("a: 1\nb: off", "2:4", "truth value"),
+        ("a: yes", "1:4", "boolean"),
+        ("a: 1\nb: off", "2:4", "boolean"),
         ("on: 1", "1:1", "plain word"),
         ("a: 010", "1:4", "decimal"),
         ("a: 0x1f", "1:4", "decimal"),
@@ -68,8 +68,8 @@ def test_any_text_of_yaml_s_own_marks_gives_a_value_or_a_line(text: str) -> None
         ("a: 9007199254740993", "1:4", "15 digits"),
         ("a: 1.0e+999", "1:4", "finite"),
         ("a: -.Inf", "1:4", "finite"),
-        ("a: =", "1:4", "meaning of its own"),
-        ("a: <<", "1:4", "meaning of its own"),
+        ("a: =", "1:4", "special meaning"),
+        ("a: <<", "1:4", "special meaning"),
         ("<<: {a: 1}", "1:1", "plain word"),
         ("~: 1", "1:1", "plain word"),
         ("a: !!str 1", "1:4", "tag"),

@@ -79,7 +79,7 @@ def test_what_is_wrong_with_a_target_is_said(
         (lambda i: i[0].update(layer="any"), "must be one of"),
         (lambda i: i[0].update(date="yesterday"), "no date"),
         (lambda i: i[0].update(explanation="broken"), "explanation"),
-        (lambda i: i.append(dict(i[0], faults=[])), "stands twice"),
+        (lambda i: i.append(dict(i[0], faults=[])), "is there twice"),
     ],
 )
 def test_a_known_issue_must_stay_narrow(folder: Path, change: Callable[[Any], object], says: str) -> None:

@@ -1,7 +1,7 @@
-"""Target folders: `target.yaml` and `known-issues.yaml` in, a `Target` out; docs/targets.md documents the schema.
+"""Reads a target's folder (`target.yaml`, `known-issues.yaml`) into a `Target`; docs/targets.md has the schema.
 
-A target is data. Nothing from it is ever interpolated into code, a shell or a text: arguments are JSON in which a
-`{$var: NAME}` node stands for a value.
+A target is data. Nothing from it is ever inserted into code, a shell command or a text: arguments are JSON, in which
+each `{$var: NAME}` node is replaced by a value.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def load_target(folder: Path) -> Target:
-    """The target in a folder; raises ScenarioError that names the first thing wrong with it."""
+    """The target in a folder; raises ScenarioError with the first problem."""
     target, found = _examine(folder)
     if target is None:
         rest = len(found) - 1
@@ -31,7 +31,7 @@ def load_target(folder: Path) -> Target:
 
 
 def check_target(folder: Path) -> list[str]:
-    """Everything that is wrong with a target folder, one sentence each; empty when it is right."""
+    """All problems of a target folder, one sentence each; empty where there are none."""
     return [str(problem) for problem in (*_examine(folder)[1], *file_problems(folder))]
 
 
@@ -42,8 +42,8 @@ def _examine(folder: Path) -> tuple[Target | None, list[Problem]]:
         problems += target_problems(target, document)
     issues: list[KnownIssueShape] = []
     if (folder / "known-issues.yaml").exists():
-        document, declared, wrong = _read(folder / "known-issues.yaml", ISSUES)
-        problems += wrong
+        document, declared, issue_file_problems = _read(folder / "known-issues.yaml", ISSUES)
+        problems += issue_file_problems
         issues = [issue for listed in declared for issue in listed]
         if target is not None:
             problems += issue_problems(issues, target, document)
@@ -51,7 +51,7 @@ def _examine(folder: Path) -> tuple[Target | None, list[Problem]]:
 
 
 def _read(path: Path, shape: TypeAdapter[T]) -> tuple[Document, list[T], list[Problem]]:
-    """A file, its value as the only item of a list where it is right, and everything that is wrong with it."""
+    """A file's document, a list with its value (empty where there are problems), and its problems."""
     try:
         document = read(path)
     except ScenarioError as error:

@@ -1,4 +1,4 @@
-"""What must lie beside a target's YAML: a Dockerfile, and requirements pinned by hash, without addresses."""
+"""Checks the other files of a target's folder: a Dockerfile, and requirements with hashes and without addresses."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ _REQUIREMENT = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[^\]]*\])?\s*(===?|[<>
 
 
 def file_problems(folder: Path) -> Iterator[Problem]:
-    """Everything that is wrong with the files of a target folder."""
+    """All problems of the files of a target's folder."""
     if not (folder / "Dockerfile").is_file():
         yield Problem(
             "there is no Dockerfile", f"{folder}/Dockerfile:1", "docs/targets.md says what it must do"
@@ -34,20 +34,19 @@ def _lock_problems(path: Path, text: str) -> Iterator[Problem]:
         elif line.startswith("-") and first != "--require-hashes":
             yield Problem(f"the option {shown(first)} is not accepted in requirements", where)
         elif not line.startswith("-") and ("==" not in line or "--hash=sha256:" not in line):
-            said = f"{shown(first)} is not pinned by hash"
-            yield Problem(said, where, "pip-compile --generate-hashes")
+            yield Problem(f"{shown(first)} is not pinned by hash", where, "pip-compile --generate-hashes")
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Lines without comments, joined where a backslash says so, each with the number of its first one."""
-    held, start = "", 0
+    """Lines without comments, each with its number; lines that end in a backslash are joined with the next one."""
+    joined, start = "", 0
     for number, line in enumerate(text.splitlines(), 1):
         start = start or number
-        held += re.sub(r"(^|\s)#.*$", "", line).removesuffix("\\") + " "
+        joined += re.sub(r"(^|\s)#.*$", "", line).removesuffix("\\") + " "
         if line.endswith("\\"):
             continue
-        if held.strip():
-            yield start, held.strip()
-        held, start = "", 0
-    if held.strip():
-        yield start, held.strip()
+        if joined.strip():
+            yield start, joined.strip()
+        joined, start = "", 0
+    if joined.strip():
+        yield start, joined.strip()

@@ -1,4 +1,4 @@
-"""What the types of a target's YAML cannot say: sums, references, and which variables a role can fill."""
+"""Rules for a target that types cannot express: sums, references, and which variables an operation may use."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,7 +8,7 @@ from lab.read.strict_yaml import Document, Location, Problem, accepted
 from lab.read.targets.shapes import KnownIssueShape, TargetShape
 
 _COLLECTIONS = ("truth_collection", "writes_collection")
-# Who calls an operation fills these variables and no others; the load of the mix fills all.
+# The variables that are filled when an operation is called in each role. The load fills all variables.
 FILLED = {
     "canary": (*_COLLECTIONS, "query", "k"),
     "recall": ("query", "k", "truth_collection"),
@@ -18,11 +18,11 @@ NEEDED = {"canary": (), "recall": ("query", "k"), "add": ("text", "document_id",
 
 
 def target_problems(target: TargetShape, document: Document) -> Iterator[Problem]:
-    """Everything that is wrong with a target whose types are right."""
+    """All problems of a target whose types are right."""
     for where, name in _references(target):
         if name not in target.operations:
-            said = f"there is no operation {name!r}"
-            yield Problem(said, document.where(where), accepted(name, target.operations))
+            problem = f"there is no operation {name!r}"
+            yield Problem(problem, document.where(where), accepted(name, target.operations))
     if (total := sum(target.mix.values())) != 100:
         yield Problem(f"the mix sums to {total}, not 100", document.where(("mix",)))
     if target.rate.normal_per_s > target.rate.capacity_per_s:
@@ -49,19 +49,19 @@ def _references(target: TargetShape) -> list[tuple[Location, str]]:
 def _variable_problems(target: TargetShape, document: Document) -> Iterator[Problem]:
     for place, name in _variables(target):
         if name not in VARIABLES:
-            said = f"there is no variable {name!r}"
-            yield Problem(said, document.where(place), accepted(name, VARIABLES))
+            problem = f"there is no variable {name!r}"
+            yield Problem(problem, document.where(place), accepted(name, VARIABLES))
     for name, operation in target.operations.items():
         for place, node in _mappings(operation.arguments, ("operations", name, "arguments")):
             strange = [key for key, item in node.items() if key[:1] == "$" and item in VARIABLES]
             if strange and set(node) != {"$var"}:
-                said = f"a variable is written {{$var: NAME}} and stands alone, not {strange[0]!r}"
-                yield Problem(said, document.where((*place, strange[0])))
+                problem = f"a variable is written {{$var: NAME}} and stands alone, not {strange[0]!r}"
+                yield Problem(problem, document.where((*place, strange[0])))
 
 
 def _role_problems(target: TargetShape, document: Document) -> Iterator[Problem]:
     roles = {"canary": target.canary, "recall": target.recall.operation, "add": target.add}
-    # Unknown names have been told of already.
+    # Unknown names have been reported already.
     known = [
         (name, place) for place, name in _variables(target) if isinstance(name, str) and name in VARIABLES
     ]
@@ -69,17 +69,17 @@ def _role_problems(target: TargetShape, document: Document) -> Iterator[Problem]
         mine = {name: place for name, place in known if place[1] == operation}
         for name, place in mine.items():
             if name not in FILLED[role]:
-                said = f"the {role} operation {operation!r} cannot use the variable {name!r}"
+                problem = f"the {role} operation {operation!r} cannot use the variable {name!r}"
                 filled = f"filled for it: {', '.join(FILLED[role])}"
-                yield Problem(said, document.where(place), filled)
+                yield Problem(problem, document.where(place), filled)
         for name in NEEDED[role]:
             if operation in target.operations and name not in mine:
-                said = f"the {role} operation {operation!r} must use the variable {name!r}"
-                yield Problem(said, document.where(("operations", operation)))
+                problem = f"the {role} operation {operation!r} must use the variable {name!r}"
+                yield Problem(problem, document.where(("operations", operation)))
 
 
 def _variables(target: TargetShape) -> Iterator[tuple[Location, object]]:
-    """Every `{$var: NAME}` with its place."""
+    """Each `{$var: NAME}`, with its place."""
     for name, operation in target.operations.items():
         home: Location = ("operations", name)
         trees: list[tuple[Location, object]] = [((*home, "arguments"), operation.arguments)]
@@ -107,8 +107,8 @@ def _mappings(node: object, place: Location) -> Iterator[tuple[Location, dict[st
 def issue_problems(
     issues: Sequence[KnownIssueShape], target: TargetShape, document: Document
 ) -> Iterator[Problem]:
-    """Everything that is wrong with known issues whose types are right."""
-    kinds, ids, told = sorted(discover()), set[str](), set[tuple[str, ...]]()
+    """All problems of known issues whose types are right."""
+    kinds, ids, entries = sorted(discover()), set[str](), set[tuple[str, ...]]()
     for number, issue in enumerate(issues):
         yield from _issue_references(issue, target, document, number)
         for kind in issue.faults:
@@ -116,34 +116,34 @@ def issue_problems(
                 place = document.where((number, "faults"))
                 yield Problem(f"there is no fault kind {kind!r}", place, accepted(kind, kinds))
         if issue.faults and issue.check != "accuracy":
-            said = f"{issue.check} is judged in the steady phases alone, never while a fault is in force"
-            yield Problem(said, document.where((number, "faults")), "leave out `faults`")
+            problem = f"{issue.check} is judged in the steady phases alone, never while a fault is in force"
+            yield Problem(problem, document.where((number, "faults")), "leave out `faults`")
         if issue.target_version != target.version:
-            said = f"declared for version {issue.target_version}, but the target is {target.version}"
-            yield Problem(said, document.where((number, "target_version")))
+            problem = f"declared for version {issue.target_version}, but the target is {target.version}"
+            yield Problem(problem, document.where((number, "target_version")))
         same = (issue.check, issue.operation, issue.layer, issue.message, *issue.faults)
         if issue.id in ids:
-            yield Problem(f"the id {issue.id!r} stands twice", document.where((number, "id")))
-        elif same in told:
+            yield Problem(f"the id {issue.id!r} is there twice", document.where((number, "id")))
+        elif same in entries:
             yield Problem(f"{issue.id!r} repeats an entry above", document.where((number, "message")))
         ids.add(issue.id)
-        told.add(same)
+        entries.add(same)
 
 
 def _issue_references(
     issue: KnownIssueShape, target: TargetShape, document: Document, number: int
 ) -> Iterator[Problem]:
-    """An issue that could never match anything is a mistake, not caution."""
+    """Problems of an issue that can never match anything; such an issue is a mistake."""
     place = document.where((number, "operation"))
     if issue.operation not in target.operations:
-        said = f"there is no operation {issue.operation!r}"
-        yield Problem(said, place, accepted(issue.operation, target.operations))
+        problem = f"there is no operation {issue.operation!r}"
+        yield Problem(problem, place, accepted(issue.operation, target.operations))
     elif issue.check == "accuracy" and issue.operation != target.recall.operation:
-        said = f"accuracy is judged by {target.recall.operation!r} alone, not {issue.operation!r}"
-        yield Problem(said, place)
+        problem = f"accuracy is judged by {target.recall.operation!r} alone, not {issue.operation!r}"
+        yield Problem(problem, place)
     elif issue.check != "accuracy" and issue.operation not in target.mix:
-        said = f"the operation {issue.operation!r} is not in the mix, so {issue.check} never sees it"
-        yield Problem(said, place, accepted(issue.operation, target.mix))
+        problem = f"the operation {issue.operation!r} is not in the mix, so {issue.check} never sees it"
+        yield Problem(problem, place, accepted(issue.operation, target.mix))
     if issue.check == "accuracy" and issue.layer != "payload":
-        said = "only an answer that claims success counts for accuracy, so its layer is payload"
-        yield Problem(said, document.where((number, "layer")))
+        problem = "only an answer that claims success counts for accuracy, so its layer is payload"
+        yield Problem(problem, document.where((number, "layer")))

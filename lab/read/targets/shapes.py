@@ -1,4 +1,4 @@
-"""What stands where in `target.yaml` and `known-issues.yaml`, and of which type."""
+"""The schema of `target.yaml` and `known-issues.yaml`: which keys there are, and of which type."""
 
 import re
 from datetime import date
@@ -39,7 +39,7 @@ def _timeout(text: str) -> str:
 
 
 def _literal_words(text: str) -> str:
-    """A known issue must stay narrow: a pattern, or a mark that many messages share, would hide other failures."""
+    """A known issue must stay narrow: a pattern, or text that many messages share, would hide other failures."""
     if "*" in text or not re.search(r"[^\W\d_]{3}", text):
         raise ValueError("must be literal words of the failure, without wildcards")
     return text
@@ -77,7 +77,7 @@ class _Strict(BaseModel):
 
 
 class ConditionShape(_Strict):
-    """A path and exactly one test; which one is seen by what was set, so the defaults mean nothing."""
+    """A path and exactly one test. The test is the field that was set; the default values have no meaning."""
 
     path: OnePath
     absent: Literal[True] = True
@@ -94,7 +94,7 @@ class ConditionShape(_Strict):
         return self
 
     def tests(self) -> list[str]:
-        """The tests that were written down."""
+        """The tests that the file states."""
         return [name for name in CONDITIONS if name in self.model_fields_set]
 
     def value(self) -> Condition:
@@ -155,12 +155,12 @@ class TargetShape(_Strict):
 
     @property
     def start_timeout_s(self) -> float:
-        """How long the server may take until it answers."""
+        """Seconds that the server may take until it answers."""
         return parse_duration_s(self.start_timeout)
 
     @property
     def request_timeout_s(self) -> float:
-        """How long a request may take until it has failed."""
+        """Seconds after which a request has failed."""
         return parse_duration_s(self.request_timeout)
 
 
