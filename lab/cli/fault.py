@@ -54,7 +54,7 @@ def _lines(entry: Entry) -> list[str]:
         f"{entry.kind:22} {entry.family:10} {', '.join(entry.services):26} {able}",
         f"    {entry.summary}",
     ]
-    lines += [f"    {one.name}: {one.said()}" for one in entry.parameters]
+    lines += [f"    {one.name}: {one.described()}" for one in entry.parameters]
     return [*lines, f"    needs {', '.join(entry.needs)}"] if entry.needs else lines
 
 

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from lab.faults import discover
 from lab.ports import Fault
 
-# A parameter's name ends in its unit (design: domain word, then unit); longest first, for `_bytes_per_s` ends in `_s`.
+# A parameter's name ends in its unit. The longest endings come first, because `_bytes_per_s` also ends in `_s`.
 UNITS = {
     "_kbit_per_s": "kbit/s",
     "_bytes_per_s": "bytes/s",
@@ -31,7 +31,7 @@ UNITS = {
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter of a fault kind; `choices` where it is one of a few words, `default` None where it is required."""
+    """One parameter of a fault kind. `choices` are the accepted words, where there are any; `default` is None if required."""
 
     name: str
     unit: str | None
@@ -42,7 +42,7 @@ class Parameter:
     maximum: float | None
     choices: tuple[str, ...]
 
-    def said(self) -> str:
+    def described(self) -> str:
         """The parameter in words, for tables."""
         kind = " or ".join(self.choices) if self.choices else self.type
         for word, value in (("from", self.minimum), ("to", self.maximum)):
@@ -53,7 +53,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One fault kind; `lacks` are the capabilities that this machine has not, each with what was found."""
+    """One fault kind; `lacks` are the capabilities that this machine does not have, with what was found instead."""
 
     kind: str
     family: str

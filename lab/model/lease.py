@@ -1,33 +1,38 @@
-"""How long the faults of one step may be in force in a run that is well: beyond that the guardian takes it for hung."""
+"""Leases: the longest time that the faults of one step are in force in a run that does not hang.
 
-from lab.model.scenario import FaultSpec
+After that time the guardian takes the run for hung, ends it and heals.
+"""
 
-# Within this a moment of a proof is looked for again and again, and a heal is tried; the last try may begin at its end.
+from lab.model.scenario import FaultFacts, FaultSpec
+
+# An observation is repeated until it shows what is wanted, and a heal until it works, for at most this time. The last
+# try may begin at the very end of it.
 PROOF_TIMEOUT_S = 10.0
 HEAL_TIMEOUT_S = 15.0
 RETRY_S = 0.5
-# For each fault what no parameter decides: a busy machine, and an engine that takes its time for the calls around it.
+# Added for each fault: delays by a busy machine, and by the engine in the calls around inject and heal.
 SPARE_S = 30.0
 
 
 def lease_s(spec: FaultSpec, hold_s: float) -> float:
-    """Seconds from the injection of a step's first fault until the last is healed, at the very most.
+    """The longest time in seconds from the injection of a step's first fault until the last is healed.
 
-    All are injected and proven one after the other, held together, looked at once more, and healed in reverse; each
-    look may have to be taken again, and each heal.
+    The faults are injected and proven one after the other, held together, observed once more, and healed in reverse.
+    Each observation and each heal may have to be repeated.
     """
-    return hold_s + HEAL_TIMEOUT_S + RETRY_S + sum(_around_s(one) for one in spec.together)
+    return hold_s + HEAL_TIMEOUT_S + RETRY_S + sum(_around_s(fault.params) for fault in spec.together)
 
 
 def hold_max_s(spec: FaultSpec, hold_s: float) -> float:
-    """The longest hold in seconds with which all that the step's faults need lasts until its end; infinite for most.
+    """The longest hold in seconds that the lab's own processes of the step's faults outlive; infinite for most faults.
 
-    The looks around the hold, and the other faults' injections, take of the same time.
+    The observations around the hold, and the injections of the other faults, use up a part of their lifetime.
     """
-    return min(one.params.lifetime_s for one in spec.together) - (lease_s(spec, hold_s) - hold_s)
+    return min(fault.params.lifetime_s for fault in spec.together) - (lease_s(spec, hold_s) - hold_s)
 
 
-def _around_s(one: FaultSpec) -> float:
-    # One that passes by itself is not looked at after the hold.
-    looks = 1 if one.params.transient else 2
-    return SPARE_S + one.params.act_max_s + looks * (PROOF_TIMEOUT_S + RETRY_S + one.params.look_max_s)
+def _around_s(fault: FaultFacts) -> float:
+    """The longest time in seconds that one fault takes beside the hold."""
+    # A transient fault is not observed again after the hold.
+    observations = 1 if fault.transient else 2
+    return SPARE_S + fault.act_max_s + observations * (PROOF_TIMEOUT_S + RETRY_S + fault.look_max_s)

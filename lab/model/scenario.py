@@ -1,4 +1,4 @@
-"""What a user asks for: a campaign, before any randomness is spent."""
+"""What a user asks for: a campaign, before the seed decides the order of its faults."""
 
 import math
 from collections.abc import Mapping
@@ -86,8 +86,8 @@ class FaultSpec:
     where: str = field(default="", compare=False)
 
     @property
-    def said(self) -> str:
-        """The fault in words."""
+    def label(self) -> str:
+        """The fault in words, for messages."""
         return f"{self.kind} on {self.target}"
 
     @property
@@ -135,9 +135,9 @@ class BoundSpec:
 
 @dataclass(frozen=True, slots=True)
 class Abort:
-    """When a run stops and heals by itself, so that the lab never fills a disk or starves its host.
+    """The conditions on which a run stops and heals by itself, so that the lab never fills a disk or starves its host.
 
-    `canary_dark_s` is how long the target may be without one good canary probe; None for any length.
+    `canary_dark_s` is the longest time without a right answer to the canary probe; None where there is no limit.
     """
 
     free_disk_bytes: int = 500 * MB
@@ -147,7 +147,7 @@ class Abort:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A campaign: steady load, rotating faults, bounds, and the checks that the gate requires.
+    """A campaign: steady load, faults one after the other, bounds, and the checks that the gate requires.
 
     Each fault is injected `trials` times.
     """

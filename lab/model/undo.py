@@ -1,7 +1,7 @@
-"""What heals a fault, as typed data with absolute old values; it must work in another process, alone.
+"""Undos: what heals a fault, as typed data with absolute old values. An undo must work alone, in another process.
 
-A `token` names the lab's own processes that a fault started; empty where it started none. `container_id` is the
-container that was hurt: another one in its place is left alone.
+A `token` names the lab's own processes that a fault started; it is empty where the fault started none. `container_id`
+is the container that the fault acted on: a container that replaced it is left alone.
 """
 
 from dataclasses import asdict, dataclass, fields
@@ -73,7 +73,7 @@ class RemoveQdisc:
 
 @dataclass(frozen=True, slots=True)
 class StartContainer:
-    """Start the container of a service that the lab stopped, after ending the lab's own killers."""
+    """End the lab's own process that kills a container, if there is one, then start the container."""
 
     facts: ClassVar[UndoFacts] = UndoFacts(
         ends_with_the_stack=True, starts_a_container=True, container_actions=("kill", "stop", "restart")
@@ -86,7 +86,7 @@ class StartContainer:
 
 @dataclass(frozen=True, slots=True)
 class Unpause:
-    """Thaw the container of a service."""
+    """Unpause the container of a service."""
 
     facts: ClassVar[UndoFacts] = UndoFacts(ends_with_the_stack=True, container_actions=("pause",))
 
@@ -96,7 +96,7 @@ class Unpause:
 
 @dataclass(frozen=True, slots=True)
 class RestoreCpuQuota:
-    """Give a container its CPU quota back; `quota_us` is -1 where there was no limit."""
+    """Restore the CPU quota of a container; `quota_us` is -1 where there was no limit."""
 
     facts: ClassVar[UndoFacts] = UndoFacts()
 
@@ -108,7 +108,7 @@ class RestoreCpuQuota:
 
 @dataclass(frozen=True, slots=True)
 class RestoreMemory:
-    """End the lab's hogs, then give a container its memory limits back (bytes, -1 where there was none)."""
+    """End the lab's processes, then restore the memory limits of a container (bytes; -1 where there was no limit)."""
 
     facts: ClassVar[UndoFacts] = UndoFacts()
 
@@ -121,7 +121,7 @@ class RestoreMemory:
 
 @dataclass(frozen=True, slots=True)
 class ReviveContainer:
-    """As RestoreMemory, then start the container whose process the kernel killed for want of memory."""
+    """Do what RestoreMemory does, then start the container, which the kernel killed for lack of memory."""
 
     facts: ClassVar[UndoFacts] = UndoFacts(starts_a_container=True)
 
@@ -134,7 +134,7 @@ class ReviveContainer:
 
 @dataclass(frozen=True, slots=True)
 class RestorePidsMax:
-    """Give a container its limit of processes back; -1 where there was none."""
+    """Restore the limit of processes of a container; -1 where there was no limit."""
 
     facts: ClassVar[UndoFacts] = UndoFacts()
 
@@ -146,7 +146,7 @@ class RestorePidsMax:
 
 @dataclass(frozen=True, slots=True)
 class RestoreThrottle:
-    """Give a container its block device limits back: bytes and operations a second, 0 where there was none."""
+    """Restore the block device limits of a container: bytes and operations a second; 0 where there was no limit."""
 
     facts: ClassVar[UndoFacts] = UndoFacts(ends_with_the_stack=True)
 
@@ -172,7 +172,7 @@ class RemoveFiller:
 
 @dataclass(frozen=True, slots=True)
 class RestoreOpenFiles:
-    """End the lab's connections, then give one process its limit of open files back.
+    """End the lab's connections, then restore the limit of open files of one process.
 
     The process is known by its id and its start time in clock ticks since boot.
     """
@@ -229,7 +229,7 @@ _TYPES: dict[str, type[Undo]] = {cls.__name__: cls for cls in get_args(Undo)}
 
 @dataclass(frozen=True, slots=True)
 class UndoRecord:
-    """A pending undo and whose it is: the stack it acts on, the run that recorded it, and its guardian.
+    """A pending undo, with the stack that it acts on, the run that recorded it, and the guardian of that run.
 
     Processes are known by id and start time in clock ticks since boot. `lease_until_s` is when the fault's lease ends,
     in seconds of CLOCK_BOOTTIME; 0 where it has none.

@@ -16,7 +16,7 @@ def fault_kinds() -> str:
     """A table of all fault kinds with their parameters, read off their classes."""
     rows = ["| family | kind | hits | parameters | needs |", "|---|---|---|---|---|"]
     for entry in catalogue():
-        listed = "; ".join(f"`{one.name}` ({one.said()})" for one in entry.parameters)
+        listed = "; ".join(f"`{one.name}` ({one.described()})" for one in entry.parameters)
         needs = ", ".join(f"`{need}`" for need in entry.needs) or "nothing special"
         rows.append(
             f"| {entry.family} | `{entry.kind}` | {', '.join(entry.services)} | {listed or 'none'} | {needs} |"

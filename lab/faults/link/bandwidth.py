@@ -11,7 +11,7 @@ from lab.faults.link.toxic import Direction, Link, Signs, Toxic, Toxicity
 from lab.ports import Observation, World
 from lab.ports.proxies import Comparison, Exchange, ExchangeResult
 
-# A transfer takes half a second at the cap, so that the proof is short and no single pause decides it.
+# At the cap a transfer takes half a second: the proof is short, and no single pause decides it.
 TRANSFER_S, PATIENCE_S = 0.5, 10.0
 OVER_CAP = 1.1
 # A link that is not at least twice as fast without the cap cannot show the cap.

@@ -1,4 +1,4 @@
-"""Take a link down: nobody listens any more."""
+"""Take a link down: no process listens on it any more."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,7 +16,7 @@ from lab.ports.proxies import Exchange
 class LinkDown(Fault):
     """Refuses new connections on a link and closes those that are open.
 
-    Source: Toxiproxy's `enabled: false`; there is no direction and no toxicity to it.
+    Source: Toxiproxy's `enabled: false`, which has no direction and no toxicity.
     """
 
     kind: ClassVar[str] = "link_down"
@@ -28,7 +28,7 @@ class LinkDown(Fault):
     target: Link
 
     def prepare(self, world: World) -> EnableProxy:
-        """The proxy must be enabled; opens the connection on which the close of open ones is seen."""
+        """Raises FaultError where the proxy is disabled; opens a connection to see that open ones are closed."""
         world.proxies.require_enabled(self.target)
         world.proxies.open_held_connection(self.target)
         return EnableProxy(proxy=self.target)
@@ -39,19 +39,19 @@ class LinkDown(Fault):
 
     def observe(self, world: World, before: Observation | None) -> Observation:
         """In force when every connect is refused, and the connection that was open before has ended."""
-        seen = world.proxies.exchange(self.target, Exchange(timeout_s=10.0), CONNECTIONS_MIN)
+        results = world.proxies.exchange(self.target, Exchange(timeout_s=10.0), CONNECTIONS_MIN)
         kept = world.proxies.held_connection_end(self.target)
 
-        share = sum(one.end == "refused" for one in seen) / len(seen)
+        share = sum(result.end == "refused" for result in results) / len(results)
         holds = before is not None and share == 1.0 and kept is not None
-        absent = all(one.end == "answered" for one in seen)
-        said = f"the connection that was open before: {kept or 'still open, or there was none'}"
-        said += f"; new connections: {', '.join(one.end for one in seen)}"
-        return Observation(share, "share of connections refused", holds, absent, said)
+        absent = all(result.end == "answered" for result in results)
+        message = f"the connection that was open before: {kept or 'still open, or there was none'}"
+        message += f"; new connections: {', '.join(result.end for result in results)}"
+        return Observation(share, "share of connections refused", holds, absent, message)
 
     @staticmethod
     def heal(world: World, undo: EnableProxy) -> None:
-        """Enable the proxy and read it back; one that is enabled already is fine."""
+        """Enable the proxy and read that back; a proxy that is enabled already is fine."""
         world.proxies.enable(undo.proxy)
         if not world.proxies.is_enabled(undo.proxy):
             raise FaultError(

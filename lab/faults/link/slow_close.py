@@ -1,4 +1,4 @@
-"""Let connections linger after their end, as a peer that closes late would."""
+"""Delay the close of connections, as a peer that closes late would."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar

@@ -1,4 +1,4 @@
-"""Swallow all data on a link, as a black hole would."""
+"""Drop all data on a link silently, as a black hole would."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -11,7 +11,7 @@ from lab.faults.link.toxic import Direction, Link, Signs, Toxic, Toxicity
 from lab.ports import Observation, World
 from lab.ports.proxies import Comparison, Exchange, ExchangeResult
 
-# The wait for an answer before it counts as swallowed; a healthy one comes within half of it.
+# How long an answer is waited for before it counts as dropped; a healthy answer comes within half of it.
 WINDOW_MS = 1000.0
 CLOCK_MS = 5.0
 

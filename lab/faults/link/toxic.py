@@ -1,7 +1,7 @@
-"""The generic toxic: one attribute set on one Toxiproxy proxy, proven by comparing connections through and past it.
+"""The generic toxic: one toxic on one Toxiproxy proxy, proven by connections through the proxy and past it.
 
 A kind of toxic states what differs: its parameters, Toxiproxy's `attributes`, the `exchange` that shows the effect, and
-the `signs` by which a connection that was hit is told from one that was not.
+the `signs` by which a connection that was hit differs from one that was not.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,13 +21,13 @@ from lab.ports.proxies import Comparison, Exchange, ExchangeResult
 FAULT = None
 Link = Literal["qdrant", "mcp"]
 Direction = Literal["downstream", "upstream"]
-# Toxiproxy draws once for each connection. Below a fifth more than 31 connections would be needed for one observation.
+# Toxiproxy decides once for each connection. Below 0.2, one observation would need more than 31 connections.
 Toxicity = Annotated[float, Ge(0.2), Le(1.0)]
 
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """What was measured, and how a connection that was hit is told from a clean one.
+    """What was measured, and how a connection that was hit differs from a clean one.
 
     A connection may be neither, and then nothing is proven. `spared` is what a connection looks like that a toxic in
     force did not hit, and `past` one that goes past the proxy at the same time; both default to `clean`.
@@ -64,7 +64,7 @@ class Toxic(Fault, Protocol):
         ...
 
     def signs(self, world: World, compared: Comparison, before: Observation | None) -> Signs:
-        """How hit connections are told; `before` is None while nothing is injected, and then none counts as hit."""
+        """How to recognize a connection that was hit; `before` is None while nothing is injected."""
         ...
 
     @property
@@ -73,7 +73,7 @@ class Toxic(Fault, Protocol):
         return compared_max_s(self.exchange, self.toxicity)
 
     def prepare(self, world: World) -> RemoveToxic:
-        """The proxy must exist and be enabled, else the toxic would change nothing."""
+        """Raises FaultError where the proxy is disabled, because the toxic would then change nothing."""
         world.proxies.require_enabled(self.target)
         return RemoveToxic(self.target, f"lab-{self.kind.replace('_', '-')}-{self.direction}")
 
@@ -89,7 +89,7 @@ class Toxic(Fault, Protocol):
         )
 
     def observe(self, world: World, before: Observation | None) -> Observation:
-        """In force when plausibly many are hit, all others are clean, and so are all past the proxy: it is the link.
+        """In force when a plausible number is hit, and all others are clean, also those past the proxy.
 
         A service that hangs or is slow looks the same through the proxy and past it, and proves nothing. Absent when
         every connection through the proxy is clean.
@@ -110,7 +110,7 @@ class Toxic(Fault, Protocol):
 
     @staticmethod
     def heal(world: World, undo: RemoveToxic) -> None:
-        """Remove the toxic and read the proxy back; one that is gone already is fine."""
+        """Remove the toxic and read that back; a toxic that is gone already is fine."""
         world.proxies.remove_toxic(undo.proxy, name=undo.name)
         if undo.name in world.proxies.toxics(undo.proxy):
             raise FaultError(
