@@ -31,7 +31,7 @@ UNITS = {
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter of a fault kind. `choices` are the accepted words, where there are any; `default` is None if required."""
+    """One parameter of a fault kind; `choices` are the accepted words, `default` is None where it is required."""
 
     name: str
     unit: str | None
