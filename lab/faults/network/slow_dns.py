@@ -42,10 +42,10 @@ class SlowDns(Fault):
     @property
     def look_max_s(self) -> float:
         """The longest time in seconds that the questions of one observation may take, one after the other."""
-        return COUNTERS_S + proof.TRIES * self._patience_s
+        return COUNTERS_S + proof.TRIES * self._timeout_s
 
     @property
-    def _patience_s(self) -> float:
+    def _timeout_s(self) -> float:
         return self.delay_ms / 1000 + LATE_S
 
     def prepare(self, world: World) -> RemoveChain:
@@ -74,7 +74,7 @@ class SlowDns(Fault):
         took_ms, ends = [], []
         for _ in range(proof.TRIES):
             asked_ms = world.clock.now_ms()
-            ends.append(world.netns.resolve(self.target, proof.NAME, self._patience_s))
+            ends.append(world.netns.resolve(self.target, proof.NAME, self._timeout_s))
             took_ms.append(world.clock.now_ms() - asked_ms)
         redirected = world.netns.packets(self.target, self.kind) - counted
         answered = ends.count("address") == len(ends)
