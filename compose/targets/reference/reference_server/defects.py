@@ -1,6 +1,6 @@
 """Planted defects for the lab's own tests: `REFERENCE_DEFECT=NAME` or `NAME:NUMBER` switches one of them on.
 
-Without it the server is as its other modules say. Each defect stands around the tool calls; no other module knows it.
+A defect wraps the tool calls, so that no other module contains any part of it. Without the variable nothing is wrapped.
 """
 
 import asyncio
@@ -25,14 +25,14 @@ EMPTY: dict[str, Any] = {
 
 
 class Defect(Protocol):
-    """What happens in place of a call."""
+    """One defect, called in place of each call of a tool."""
 
     async def __call__(self, call: Call, tool: str, arguments: Arguments) -> Any:
-        """Answer for `call`, which the client made with `arguments`."""
+        """What the client gets in place of the answer of `call(**arguments)`."""
 
 
 def planted(switch: str, store_url: str) -> Callable[[Call], Call]:
-    """What turns a correct call into one with the defect; the call itself where `switch` is empty."""
+    """A function that adds the defect to a call; where `switch` is empty, it returns the call unchanged."""
     if not switch:
         return lambda call: call
     name, _, number = switch.partition(":")
@@ -40,8 +40,8 @@ def planted(switch: str, store_url: str) -> Callable[[Call], Call]:
         raise SystemExit(
             f"REFERENCE_DEFECT={switch}: there is no such defect; known are {', '.join(DEFECTS)}"
         )
-    make, usual = DEFECTS[name]
-    defect = make(float(number or usual), store_url)
+    make, default = DEFECTS[name]
+    defect = make(float(number or default), store_url)
 
     def around(call: Call) -> Call:
         @functools.wraps(call)
@@ -54,7 +54,7 @@ def planted(switch: str, store_url: str) -> Callable[[Call], Call]:
 
 
 def wrong_ids(_: float, __: str) -> Defect:
-    """Every search answers fast, with ids of documents that do not exist."""
+    """Every search answers at once, with ids of documents that do not exist."""
 
     async def defect(call: Call, tool: str, arguments: Arguments) -> Any:
         answer = await call(**arguments)
@@ -67,7 +67,7 @@ def wrong_ids(_: float, __: str) -> Defect:
 
 
 def slow_recovery(seconds: float, store_url: str) -> Defect:
-    """After the store was away, every call is refused for so many seconds more."""
+    """Refuses every call while the store is away, and for `seconds` after it is back."""
     store = _StoreWatch(f"{store_url}/healthz")
 
     async def defect(call: Call, tool: str, arguments: Arguments) -> Any:
@@ -100,7 +100,7 @@ class _StoreWatch:
 
 
 def drops_writes(every: float, _: str) -> Defect:
-    """Of the documents for the collection `writes`, each so many-th is acknowledged and thrown away."""
+    """Acknowledges every Nth document for the collection `writes` without storing it; N is `every`."""
     count = 0
 
     async def defect(call: Call, tool: str, arguments: Arguments) -> Any:
@@ -119,11 +119,11 @@ def drops_writes(every: float, _: str) -> Defect:
 
 
 def leaks(kib_per_call: float, _: str) -> Defect:
-    """Each call leaves so many KiB that are never released."""
+    """Each call keeps `kib_per_call` KiB that are never released."""
     kept: list[bytes] = []
 
     async def defect(call: Call, tool: str, arguments: Arguments) -> Any:
-        # Not zeros: the kernel gives out pages of zeros only when they are written to.
+        # Bytes other than zero, for the kernel gives no memory to a page of zeros until it is written to.
         kept.append(b"\x01" * round(kib_per_call * 1024))
         return await call(**arguments)
 
@@ -131,7 +131,7 @@ def leaks(kib_per_call: float, _: str) -> Defect:
 
 
 def swallows_errors(_: float, __: str) -> Defect:
-    """Whatever goes wrong, the client is told of a success with nothing in it."""
+    """Turns every error into a success with nothing in it."""
 
     async def defect(call: Call, tool: str, arguments: Arguments) -> Any:
         try:
@@ -143,16 +143,16 @@ def swallows_errors(_: float, __: str) -> Defect:
 
 
 def one_at_a_time(milliseconds: float, _: str) -> Defect:
-    """A call waits until all earlier ones are answered, given up or not, and lasts at least so long."""
+    """A call starts when all earlier ones have ended, even if their clients gave up, and lasts `milliseconds` or more."""
     turn = asyncio.Lock()
 
     async def defect(call: Call, tool: str, arguments: Arguments) -> Any:
         async with turn:
-            least = asyncio.create_task(asyncio.sleep(milliseconds / 1000))
+            pause = asyncio.create_task(asyncio.sleep(milliseconds / 1000))
             try:
                 return await call(**arguments)
             finally:
-                await least
+                await pause
 
     return defect
 
@@ -165,4 +165,4 @@ DEFECTS: dict[str, tuple[Callable[[float, str], Defect], float]] = {
     "swallows_errors": (swallows_errors, 0),
     "one_at_a_time": (one_at_a_time, 0),
 }
-"""Each defect, and its usual number."""
+"""By name: what makes the defect, and the number that it has by default."""
