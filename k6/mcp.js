@@ -1,8 +1,8 @@
 // An MCP client (revision 2025-06-18, streamable HTTP) that says at which layer a call failed.
 //
-// The rules are those of lab/model/target.py (what counts as a real success) and lab/observe/mcp.py (the protocol);
-// tests/contract lays both sides next to each other. Everything about a target arrives as data: nothing is spliced
-// into code or text.
+// It follows the same rules as lab/model/target.py (what counts as a real success) and lab/observe/mcp.py (the
+// protocol); tests/contract compares both sides. Everything about a target arrives as data: nothing is inserted into
+// code or text.
 import http from 'k6/http';
 
 const MESSAGE_CHARS_MAX = 300;
@@ -17,9 +17,9 @@ export class Failure {
   }
 }
 
-// One session as one client holds it. `known` is a session that somebody opened before (see lab.js, setup); clients
-// that share one must be given distant `firstId`s, for an id may be used only once in a session, and a server that
-// gets one twice mixes the answers up.
+// One client and its session. `known` is a session that was opened before (see setup() in lab.js). Clients that share a
+// session must get `firstId`s that are far apart: an id may be used only once in a session, and a server that gets an id
+// twice confuses the answers.
 export class Client {
   constructor(settings, known = null, firstId = 0) {
     this.settings = settings;
@@ -30,7 +30,7 @@ export class Client {
     this.lastId = firstId;
   }
 
-  // Opens a session; throws a Failure. The effective address is kept, so that a redirect is paid once.
+  // Opens a session; throws a Failure. Keeps the effective address, so that a redirect happens only once.
   initialize(deadline) {
     const params = {
       protocolVersion: this.settings.protocol_version,
@@ -46,8 +46,8 @@ export class Client {
     this.initialized = true;
   }
 
-  // Calls a tool within timeoutMs, which includes initializing anew where the server forgot the session.
-  // Never throws for what the target does: {answer, id, failure, sessionsLost}, to be judged by classify().
+  // Calls a tool within timeoutMs. That time includes a new initialization where the server has lost the session.
+  // Never throws because of what the target does; returns {answer, id, failure, sessionsLost} for classify().
   exchange(operation, values, timeoutMs) {
     const deadline = Date.now() + timeoutMs;
     let lost = 0;
@@ -78,7 +78,7 @@ export class Client {
     return { answer, id, forgotten };
   }
 
-  // Ends a session that this client opened itself, without minding whether the server still answers.
+  // Ends a session that this client opened itself; it is no failure if the server does not answer.
   close(timeoutMs) {
     if (this.session === null || !this.owned) return;
     http.del(this.url, null, { headers: this.headers(), timeout: timeoutMs, tags: { name: 'DELETE' } });
@@ -102,13 +102,13 @@ export class Client {
   }
 }
 
-// Whether the server no longer knows the session: 404 by the protocol, 400 with a word about it by mcp 1.14.
+// Whether the server has lost the session: the protocol says 404; mcp 1.14 says 400 and names the session.
 function forgets(answer) {
   if (answer.status === 404) return true;
   return answer.status === 400 && (answer.body || '').toLowerCase().includes('session');
 }
 
-// Where an exchange failed and in whose words: {ok, layer, message, payload, body}; body is at most 2 KB.
+// Where an exchange failed, and with which message: {ok, layer, message, payload, body}; body is at most 2 KB.
 export function classify(exchanged, operation, values) {
   let body = '';
   try {
@@ -122,12 +122,12 @@ export function classify(exchanged, operation, values) {
     return { ok: false, layer: 'payload', message: broken, payload, body: cut(body, BODY_CHARS_MAX) };
   } catch (failure) {
     if (!(failure instanceof Failure)) throw failure;
-    const said = cut(failure.body || body || '', BODY_CHARS_MAX);
-    return { ok: false, layer: failure.layer, message: failure.message, payload: null, body: said };
+    const kept = cut(failure.body || body || '', BODY_CHARS_MAX);
+    return { ok: false, layer: failure.layer, message: failure.message, payload: null, body: kept };
   }
 }
 
-// The JSON-RPC message with this id in an SSE or JSON body; notifications may come before it.
+// The JSON-RPC message with this id in an SSE or JSON body; notifications may precede it.
 export function messageIn(answer, id) {
   if (answer.status < 200 || answer.status > 299) {
     throw new Failure('http_status', `HTTP ${answer.status}`, answer.body);
@@ -141,7 +141,7 @@ export function messageIn(answer, id) {
   throw new Failure('jsonrpc', "no message with the request's id in the answer", answer.body);
 }
 
-// The data of each server-sent event; several data lines of one event are one text.
+// The data of each server-sent event; the data lines of one event are joined to one text.
 function eventData(body) {
   const events = [];
   let lines = [];
@@ -158,8 +158,8 @@ function eventData(body) {
 function resultOf(message, body) {
   const error = message.error;
   if (error !== undefined && error !== null) {
-    const said = isObject(error) && truthy(error.message) ? error.message : canonical(error);
-    throw new Failure('jsonrpc', typeof said === 'string' ? said : canonical(said), body);
+    const message = isObject(error) && truthy(error.message) ? error.message : canonical(error);
+    throw new Failure('jsonrpc', typeof message === 'string' ? message : canonical(message), body);
   }
   if (!isObject(message.result)) throw new Failure('jsonrpc', 'neither result nor error in the answer', body);
   return message.result;
@@ -200,14 +200,14 @@ export function firstBroken(payload, conditions, values) {
 }
 
 function holds(found, test, operand) {
-  const there = found !== undefined && found !== null;
+  const present = found !== undefined && found !== null;
   switch (test) {
     case 'absent':
-      return !there;
+      return !present;
     case 'present':
-      return there;
+      return present;
     case 'equals':
-      return there && canonical(found) === canonical(operand);
+      return present && canonical(found) === canonical(operand);
     case 'at_least':
       return typeof found === 'number' && found >= operand;
     case 'min_items':
@@ -223,7 +223,7 @@ function contains(found, operand) {
   return typeof found === 'string' ? found.includes(operand) : isObject(found) && has(found, operand);
 }
 
-// `template` with every {"$var": NAME} replaced by its value; throws for an unknown name (the lab's own mistake).
+// `template` with each {"$var": NAME} replaced by its value; throws for an unknown name, which is an error of the lab.
 export function fill(template, values) {
   if (Array.isArray(template)) return template.map((item) => fill(item, values));
   if (!isObject(template)) return template;
@@ -235,7 +235,7 @@ export function fill(template, values) {
   return Object.fromEntries(keys.map((key) => [key, fill(template[key], values)]));
 }
 
-// The value at `path`, undefined where a step leads nowhere; negative numbers count from a list's end.
+// The value at `path`, undefined where the path does not exist; negative numbers count from the end of a list.
 export function valueAt(payload, path) {
   let value = payload;
   for (const step of path) {
@@ -250,7 +250,7 @@ export function valueAt(payload, path) {
   return value;
 }
 
-// A JSON value as compact text with keys sorted by code point, the same in Python and here.
+// A JSON value as compact text with keys sorted by code point; Python gives the same text.
 export function canonical(value) {
   if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
   if (isObject(value)) {
@@ -260,7 +260,7 @@ export function canonical(value) {
   return typeof value === 'number' ? numberText(value) : JSON.stringify(value);
 }
 
-// A number as Python writes it: an exponent below 1e-4 and from 1e16, with two digits at least.
+// A number as Python writes it: with an exponent of at least two digits below 1e-4 and from 1e16 on.
 function numberText(value) {
   if (Number.isInteger(value)) return Math.abs(value) < 1e16 ? String(value) : BigInt(value).toString();
   if (Math.abs(value) >= 1e-4) return String(value);
@@ -276,7 +276,7 @@ function byCodePoint(a, b) {
   return left.length - right.length;
 }
 
-// ---- small things
+// ---- JSON values, headers and texts
 
 function truthy(value) {
   if (Array.isArray(value)) return value.length > 0;
@@ -304,7 +304,7 @@ function header(answer, name) {
   return key === undefined ? null : answer.headers[key];
 }
 
-// The first `most` characters (code points, as in Python).
-function cut(text, most) {
-  return text.length <= most ? text : Array.from(text).slice(0, most).join('');
+// The first `charsMax` characters (code points, as in Python).
+function cut(text, charsMax) {
+  return text.length <= charsMax ? text : Array.from(text).slice(0, charsMax).join('');
 }

@@ -61,12 +61,19 @@ def test_chunks_of_the_planned_load_pass() -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [{"profile": "stress"}, {"script": "storm.js"}, {"due": 2400}, {"due": 120}, {"duration_ms": 6000}],
+    [
+        {"profile": "stress"},
+        {"script": "storm.js"},
+        {"due": 2400},
+        {"due": 120},
+        {"due": 241},
+        {"duration_ms": 6000},
+    ],
 )
 def test_a_chunk_that_ran_another_load_than_planned_decides_nothing(other: dict[str, Any]) -> None:
     found = finding(chunks_edited(lambda data: {**data, **other}), "chunks")
     assert found.verdict is Verdict.INCONCLUSIVE
-    assert "another rate than planned" in found.reason
+    assert "ran another load than planned" in found.reason
 
 
 def test_older_journals_name_a_rate_and_are_held_to_it() -> None:
@@ -109,6 +116,12 @@ def test_a_request_id_that_occurs_twice_decides_nothing() -> None:
     first, second, *rest = healthy().samples.requests
     found = finding(resampled(healthy(), requests=(first, replace(second, id=first.id), *rest)), "chunks")
     assert (found.verdict, "occur twice" in found.reason) == (Verdict.INCONCLUSIVE, True)
+
+
+def test_a_request_without_an_id_among_others_decides_nothing() -> None:
+    first, *rest = healthy().samples.requests
+    found = finding(resampled(healthy(), requests=(replace(first, id=None), *rest)), "chunks")
+    assert (found.verdict, "1 requests have no id" in found.reason) == (Verdict.INCONCLUSIVE, True)
 
 
 def test_requests_of_a_run_from_before_have_no_ids() -> None:

@@ -22,13 +22,20 @@ def chunks_delivered(check: str, evidence: Evidence, windows: Windows) -> Findin
         problems.append(f"{len(started)} chunks began and {len(ended)} ended")
     if counted != rows:
         problems.append(f"the chunks delivered {counted} rows, the table has {rows}")
-    if not all(is_planned(event, evidence.plan) for event in started):
+    others = [event for event in started if not is_planned(event, evidence.plan)]
+    if any("profile" not in event.data for event in others):
         problems.append("a chunk ran at another rate than planned")
+    elif others:
+        problems.append(
+            f"chunk {', '.join(str(e.data['chunk']) for e in others)} ran another load than planned"
+        )
     if strange := list(chunks_in_other_steps(evidence, windows.phases)):
         problems.append(f"chunk {', '.join(strange)} sent its load in a step with another load")
     ids = Counter(request.id for request in evidence.samples.requests if request.id is not None)
     if twice := sorted(name for name, n in ids.items() if n > 1):
         problems.append(f"{len(twice)} request ids occur twice or more, such as {twice[0]}")
+    if ids and sum(ids.values()) < rows:
+        problems.append(f"{rows - sum(ids.values())} requests have no id")
     if problems:
         return undecided(check, "chunks", "; ".join(problems), evidence=where, n=rows)
     codes = sorted({str(event.data["exit_code"]) for event in ended})

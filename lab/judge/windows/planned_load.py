@@ -9,6 +9,9 @@ from lab.model.journal import Event
 from lab.model.load import ConstantArrivalRate, LoadProfile
 from lab.model.plan import Plan
 
+# What times lose where the journal rounds them.
+ROUNDING_MS = 0.01
+
 
 def load_in(plan: Plan, window: Window) -> LoadProfile | None:
     """The load of the step that a window belongs to."""
@@ -45,11 +48,13 @@ def is_planned(chunk: Event, plan: Plan) -> bool:
 
 
 def _is_of(chunk: Event, load: LoadProfile) -> bool:
+    """Whether a chunk is one of the profile's: the same script, beginning, length and number of requests."""
     if (chunk.data["profile"], chunk.data["script"]) != (load.name, load.script):
         return False
-    from_ms = float(chunk.data["scheduled_start_ms"]) - float(chunk.data["load_began_ms"])
-    to_ms, due = from_ms + float(chunk.data["duration_ms"]), int(chunk.data["due"])
-    return load.schedule.due_at_least(from_ms, to_ms) <= due <= load.schedule.due_at_most(from_ms, to_ms)
+    start_ms = float(chunk.data["scheduled_start_ms"]) - float(chunk.data["load_began_ms"])
+    planned = load.chunk(max(0, round(start_ms / load.chunk_ms)))
+    differences = (start_ms - planned.start_ms, float(chunk.data["duration_ms"]) - planned.duration_ms)
+    return int(chunk.data["due"]) == planned.due and all(abs(ms) <= ROUNDING_MS for ms in differences)
 
 
 def chunks_in_other_steps(evidence: Evidence, windows: Sequence[Window]) -> Iterator[str]:
