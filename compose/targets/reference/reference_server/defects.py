@@ -143,7 +143,7 @@ def swallows_errors(_: float, __: str) -> Defect:
 
 
 def one_at_a_time(milliseconds: float, _: str) -> Defect:
-    """A call starts when all earlier ones have ended, even if their clients gave up, and lasts `milliseconds` or more."""
+    """A call starts after all earlier ones have ended, also those whose clients gave up; it lasts `milliseconds`."""
     turn = asyncio.Lock()
 
     async def defect(call: Call, tool: str, arguments: Arguments) -> Any:
