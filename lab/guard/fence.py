@@ -14,7 +14,7 @@ from lab.errors import WorldError
 from lab.guard.undo_store import ADVICE, wrong_types
 from lab.host.audit import Audit
 from lab.host.machine.state import write_json
-from lab.host.processes.lives import started_ticks
+from lab.host.processes.process_handle import started_ticks
 from lab.host.system_errors import as_world_error
 from lab.ports import Guard, Recorder
 
@@ -22,7 +22,7 @@ FIRST_GENERATION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Guarded:
+class GuardRecord:
     """A run and its guardian, each known by process id and start time in clock ticks since boot."""
 
     run_id: str
@@ -48,7 +48,7 @@ class GuardFiles:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             directory.chmod(0o700)
 
-    def open(self, guarded: Guarded) -> None:
+    def open(self, guarded: GuardRecord) -> None:
         """Write that a run is guarded; on disk before this returns. Raises WorldError where it cannot be written."""
         path = self._path(guarded.run_id)
         try:
@@ -72,7 +72,7 @@ class GuardFiles:
             return FIRST_GENERATION + 1
         generation = found.generation + 1
         try:
-            self.open(Guarded(**{**asdict(found), "generation": generation}))
+            self.open(GuardRecord(**{**asdict(found), "generation": generation}))
         except WorldError:
             self.close(run_id)
         return generation
@@ -89,7 +89,7 @@ class GuardFiles:
         except OSError as error:
             raise _stuck("a run that has ended cannot be forgotten", path, error) from error
 
-    def all(self) -> list[Guarded]:
+    def all(self) -> list[GuardRecord]:
         """Every guarded run whose file can be read; who cannot read his own may not act, so nothing is lost.
 
         What cannot be read is left: it may be another version's, whose run lives.
@@ -97,9 +97,9 @@ class GuardFiles:
         found = (self._read(path) for path in sorted(self._directory.glob("*.json")))
         return [one for one in found if one is not None]
 
-    def _read(self, path: Path) -> Guarded | None:
+    def _read(self, path: Path) -> GuardRecord | None:
         try:
-            found = Guarded(**json.loads(path.read_bytes()))
+            found = GuardRecord(**json.loads(path.read_bytes()))
         except (OSError, ValueError, TypeError, RecursionError):
             return None
         return None if [*wrong_types(found)] or path.name != f"{found.run_id}.json" else found
@@ -124,7 +124,7 @@ def _stuck(what: str, path: Path, error: OSError) -> WorldError:
     )
 
 
-def fenced(guarded: Guard, recorder: Recorder) -> Audit:
+def fenced_audit(guarded: Guard, recorder: Recorder) -> Audit:
     """The audit of a run's world: may the run still act (else FencedError), then a line in its journal.
 
     So the fence stands before each single effect. A journal that cannot be written hinders none: what is in force must

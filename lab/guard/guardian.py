@@ -18,13 +18,13 @@ from lab.errors import FaultError, LabError, WorldError
 from lab.faults import discover
 from lab.guard.belongings import end_run
 from lab.guard.fence import GuardFiles
+from lab.guard.guardian_channel import GuardianChannel, boot_s
 from lab.guard.guardian_journal import GuardianJournal, SharedClock
-from lab.guard.guardian_post import Post, boot_s
 from lab.guard.heal import FAILED, Healer
 from lab.guard.state_files import guard_files, undo_files
 from lab.guard.undo_store import UndoFiles
-from lab.host.processes.lives import Life, commands_of, hold, started_ticks
 from lab.host.processes.marks import end_processes
+from lab.host.processes.process_handle import ProcessHandle, child_commands, open_process, started_ticks
 from lab.host.world import docker_client, world_of
 from lab.model.undo import UndoRecord
 from lab.provision.stack import stack
@@ -43,8 +43,8 @@ class Guardian:
     """Everything that one guardian works with; `run` is None where the run was dead before it was ready."""
 
     run_id: str
-    run: Life | None
-    post: Post
+    run: ProcessHandle | None
+    post: GuardianChannel
     journal: GuardianJournal
     undos: UndoFiles
     files: GuardFiles
@@ -59,7 +59,7 @@ class Guardian:
         left = self._take_over(why, run_goes_on=closed) if why else []
         self.journal.record("guardian_ended", left=left)
         self.journal.close()
-        if closed or self.run is None or self.run.ended():
+        if closed or self.run is None or self.run.has_ended():
             with suppress(WorldError):
                 self.files.close(self.run_id)
         self.post.say({"closed": True})
@@ -69,7 +69,7 @@ class Guardian:
         """Wait; returns why to take over (empty: nothing to do), and whether the run has said that it is done."""
         leases: dict[str, float] = {}
         while True:
-            news = self.post.news(min(leases.values(), default=None))
+            news = self.post.receive(min(leases.values(), default=None))
             for message in news.messages:
                 if "lease" in message:
                     leases[message["lease"]] = message["until_s"]
@@ -101,10 +101,10 @@ class Guardian:
         left: list[str] = []
         for number, at_s in enumerate(ROUNDS_S):
             # Asked to hurry, it looks once more and is gone: a lab that waits to begin goes on from here.
-            hurried = number > 0 and self.post.hurried(began_s + at_s - boot_s())
+            asked_to_finish = number > 0 and self.post.asked_to_finish(began_s + at_s - boot_s())
             left = self._round(known)
             self.journal.record("verified", round=number, left=left)
-            if hurried or not known or (run_goes_on and not left):
+            if asked_to_finish or not known or (run_goes_on and not left):
                 break
         self.undos.forget_drafts(self.run_id)
         return left
@@ -118,15 +118,15 @@ class Guardian:
 
     def _end_the_run(self) -> None:
         """SIGKILL to the run, which works on a stopped process too, and to the commands it waits for."""
-        if self.run is not None and not self.run.ended():
+        if self.run is not None and not self.run.has_ended():
             # Stopped first, so that it starts no other command meanwhile.
             self.run.signal(signal.SIGSTOP)
-            commands = [held for pid in commands_of(self.run.pid) if (held := _held(pid)) is not None]
+            commands = [held for pid in child_commands(self.run.pid) if (held := _held(pid)) is not None]
             self.run.signal(signal.SIGKILL)
             for command in commands:
                 command.signal(signal.SIGKILL)
                 command.close()
-            gone = self.run.ended(DEATH_TIMEOUT_S)
+            gone = self.run.has_ended(DEATH_TIMEOUT_S)
             self.journal.record("ended_process", pid=self.run.pid, what="the run", gone=gone)
         try:
             for pid in end_processes(f"{self.run_id}.", prefix=True):
@@ -159,16 +159,16 @@ class Guardian:
         return True
 
 
-def _held(pid: int) -> Life | None:
+def _held(pid: int) -> ProcessHandle | None:
     started = started_ticks(pid)
-    return None if pid == os.getpid() or started is None else hold(pid, started)
+    return None if pid == os.getpid() or started is None else open_process(pid, started)
 
 
 def build(
     run_id: str, project: str, directory: Path, pid: int, started: float, clock: SharedClock
 ) -> Guardian:
     """A guardian with everything prepared; raises LabError where the engine or the stack cannot be had."""
-    run = hold(pid, started)
+    run = open_process(pid, started)
     journal = GuardianJournal(directory / "guardian.jsonl", clock)
     client = docker_client()
     client.api.timeout = DOCKER_TIMEOUT_S
@@ -182,7 +182,7 @@ def build(
     world = world_of(client, spec.topology, clock, run_id=run_id, audit=audit)
     world.containers.state(spec.topology.proxy.name)
     healer = Healer(discover(), lambda name: world, lambda undo: end_run(client, undo))
-    return Guardian(run_id, run, Post(run), journal, undo_files(), guard_files(), healer)
+    return Guardian(run_id, run, GuardianChannel(run), journal, undo_files(), guard_files(), healer)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -56,7 +56,7 @@ class Healer:
         if record.fault_kind not in self.faults:
             raise FaultError(f"no fault kind {record.fault_kind!r} here; was the lab downgraded?")
         try:
-            require_own(world, record.undo)
+            require_own_toxiproxy(world, record.undo)
             self.faults[record.fault_kind].heal(world, record.undo)
         except GoneError as error:
             return GONE, error.what
@@ -70,7 +70,7 @@ class Healer:
         return HEALED, ""
 
 
-def require_own(world: World, undo: Undo) -> None:
+def require_own_toxiproxy(world: World, undo: Undo) -> None:
     """Raise GoneError where whatever answers at Toxiproxy's address now is not the stack's own container.
 
     Other undos name a container by its id; a toxic is known by an address, which somebody else may have got since.

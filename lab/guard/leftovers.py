@@ -9,11 +9,11 @@ from lab.errors import WorldError
 from lab.faults import discover
 from lab.guard.belongings import end_run
 from lab.guard.fence import GuardFiles
-from lab.guard.guardian_post import boot_s
+from lab.guard.guardian_channel import boot_s
 from lab.guard.heal import HEALED, UNREADABLE, Healed, heal_pending
 from lab.guard.state_files import guard_files, undo_files
 from lab.guard.undo_store import UndoFiles
-from lab.host.processes.lives import hold, is_alive
+from lab.host.processes.process_handle import is_alive, open_process
 from lab.host.world import docker_client, world_of
 from lab.model.undo import EndRun, UndoRecord
 from lab.ports import Clock, World
@@ -68,12 +68,15 @@ def _let_guardians_finish(guards: GuardFiles) -> None:
     One that does not end in time is ended: it must not wake up later and act on the faults of the next run.
     """
     for guarded in guards.all():
-        if guarded.run_lives or (life := hold(guarded.guardian_pid, guarded.guardian_started)) is None:
+        if (
+            guarded.run_lives
+            or (life := open_process(guarded.guardian_pid, guarded.guardian_started)) is None
+        ):
             continue
         life.signal(signal.SIGTERM)
-        if not life.ended(GUARDIAN_TIMEOUT_S):
+        if not life.has_ended(GUARDIAN_TIMEOUT_S):
             life.signal(signal.SIGKILL)
-            life.ended(GUARDIAN_END_S)
+            life.has_ended(GUARDIAN_END_S)
         life.close()
 
 

@@ -11,7 +11,7 @@ from functools import partial
 
 from lab.boundary import Caught, attempt
 from lab.errors import FaultError, FencedError, GoneError
-from lab.guard.heal import require_own
+from lab.guard.heal import require_own_toxiproxy
 from lab.judge.stats.recovery_clock import held_since
 from lab.model.lease import HEAL_TIMEOUT_S, PROOF_TIMEOUT_S, RETRY_S
 from lab.model.plan import Plan, PlannedFault
@@ -225,7 +225,7 @@ def _undone(in_force: InForce, crew: Crew, state: State) -> bool:
 
     def heal() -> None:
         crew.guard.check()
-        require_own(crew.world, undo)
+        require_own_toxiproxy(crew.world, undo)
         in_force.fault.heal(crew.world, undo)
 
     failed = attempt(heal)

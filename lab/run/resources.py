@@ -13,13 +13,13 @@ from lab.boundary import Caught
 from lab.evidence.journal_file import JournalFile
 from lab.evidence.sample_store import SampleStore
 from lab.faults import discover
-from lab.guard.fence import fenced
-from lab.guard.guardian_link import GuardianLink
+from lab.guard.fence import fenced_audit
+from lab.guard.guardian_client import GuardianClient
 from lab.guard.state_files import guard_files, undo_files
 from lab.host.engine_log import EngineLog
 from lab.host.machine import kernel
 from lab.host.machine.state import state_dir
-from lab.host.processes.lives import own_process
+from lab.host.processes.process_handle import own_process
 from lab.host.world import world_of
 from lab.judge.checks.accuracy import RECALL_MIN
 from lab.load.chunks import K6Load
@@ -62,10 +62,10 @@ def open_run(prepared: PreparedStack, plan: Plan, directory: Path, progress: Pro
     """Start the guardian, and open the journal and the sample store of a run in its directory."""
     spec, clock = prepared.spec, RunClock()
     journal = JournalFile(directory / "journal.jsonl", clock, progress.event)
-    guard = GuardianLink(
+    guard = GuardianClient(
         run_id=directory.name, project=spec.project, directory=directory, clock=clock, files=guard_files()
     )
-    audit = fenced(guard, journal)
+    audit = fenced_audit(guard, journal)
     return RunResources(
         prepared=prepared,
         plan=plan,

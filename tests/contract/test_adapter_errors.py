@@ -31,7 +31,7 @@ from lab.host.links import link_clients, link_probe
 from lab.host.links.toxiproxy import Toxiproxy
 from lab.host.machine import state
 from lab.host.network import namespaces, net_probes, netfilter
-from lab.host.processes import lives, processes
+from lab.host.processes import process_handle, processes
 from lab.host.processes.processes import HostProcesses
 from lab.host.storage import HostStorage
 from lab.host.system_errors import as_fault_error, as_world_error
@@ -204,7 +204,7 @@ def test_a_process_that_cannot_be_started_is_a_fault_error(
 def test_a_limit_of_open_files_that_the_kernel_refuses_is_a_fault_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pid, started = lives.own_process()
+    pid, started = process_handle.own_process()
     monkeypatch.setattr(processes, "belongs", lambda pid, container_id: True)
     for error in (PermissionError(1, "not permitted"), ValueError("not allowed to raise maximum limit")):
         monkeypatch.setattr(resource, "prlimit", raising(error))
@@ -216,7 +216,7 @@ def test_a_limit_of_open_files_that_the_kernel_refuses_is_a_fault_error(
 @pytest.mark.parametrize("text", ["", "1 (a) ", "1 (a) S 1 1"])
 def test_a_process_whose_status_is_cut_short_has_ended(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "read_text", lambda path, **named: text)
-    assert lives.started_ticks(1) is None
+    assert process_handle.started_ticks(1) is None
 
 
 @pytest.mark.parametrize("error", [PermissionError(1, "not permitted"), OSError(24, "Too many open files")])
@@ -225,7 +225,7 @@ def test_a_process_that_cannot_be_opened_is_a_world_error(
 ) -> None:
     monkeypatch.setattr(os, "pidfd_open", raising(error))
     with pytest.raises(WorldError) as raised:
-        lives.hold(1, 1.0)
+        process_handle.open_process(1, 1.0)
     assert_said(raised.value)
 
 

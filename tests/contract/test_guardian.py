@@ -20,13 +20,13 @@ from lab.evidence import run_directory
 from lab.faults import discover
 from lab.guard import fence, leftovers
 from lab.guard import guardian as guardians
-from lab.guard.fence import Guarded, GuardFiles
+from lab.guard.fence import GuardFiles, GuardRecord
 from lab.guard.guardian import Guardian
+from lab.guard.guardian_channel import Received, boot_s
 from lab.guard.guardian_journal import GuardianJournal, SharedClock, origin_ns
-from lab.guard.guardian_post import News, boot_s
 from lab.guard.heal import Healed, Healer
 from lab.guard.undo_store import UndoFiles
-from lab.host.processes.lives import commands_of, hold, own_process, started_ticks
+from lab.host.processes.process_handle import child_commands, open_process, own_process, started_ticks
 from lab.model.undo import EndRun, RemoveFiller, RemoveToxic, StartContainer, UndoRecord, to_json
 from lab.model.verdict import Verdict
 from lab.observe.clock import RunClock
@@ -38,26 +38,26 @@ from tests.contract.run_fakes import plan
 from tests.contract.test_cli import run as lab
 
 RUN = "run-1"
-DEAD = News((), dead=True)
+DEAD = Received((), dead=True)
 
 
 @dataclass
 class ScriptedPost:
     """Tells the news it was given, and keeps what was said."""
 
-    script: list[News]
+    script: list[Received]
     hurry: bool = True
     said: list[dict[str, Any]] = field(default_factory=list)
     waited: list[float | None] = field(default_factory=list)
 
-    def news(self, until_boot_s: float | None) -> News:
+    def receive(self, until_boot_s: float | None) -> Received:
         self.waited.append(until_boot_s)
         return self.script.pop(0)
 
     def say(self, message: dict[str, Any]) -> None:
         self.said.append(message)
 
-    def hurried(self, within_s: float) -> bool:
+    def asked_to_finish(self, within_s: float) -> bool:
         return self.hurry
 
 
@@ -77,8 +77,8 @@ class Scene:
     def files(self) -> GuardFiles:
         return GuardFiles(self.folder / "guards")
 
-    def guardian(self, *script: News, hurry: bool = True) -> tuple[Guardian, ScriptedPost]:
-        self.files.open(Guarded(RUN, "project", 1, 1.0, 2, 2.0))
+    def guardian(self, *script: Received, hurry: bool = True) -> tuple[Guardian, ScriptedPost]:
+        self.files.open(GuardRecord(RUN, "project", 1, 1.0, 2, 2.0))
         post = ScriptedPost(list(script), hurry)
         healer = Healer(discover(), lambda project: self.world, self.end_run)
         journal = GuardianJournal(self.folder / "guardian.jsonl", RunClock())
@@ -146,7 +146,7 @@ def test_a_call_that_lands_after_the_first_heal_is_healed_too(scene: Scene) -> N
             )
         return False
 
-    post.hurried = late  # type: ignore[method-assign]
+    post.asked_to_finish = late  # type: ignore[method-assign]
     assert made.serve() == 0
     assert not scene.world.proxies.toxics("qdrant")
     assert len(rounds) == len(guardians.ROUNDS_S) - 1 and rounds[-1] > 59
@@ -156,8 +156,8 @@ def test_leases_are_acknowledged_awaited_and_enforced(scene: Scene) -> None:
     scene.inject("qdrant")
     until_s, later_s = boot_s() - 1, boot_s() + 100
     script = [
-        News(({"lease": "f-later", "until_s": later_s},), dead=False),
-        News(({"lease": "f-qdrant", "until_s": until_s}, {"release": "f-later"}), dead=False),
+        Received(({"lease": "f-later", "until_s": later_s},), dead=False),
+        Received(({"lease": "f-qdrant", "until_s": until_s}, {"release": "f-later"}), dead=False),
     ]
     made, post = scene.guardian(*script)
     assert made.serve() == 0
@@ -170,7 +170,7 @@ def test_leases_are_acknowledged_awaited_and_enforced(scene: Scene) -> None:
 def test_a_release_that_comes_with_the_end_of_the_lease_counts(scene: Scene) -> None:
     over_s = boot_s() - 1
     script = [
-        News(({"lease": "f", "until_s": over_s}, {"release": "f"}, {"close": True}), dead=False),
+        Received(({"lease": "f", "until_s": over_s}, {"release": "f"}, {"close": True}), dead=False),
     ]
     made, post = scene.guardian(*script)
     assert made.serve() == 0
@@ -181,7 +181,7 @@ def test_a_release_that_comes_with_the_end_of_the_lease_counts(scene: Scene) -> 
 
 def test_a_run_that_closes_with_something_pending_is_fenced_and_healed_but_not_ended(scene: Scene) -> None:
     scene.inject("qdrant")
-    made, _ = scene.guardian(News(({"close": True},), dead=False), hurry=False)
+    made, _ = scene.guardian(Received(({"close": True},), dead=False), hurry=False)
     assert made.serve() == 0
     assert not scene.world.proxies.toxics("qdrant")
     assert "ended_process" not in [event["kind"] for event in scene.told()]
@@ -260,7 +260,7 @@ def test_files_that_cannot_be_read_are_named_and_do_not_hide_the_others(scene: S
 
 def test_generations(scene: Scene) -> None:
     files = scene.files
-    files.open(Guarded(RUN, "project", *own_process(), 2, 2.0))
+    files.open(GuardRecord(RUN, "project", *own_process(), 2, 2.0))
     assert files.generation(RUN) == 1 and files.all()[0].run_lives
     assert files.advance(RUN) == 2 and files.generation(RUN) == 2
     files.close(RUN)
@@ -282,17 +282,19 @@ def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
 def test_a_process_is_held_by_id_and_start_and_its_end_is_seen(sleeper: "subprocess.Popen[bytes]") -> None:
     started = started_ticks(sleeper.pid)
     assert started is not None
-    assert hold(sleeper.pid, started + 1) is None, "an id that was given to another process is not the same"
-    assert hold(0, 0.0) is None and hold(-1, 0.0) is None
-    life = hold(sleeper.pid, started)
-    assert life is not None and not life.ended()
+    assert open_process(sleeper.pid, started + 1) is None, (
+        "an id that was given to another process is not the same"
+    )
+    assert open_process(0, 0.0) is None and open_process(-1, 0.0) is None
+    life = open_process(sleeper.pid, started)
+    assert life is not None and not life.has_ended()
     life.signal(19)
     life.signal(9)
-    assert life.ended(5), "SIGKILL ends a stopped process, too"
+    assert life.has_ended(5), "SIGKILL ends a stopped process, too"
     sleeper.wait()
     life.signal(9)
     life.close()
-    assert hold(sleeper.pid, started) is None
+    assert open_process(sleeper.pid, started) is None
 
 
 def test_both_journals_have_one_clock() -> None:
@@ -320,11 +322,11 @@ def test_on_a_full_disk_the_run_is_fenced_and_healed_all_the_same(
 
 def test_on_a_full_disk_a_fence_is_a_file_that_is_gone(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     files = scene.files
-    files.open(Guarded(RUN, "project", *own_process(), 2, 2.0))
+    files.open(GuardRecord(RUN, "project", *own_process(), 2, 2.0))
     monkeypatch.setattr(fence, "write_json", _full)
     assert files.advance(RUN) == 2 and files.generation(RUN) is None, "without its file the run may not act"
     with pytest.raises(WorldError, match="cannot be written"):
-        files.open(Guarded("run-2", "project", *own_process(), 2, 2.0))
+        files.open(GuardRecord("run-2", "project", *own_process(), 2, 2.0))
 
 
 def test_a_fence_that_cannot_be_raised_at_all_hinders_no_heal(
@@ -418,7 +420,7 @@ def test_guard_files_that_are_garbage_stand_for_nobody(scene: Scene) -> None:
 
 
 def test_closing_removes_what_was_being_written_when_its_writer_died(scene: Scene) -> None:
-    scene.files.open(Guarded(RUN, "project", 1, 1.0, 2, 2.0))
+    scene.files.open(GuardRecord(RUN, "project", 1, 1.0, 2, 2.0))
     (scene.folder / "guards" / f".{RUN}.json.abc123").write_text("{")
     (scene.folder / "guards" / f".{RUN}2.json.abc123").write_text("{")
     scene.files.close(RUN)
@@ -486,7 +488,7 @@ def test_only_what_dead_runs_left_is_healed_and_only_once(
         machine.world.proxies.add_toxic(
             proxy, name="toxic", kind="latency", stream="downstream", attributes={}
         )
-        machine.files.open(Guarded(f"run-{proxy}", "p", sleeper.pid, began, sleeper.pid, started + 1))
+        machine.files.open(GuardRecord(f"run-{proxy}", "p", sleeper.pid, began, sleeper.pid, started + 1))
     assert sorted(_outcomes()) == [("f", "healed"), ("f", "live")]
     assert machine.world.proxies.toxics("qdrant") and not machine.world.proxies.toxics("mcp")
     assert _outcomes() == [("f", "live")]
@@ -528,7 +530,7 @@ def test_a_guardian_that_hangs_is_ended_and_its_undos_are_carried_out(machine: S
         started = started_ticks(deaf.pid)
         assert started is not None
         machine.inject("qdrant")
-        machine.files.open(Guarded(RUN, "project", 1, 1.0, deaf.pid, started))
+        machine.files.open(GuardRecord(RUN, "project", 1, 1.0, deaf.pid, started))
         assert _outcomes() == [("f-qdrant", "healed")]
         assert deaf.wait(5) == -signal.SIGKILL and machine.files.all() == []
 
@@ -619,14 +621,14 @@ def test_the_commands_of_a_run_are_its_descendants_in_its_own_group() -> None:
     shell = subprocess.Popen(["sh", "-c", command], start_new_session=True)
     try:
         for _ in range(200):
-            said = sorted(_arguments(pid) for pid in commands_of(shell.pid))
+            said = sorted(_arguments(pid) for pid in child_commands(shell.pid))
             if len(said) == 3:
                 break
             RunClock().sleep_s(0.01)
         assert said == ["sh -c sleep 63; :", "sleep 61", "sleep 63"]
-        assert commands_of(2**22 + 1) == []
+        assert child_commands(2**22 + 1) == []
     finally:
-        for pid in commands_of(shell.pid):
+        for pid in child_commands(shell.pid):
             os.kill(pid, signal.SIGKILL)
         shell.kill()
         shell.wait()

@@ -7,7 +7,7 @@ import pytest
 
 from lab.errors import FencedError, RunFailed, WorldError
 from lab.faults import discover
-from lab.guard.fence import fenced
+from lab.guard.fence import fenced_audit
 from lab.guard.heal import heal_pending
 from lab.model.samples import Probe
 from lab.model.undo import UndoRecord
@@ -305,11 +305,11 @@ def test_a_bug_in_one_heal_does_not_keep_the_others_from_being_healed(
 def test_each_effect_is_preceded_by_a_look_at_the_fence_and_by_its_line() -> None:
     world = fake_world()
     recorder, guard = FakeRecorder(world), FakeGuard()
-    audit = fenced(guard, recorder)
+    audit = fenced_audit(guard, recorder)
     audit("killed", "qdrant", "")
     assert guard.checks == 1 and recorder.events[-1].data == {"act": "killed", "on": "qdrant", "detail": ""}
     full = FakeRecorder(world, at=0, raising=WorldError, for_good=True)
-    fenced(guard, full)("removed toxic", "proxy qdrant", "")
+    fenced_audit(guard, full)("removed toxic", "proxy qdrant", "")
     guard.fenced = True
     with pytest.raises(FencedError):
         audit("killed", "qdrant", "")

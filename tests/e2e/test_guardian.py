@@ -18,7 +18,7 @@ import pytest
 from docker.models.containers import Container
 
 from lab.errors import FaultError, FencedError, WorldError
-from lab.guard.guardian_link import GuardianLink
+from lab.guard.guardian_client import GuardianClient
 from lab.guard.state_files import guard_files
 from lab.observe.clock import RunClock
 from lab.provision.images.image_specs import ImageUsed
@@ -44,7 +44,7 @@ def test_killed_while_a_fault_of_each_family_is_in_force(killer: Killer) -> None
     life = killer.begin(order)
     killer.wait_for(order, "fault_in_force", len(KINDS))
     with_group(life.pid, signal.SIGKILL)
-    assert life.ended(5)
+    assert life.has_ended(5)
     killer.same_within()
     killer.driver.end()
     killer.settle()
@@ -54,7 +54,7 @@ def test_killed_while_a_fault_of_each_family_is_in_force(killer: Killer) -> None
 
 def test_killed_just_before_and_just_after_an_inject(killer: Killer) -> None:
     order = killer.order(KINDS[0])
-    killer.begin(order).ended(60)
+    killer.begin(order).has_ended(60)
     assert killer.driver.end() == 0
     assert "guardian_lost" not in [event["kind"] for event in events(order)]
     line = [event["kind"] for event in events(order)].index("fault_injecting")
@@ -75,7 +75,7 @@ def test_guardian_and_run_killed_together_then_status(killer: Killer) -> None:
     beside = killer.differs()
     os.kill(killer.guarded(order).guardian_pid, signal.SIGKILL)
     with_group(life.pid, signal.SIGKILL)
-    assert life.ended(5)
+    assert life.has_ended(5)
     killer.driver.end()
     time.sleep(1.0)
     left = killer.differs()
@@ -91,7 +91,7 @@ def test_a_hung_run_is_ended_at_the_end_of_its_lease(killer: Killer) -> None:
     order = killer.order(KINDS[0], hold_s=30.0, lease_s=2.0, stop_at="fault_injecting")
     life = killer.begin(order)
     killer.wait_for(order, "fault_injecting")
-    assert life.ended(6), "the lease is over, and the run still lives"
+    assert life.has_ended(6), "the lease is over, and the run still lives"
     killer.same_within()
     with_group(life.pid, signal.SIGCONT)
     killer.driver.end()
@@ -102,7 +102,7 @@ def test_a_hung_run_is_ended_at_the_end_of_its_lease(killer: Killer) -> None:
 def test_a_run_asks_its_guardian(killer: Killer, tmp_path: Path) -> None:
     """The link of this very process: ready, leased, fenced, and refused once the guardian is dead."""
     run_id = f"{killer.prefix}asks"
-    link = GuardianLink(
+    link = GuardianClient(
         run_id=run_id,
         project=killer.spec.project,
         directory=tmp_path,
@@ -131,7 +131,7 @@ def test_a_run_that_loses_its_guardian_heals_and_injects_nothing_more(killer: Ki
     life = killer.begin(order)
     killer.wait_for(order, "fault_in_force")
     os.kill(killer.guarded(order).guardian_pid, signal.SIGKILL)
-    assert life.ended(20), "the fault is held though nobody guards the run"
+    assert life.has_ended(20), "the fault is held though nobody guards the run"
     assert killer.driver.end() == 0
     killer.same_within()
     told = [event["kind"] for event in events(order)]
@@ -147,7 +147,7 @@ def test_a_run_that_was_fenced_while_it_slept_injects_nothing(killer: Killer) ->
     killer.wait_for(order, "fault_injecting")
     guard_files().advance(order.run_id)
     with_group(life.pid, signal.SIGCONT)
-    assert life.ended(20)
+    assert life.has_ended(20)
     killer.driver.end()
     told = events(order)
     assert "fault_injected" not in [event["kind"] for event in told]
@@ -161,7 +161,7 @@ def test_a_condition_that_trips_stops_and_heals_within_a_second(killer: Killer) 
     order = killer.order(*KINDS, together=True, hold_s=60.0, dark_s=12.0)
     life = killer.begin(order)
     killer.wait_for(order, "aborted")
-    assert life.ended(20)
+    assert life.has_ended(20)
     assert killer.driver.end() == 0
     killer.same_within()
     told = events(order)
@@ -203,7 +203,7 @@ def test_a_run_whose_disk_is_full_heals(killer: Killer, tmp_path: Path) -> None:
             fill(disk)
             if killed:
                 with_group(life.pid, signal.SIGKILL)
-            assert life.ended(20)
+            assert life.has_ended(20)
             killer.same_within()
             killer.driver.end()
             killer.settle()
@@ -269,7 +269,7 @@ def test_a_container_that_somebody_replaced_is_not_ours(
             os.kill(own.guarded(order).guardian_pid, signal.SIGKILL)
         if dies != "nobody":
             with_group(life.pid, signal.SIGKILL)
-        assert life.ended(60)
+        assert life.has_ended(60)
         own.driver.end()
         said = [lab("heal") for _ in range(2)]
         assert untouched(foreign), "somebody else's container was acted on"
@@ -301,7 +301,7 @@ def test_a_container_that_somebody_stopped_keeps_no_limit_and_is_not_started(
     mcp.reload()
     assert mcp.attrs["HostConfig"]["CpuQuota"] > 0
     with_group(life.pid, signal.SIGKILL)
-    assert life.ended(5)
+    assert life.has_ended(5)
     own.driver.end()
     left = until(own.differs, lambda left: "undos" not in left)
     assert {"containers"} <= set(left) and "toxics" not in left

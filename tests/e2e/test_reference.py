@@ -15,7 +15,6 @@ from lab.model.samples import Layer
 from lab.model.target import Condition, Operation
 from lab.observe.mcp import McpSession
 from lab.provision.stack import stack
-from lab.provision.stack.world import address
 from lab.read.targets import load_target
 from tests.e2e.stacks import REFERENCE, ephemeral_stack, images, reference_target
 
@@ -61,7 +60,7 @@ def container(spec: stack.StackSpec, service: str) -> Container:
 
 def calls(spec: stack.StackSpec, operations: list[Operation], *, side_by_side: bool = False) -> list[Outcome]:
     """Each operation called once: name, layer, seconds and message."""
-    return asyncio.run(_calls(f"{address(spec, 'mcp')}{spec.endpoint}", operations, side_by_side))
+    return asyncio.run(_calls(f"{spec.topology.address('mcp')}{spec.endpoint}", operations, side_by_side))
 
 
 async def _calls(url: str, operations: list[Operation], side_by_side: bool) -> list[Outcome]:
@@ -86,7 +85,7 @@ def wait_for_store(spec: stack.StackSpec) -> None:
     deadline = time.monotonic() + 30
     while True:
         try:
-            if httpx.get(f"{address(spec, 'qdrant')}/readyz", timeout=2, trust_env=False).is_success:
+            if httpx.get(f"{spec.topology.address('qdrant')}/readyz", timeout=2, trust_env=False).is_success:
                 return
         except httpx.TransportError:
             pass
@@ -149,7 +148,7 @@ def test_a_slow_call_stalls_no_other_session(spec: stack.StackSpec) -> None:
     store = container(spec, "qdrant")
     store.pause()
     try:
-        asyncio.run(_sessions_while_calls_hang(f"{address(spec, 'mcp')}{spec.endpoint}"))
+        asyncio.run(_sessions_while_calls_hang(f"{spec.topology.address('mcp')}{spec.endpoint}"))
     finally:
         store.unpause()
 
@@ -167,7 +166,7 @@ async def _sessions_while_calls_hang(url: str) -> None:
 
 
 def test_a_session_ends_when_it_is_deleted_and_when_it_is_idle(spec: stack.StackSpec) -> None:
-    url = f"{address(spec, 'mcp')}{spec.endpoint}"
+    url = f"{spec.topology.address('mcp')}{spec.endpoint}"
     with httpx.Client(timeout=10, trust_env=False) as client:
         deleted, idle = _opened(client, url), _opened(client, url)
         assert _listed(client, url, deleted) == _listed(client, url, idle) == 200
@@ -228,7 +227,7 @@ def _wait_for_server(spec: stack.StackSpec) -> None:
     deadline = time.monotonic() + 60
     while True:
         try:
-            httpx.get(f"{address(spec, 'mcp')}{spec.endpoint}", timeout=2, trust_env=False)
+            httpx.get(f"{spec.topology.address('mcp')}{spec.endpoint}", timeout=2, trust_env=False)
             return
         except httpx.TransportError:
             assert time.monotonic() < deadline

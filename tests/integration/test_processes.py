@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from lab.errors import FaultError, GoneError
-from lab.host.processes.lives import started_ticks
 from lab.host.processes.marks import MARK, end_processes, marked
+from lab.host.processes.process_handle import started_ticks
 from lab.host.processes.processes import HostProcesses
 from lab.ports import ContainerState
 from lab.ports.processes import OpenFiles
@@ -87,7 +87,7 @@ def test_nothing_is_entered_but_the_container_that_was_seen() -> None:
     with pytest.raises(GoneError, match="no longer the same"):
         processes.burn(containers, replace(seen, id="another"), "run.t", 1, 1.0)
     containers.states["mcp"] = own_process(seen)
-    for enter in (processes.burning, processes.connected, processes.open_files):
+    for enter in (processes.cpu_load, processes.connection_count, processes.open_files):
         with pytest.raises(FaultError, match="does not run"):
             enter(containers, containers.states["mcp"])
     assert marked("run.t") == []

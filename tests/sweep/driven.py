@@ -20,11 +20,11 @@ import docker
 
 from lab.evidence.journal_file import JournalFile
 from lab.faults import discover
-from lab.guard.fence import fenced
-from lab.guard.guardian_link import GuardianLink
+from lab.guard.fence import fenced_audit
+from lab.guard.guardian_client import GuardianClient
 from lab.guard.state_files import guard_files, undo_files
 from lab.host.labels import RUN, owned
-from lab.host.processes.lives import own_process
+from lab.host.processes.process_handle import own_process
 from lab.host.world import world_of
 from lab.model.journal import Event
 from lab.model.plan import FAULT, STEADY, Plan, PlannedFault, Step
@@ -168,7 +168,7 @@ def carry_out(order: Order) -> None:
 
     guard: Guard = Absent()
     if order.guarded:
-        guard = GuardianLink(
+        guard = GuardianClient(
             run_id=order.run_id, project=order.project, directory=directory, clock=clock, files=guard_files()
         )
     spec = stack.load(order.project)
@@ -184,7 +184,9 @@ def carry_out(order: Order) -> None:
         run_id=order.run_id,
         project=order.project,
         process=own_process(),
-        world=world_of(client, spec.topology, clock, run_id=order.run_id, audit=fenced(guard, recorder)),
+        world=world_of(
+            client, spec.topology, clock, run_id=order.run_id, audit=fenced_audit(guard, recorder)
+        ),
         recorder=recorder,
         undos=undo_files(),
         guard=guard,

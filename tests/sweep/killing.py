@@ -19,10 +19,10 @@ from docker.errors import NotFound
 
 from lab.errors import FaultError
 from lab.faults import discover
-from lab.guard.fence import Guarded
+from lab.guard.fence import GuardRecord
 from lab.guard.leftovers import heal_leftovers
 from lab.guard.state_files import guard_files
-from lab.host.processes.lives import Life, hold, started_ticks
+from lab.host.processes.process_handle import ProcessHandle, open_process, started_ticks
 from lab.observe.clock import RunClock
 from lab.provision.stack import stack
 from tests.contract.examples import EXAMPLES, FAMILY
@@ -56,7 +56,7 @@ class Killer:
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     number: int = 0
     latest: Order | None = None
-    life: Life | None = None
+    life: ProcessHandle | None = None
 
     def order(
         self,
@@ -76,11 +76,11 @@ class Killer:
         )
         return self.latest
 
-    def begin(self, order: Order) -> Life:
+    def begin(self, order: Order) -> ProcessHandle:
         """Start it on a stack that serves again, and take hold of its process."""
         self.ready()
         pid = self.driver.begin(order)
-        life = hold(pid, started_ticks(pid) or 0.0)
+        life = open_process(pid, started_ticks(pid) or 0.0)
         assert life is not None, f"the run was over at once; see {self.folder}"
         self.life = life
         return life
@@ -96,17 +96,17 @@ class Killer:
     def kill_at(self, order: Order) -> float:
         """Let it kill itself at its line; returns the seconds until the machine was as before."""
         life = self.begin(order)
-        assert life.ended(RUN_TIMEOUT_S), "the run neither died nor ended"
+        assert life.has_ended(RUN_TIMEOUT_S), "the run neither died nor ended"
         return self._same_again(life, order)
 
     def kill_after(self, order: Order, seconds: float) -> float:
         """SIGKILL to its group after so long."""
         life = self.begin(order)
-        life.ended(seconds)
+        life.has_ended(seconds)
         with_group(life.pid, signal.SIGKILL)
         return self._same_again(life, order)
 
-    def guarded(self, order: Order) -> Guarded:
+    def guarded(self, order: Order) -> GuardRecord:
         """The run's entry among those who are guarded, once there is one."""
         end = time.monotonic() + 10
         while time.monotonic() < end:
@@ -120,7 +120,7 @@ class Killer:
         """Wait until a kind of event is in its journal so many times."""
         end = time.monotonic() + RUN_TIMEOUT_S
         while True:
-            over = self.life is not None and self.life.ended()
+            over = self.life is not None and self.life.has_ended()
             told = [(event["kind"], event.get("why", "")) for event in events(order)]
             if [name for name, _ in told].count(kind) >= times:
                 return
@@ -161,8 +161,8 @@ class Killer:
             assert time.monotonic() < end, f"guardians {left} stay"
             time.sleep(0.05)
 
-    def _same_again(self, life: Life, order: Order) -> float:
-        assert life.ended(5)
+    def _same_again(self, life: ProcessHandle, order: Order) -> float:
+        assert life.has_ended(5)
         life.close()
         took = self.same_within()
         self.driver.end()

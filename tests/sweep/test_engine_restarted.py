@@ -21,12 +21,12 @@ import pytest
 from docker.models.containers import Container
 
 from lab.faults import discover
-from lab.guard.guardian_link import GuardianLink
+from lab.guard.guardian_client import GuardianClient
 from lab.guard.leftovers import heal_leftovers
 from lab.guard.state_files import guard_files, undo_files
 from lab.host.labels import SERVICE, owned
 from lab.host.machine.shell import Subprocesses
-from lab.host.processes.lives import own_process
+from lab.host.processes.process_handle import own_process
 from lab.host.world import docker_client, world_of
 from lab.model.undo import EndRun, UndoRecord
 from lab.observe.clock import RunClock
@@ -202,7 +202,7 @@ def hurt(run_id: str, directory: Path, *, guarded: bool) -> None:
     """What a run does: every undo on disk, then its fault in force. Then it waits to be killed."""
     clock = RunClock()
     link: Guard = (
-        GuardianLink(run_id=run_id, project=PROJECT, directory=directory, clock=clock, files=guard_files())
+        GuardianClient(run_id=run_id, project=PROJECT, directory=directory, clock=clock, files=guard_files())
         if guarded
         else Absent()
     )

@@ -39,7 +39,7 @@ def _lines_of(killer: Killer, *kinds: str, together: bool = False) -> int:
     """How many lines the journal of such a run has when nobody kills it; leaves nothing either."""
     order = killer.order(*kinds, together=together)
     life = killer.begin(order)
-    assert life.ended(120)
+    assert life.has_ended(120)
     life.close()
     assert killer.driver.end() == 0
     killer.settle()
@@ -66,7 +66,7 @@ def test_at_every_step_with_one_fault_of_each_family_in_force_together(killer: K
 def test_at_random_moments(killer: Killer) -> None:
     order = killer.order(KINDS[0])
     began = time.monotonic()
-    killer.begin(order).ended(60)
+    killer.begin(order).has_ended(60)
     longest_s = time.monotonic() - began
     killer.driver.end()
     killer.settle()
@@ -81,10 +81,10 @@ def test_guardian_and_run_killed_together_then_status(killer: Killer) -> None:
         order = killer.order(kind, hold_s=3.0)
         life = killer.begin(order)
         guardian = killer.guarded(order).guardian_pid
-        life.ended(seconds)
+        life.has_ended(seconds)
         os.kill(guardian, signal.SIGKILL)
         with_group(life.pid, signal.SIGKILL)
-        assert life.ended(5)
+        assert life.has_ended(5)
         life.close()
         killer.driver.end()
         left += bool(killer.differs())
@@ -103,7 +103,7 @@ def test_whatever_heals_is_killed_in_the_middle_of_it(killer: Killer) -> None:
         killer.wait_for(order, "fault_in_force", len(KINDS))
         guardian = killer.guarded(order).guardian_pid
         with_group(life.pid, signal.SIGKILL)
-        assert life.ended(5)
+        assert life.has_ended(5)
         time.sleep(draw.uniform(0.0, 0.3))
         os.kill(guardian, signal.SIGKILL)
         killer.driver.end()
@@ -127,7 +127,7 @@ def test_without_a_guardian_something_is_left(killer: Killer, kind: str) -> None
     life = killer.begin(order)
     killer.wait_for(order, "fault_in_force")
     with_group(life.pid, signal.SIGKILL)
-    assert life.ended(5)
+    assert life.has_ended(5)
     killer.driver.end()
     time.sleep(2.0)
     left = killer.differs()
@@ -144,7 +144,7 @@ def test_a_run_that_hangs_past_its_lease_is_ended_and_healed(killer: Killer, lin
         order = killer.order(kind, hold_s=30.0, lease_s=4.0, stop_at=line)
         life = killer.begin(order)
         killer.wait_for(order, line)
-        assert life.ended(6), "the lease is over and the run still lives"
+        assert life.has_ended(6), "the lease is over and the run still lives"
         killer.same_within()
         with_group(life.pid, signal.SIGCONT)
         told = len(events(order))

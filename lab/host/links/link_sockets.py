@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from lab.errors import FaultError
 from lab.host.network.namespaces import belongs, host_namespaces
-from lab.host.processes.lives import hold, started_ticks
+from lab.host.processes.process_handle import open_process, started_ticks
 from lab.host.system_errors import as_fault_error
 from lab.ports import Containers
 
@@ -80,7 +80,7 @@ def reset_accepted(process: Proxying, port: int) -> int:
     Their sockets are borrowed from the process by pidfd_getfd(2), Linux 5.6; a connect(2) to AF_UNSPEC then dissolves
     the association, which sends the reset. Toxiproxy reads an error and closes its end. Raises FaultError.
     """
-    life = hold(process.pid, process.started)
+    life = open_process(process.pid, process.started)
     if life is None:
         raise FaultError("Toxiproxy ended just now", where=f"process {process.pid}", try_="`lab status`")
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from lab.errors import FaultError, GoneError
-from lab.host.processes.lives import started_ticks
+from lab.host.processes.process_handle import started_ticks
 from lab.host.system_errors import as_fault_error
 from lab.ports import ContainerState
 

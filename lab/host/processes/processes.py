@@ -16,8 +16,8 @@ from lab.host.audit import Audit, unaudited
 from lab.host.cgroups.cgroup_files import read_usage
 from lab.host.cgroups.cgroups import cgroup_dir
 from lab.host.network.namespaces import belongs, namespace_of
-from lab.host.processes.lives import hold, started_ticks
 from lab.host.processes.marks import end_processes, is_marked, mark, marked
+from lab.host.processes.process_handle import open_process, started_ticks
 from lab.host.system_errors import as_fault_error
 from lab.ports.containers import Containers, ContainerState
 from lab.ports.processes import CpuLoad, OpenFiles
@@ -120,7 +120,7 @@ class HostProcesses:
 
     def limit_open_files(self, container_id: str, files: OpenFiles) -> bool:
         """Set the limits of that very process; False where it has ended, and whoever has its id now is left alone."""
-        life = hold(files.pid, files.pid_started)
+        life = open_process(files.pid, files.pid_started)
         if life is None:
             return False
         try:

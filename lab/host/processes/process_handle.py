@@ -14,14 +14,14 @@ START_FIELD = 19
 ADVICE = "run as the user who started it, or as root"
 
 
-class Life:
-    """A process that was alive when it was taken hold of; see `hold`."""
+class ProcessHandle:
+    """A process that was alive when it was taken hold of; see `open_process`."""
 
     def __init__(self, pid: int, handle: int) -> None:
         self.pid = pid
         self.handle = handle
 
-    def ended(self, within_s: float = 0.0) -> bool:
+    def has_ended(self, within_s: float = 0.0) -> bool:
         """Whether it has ended, waiting for at most so long; a zombie has ended."""
         poll = select.poll()
         poll.register(self.handle, select.POLLIN)
@@ -40,7 +40,7 @@ class Life:
         os.close(self.handle)
 
 
-def hold(pid: int, started: float) -> Life | None:
+def open_process(pid: int, started: float) -> ProcessHandle | None:
     """The process of this id *and* start time (clock ticks since boot); None where that very one has ended."""
     if pid <= 0:
         return None
@@ -53,10 +53,10 @@ def hold(pid: int, started: float) -> Life | None:
     if started_ticks(pid) != started:
         os.close(handle)
         return None
-    return Life(pid, handle)
+    return ProcessHandle(pid, handle)
 
 
-def commands_of(pid: int) -> list[int]:
+def child_commands(pid: int) -> list[int]:
     """The children of a process in its own process group, and theirs, as the commands are that it waits for."""
     every = {
         int(entry.name): _parent_and_group(entry) for entry in Path("/proc").iterdir() if entry.name.isdigit()

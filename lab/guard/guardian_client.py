@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import FaultError, FencedError, WorldError
-from lab.guard.fence import FIRST_GENERATION, Guarded, GuardFiles
+from lab.guard.fence import FIRST_GENERATION, GuardFiles, GuardRecord
+from lab.guard.guardian_channel import boot_s
 from lab.guard.guardian_journal import origin_ns
-from lab.guard.guardian_post import boot_s
 from lab.host.machine.state import state_dir
-from lab.host.processes.lives import own_process, started_ticks
+from lab.host.processes.process_handle import own_process, started_ticks
 from lab.ports import Clock
 from lab.repository import ROOT
 
@@ -26,7 +26,7 @@ CLOSE_TIMEOUT_S = 10.0
 END_TIMEOUT_S = 3.0
 
 
-class GuardianLink:
+class GuardianClient:
     """Implements `lab.ports.Guard`. Making one starts the guardian and returns at once; `close` ends it.
 
     `directory` is the run's; the guardian lives in a session of its own and holds no lock and no file of the run's.
@@ -45,7 +45,7 @@ class GuardianLink:
         self._process = (self._child.pid, started_ticks(self._child.pid) or 0.0)
         self._rest, self._heard, self._ready, self._closed = b"", list[dict[str, Any]](), False, False
         try:
-            files.open(Guarded(run_id, project, pid, started, *self._process))
+            files.open(GuardRecord(run_id, project, pid, started, *self._process))
         except WorldError:
             self._child.kill()
             self.close()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from lab.host.processes.lives import Life
+from lab.host.processes.process_handle import ProcessHandle
 
 _STDIN, _STDOUT = 0, 1
 
@@ -21,17 +21,17 @@ def boot_s() -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class Received:
     """What there is to know: messages in order, and whether the run is dead (messages sent before come first)."""
 
     messages: tuple[dict[str, Any], ...]
     dead: bool
 
 
-class Post:
+class GuardianChannel:
     """The guardian's side of the pipe; messages are JSON objects, one a line."""
 
-    def __init__(self, run: Life | None) -> None:
+    def __init__(self, run: ProcessHandle | None) -> None:
         self._run = run
         self._rest = b""
         self._poll = select.poll()
@@ -43,21 +43,21 @@ class Post:
         os.set_blocking(_STDIN, False)
         signal.signal(signal.SIGTERM, self._on_term)
 
-    def news(self, until_boot_s: float | None) -> News:
+    def receive(self, until_boot_s: float | None) -> Received:
         """Wait for a message, for the run's death or until this time, and tell what is there then."""
         if self._run is None:
-            return News(self._messages(), dead=True)
+            return Received(self._messages(), dead=True)
         timeout_ms = None if until_boot_s is None else max(0.0, until_boot_s - boot_s()) * 1000 + 1
         self._poll.poll(timeout_ms)
-        dead = self._run.ended()
-        return News(self._messages(), dead)
+        dead = self._run.has_ended()
+        return Received(self._messages(), dead)
 
     def say(self, message: dict[str, Any]) -> None:
         """Send one message; a run that is dead needs none."""
         with suppress(OSError):
             os.write(_STDOUT, json.dumps(message).encode() + b"\n")
 
-    def hurried(self, within_s: float) -> bool:
+    def asked_to_finish(self, within_s: float) -> bool:
         """Wait so long; True at once when somebody asked by SIGTERM for a quick end."""
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
