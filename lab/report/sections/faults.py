@@ -67,7 +67,7 @@ def _recoveries(report: Report) -> Sequence[Block]:
 
 
 _RECOVERY_TITLE = (
-    "Recovery in seconds: first bad answer and total outage since the injection, the rest since the heal"
+    'Recovery in seconds from the heal ("detected after" and "total outage": from the injection)'
 )
 
 SECTIONS = (
