@@ -1,4 +1,4 @@
-"""The parameters with which each fault kind is tried; a kind without an entry runs on its defaults.
+"""The parameters with which tests run each fault kind; each kind needs an entry, at least with its target.
 
 `FAMILY` is the one kind of each family that `make test` tries on real containers; `make sweep` tries them all.
 """
@@ -45,7 +45,7 @@ FAMILY = ("latency", "partition", "kill", "cpu_cap", "disk_full")
 
 
 def aimed_elsewhere(kind: str, services: tuple[str, ...]) -> dict[str, Any] | None:
-    """The same fault on another service, so that it misses; None where there is no other that can bear it."""
+    """The same fault on another service, so that it misses; None where the kind can hit only one service."""
     params = EXAMPLES.get(kind, {"target": services[0]})
     others = [service for service in services if service != params["target"]]
     return {**params, "target": others[0]} if others else None

@@ -1,4 +1,4 @@
-"""What every fault owes in any world: absent, inject, holds, heal, absent, heal again; and void where it misses."""
+"""The contract of every fault, in any world: absent, inject, holds, heal, absent, heal again; void if it misses."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -8,19 +8,19 @@ from typing import Any
 from lab.model.undo import UndoRecord, from_json, to_json
 from lab.ports import Fault, Observation, World
 
-# How long is looked for what must come. A target that starts anew takes 10 s on an idle machine and more on a busy one.
+# Timeouts of what must be seen. A target that starts takes 10 s on an idle machine, and longer on a busy one.
 PROVEN_S, GONE_S = 20.0, 60.0
 NAP_S = 0.5
-# So often a fault that missed is looked at: a run would void it after ten seconds of looks.
+# How often a fault that missed is observed; a run would void it after ten seconds of observations.
 LOOKS = 6
 
-# Carries out a fault so that it misses, given the one that was meant and its undo; undone when left.
+# A context in which a fault is carried out so that it misses; it is given the fault that was meant, and its undo.
 Miss = Callable[[Fault, World, Any], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """Seconds of a life: one look; from the calls of inject and heal until they returned, and until it showed."""
+    """Durations of one life cycle in seconds: one observation; inject and heal, until they returned and until seen."""
 
     look: float
     injected: float
@@ -36,7 +36,7 @@ def eventually(
     wanted: Callable[[Observation], bool],
     within_s: float = GONE_S,
 ) -> Observation:
-    """Observe until what is wanted is seen, for at most so long on the world's clock; returns the last observation."""
+    """Observe until `wanted` is true, for at most `within_s` on the world's clock; returns the last observation."""
     end_ms = world.clock.now_ms() + within_s * 1000
     seen = fault.observe(world, before)
     while not wanted(seen) and world.clock.now_ms() < end_ms:
@@ -46,17 +46,17 @@ def eventually(
 
 
 def absent(seen: Observation) -> bool:
-    """Nothing is to be seen of the fault."""
+    """True if nothing of the fault can be measured."""
     return seen.absent
 
 
 def holds(seen: Observation) -> bool:
-    """It is in force as promised."""
+    """True if the fault is in force as promised."""
     return seen.holds
 
 
 def check_life_cycle(fault: Fault, world: World, at: Callable[[str], None] = lambda moment: None) -> Life:
-    """A fault's whole life; the undo travels as JSON, as it would to another process.
+    """Check a fault's whole life cycle; the undo is written as JSON and read back, as another process would do.
 
     `at` is told when the fault is `prepared`, `injected` and `healed`.
     """
@@ -96,7 +96,7 @@ def _since_s(world: World, began_ms: float) -> float:
 
 
 def check_void(meant: Fault, miss: Miss, world: World) -> None:
-    """A fault that misses is never in force; all else is as in a run: looked at before, prepared, looked at again."""
+    """Check that a fault that misses is never seen in force; the steps around it are those of a run."""
     before = eventually(meant, world, None, absent)
     assert before.absent, before
     undo = meant.prepare(world)
@@ -112,7 +112,7 @@ def check_void(meant: Fault, miss: Miss, world: World) -> None:
 
 
 def elsewhere(done: Fault) -> Miss:
-    """The miss that consists in `done`, a fault that hits something else and is seen to."""
+    """A miss: `done` hits something else instead, and is seen in force there."""
 
     @contextmanager
     def missing(meant: Fault, world: World, undo: Any) -> Iterator[None]:
@@ -132,5 +132,5 @@ def elsewhere(done: Fault) -> Miss:
 
 
 def check_missed(meant: Fault, done: Fault, world: World) -> None:
-    """A fault that hits something else: each command succeeds, and the proof of the one that was meant must not."""
+    """Check that `meant` is not proven while `done` hits something else, although every command succeeds."""
     check_void(meant, elsewhere(done), world)

@@ -1,4 +1,4 @@
-"""Every discovered fault against a world in memory, with a negative control for each: the same fault, missed."""
+"""Every discovered fault in a world in memory, with a negative control for each: the same fault misses."""
 
 from dataclasses import replace
 
@@ -70,7 +70,7 @@ def test_cpu_cap_needs_proof_that_more_was_to_be_had_before() -> None:
 
 
 def test_a_busy_disk_is_not_a_slow_one() -> None:
-    """The limit is missed, and somebody else's work makes the device as slow as the limit would."""
+    """The limit misses, and somebody else's work makes the device as slow as the limit would."""
     fault, world = build("disk_slow"), fake_world(deaf={"qdrant"})
     before = fault.observe(world, None)
     fault.inject(world, fault.prepare(world))
@@ -80,7 +80,7 @@ def test_a_busy_disk_is_not_a_slow_one() -> None:
 
 
 def test_a_busy_machine_does_not_hide_that_no_cpu_is_capped() -> None:
-    """Where others leave the service less than the cap, it is still absent, for nothing is throttled."""
+    """If other processes leave the service less than the cap, the fault is still absent: nothing is throttled."""
     fault, world = build("cpu_cap"), fake_world()
     world.cgroups.given = 0.2  # type: ignore[attr-defined]
     assert fault.observe(world, None).absent
@@ -90,7 +90,7 @@ def test_a_busy_machine_does_not_hide_that_no_cpu_is_capped() -> None:
 def test_a_crash_loop_is_two_restarts_however_slow_they_are(
     starts_s: tuple[float, ...], holds: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One restart alone is another fault; a second that a busy machine delays is waited for."""
+    """A single restart is another fault. A second restart that a busy machine delays is waited for."""
     fault, world = build("crash_loop"), fake_world()
     before = fault.observe(world, None)
     at_s = world.clock.now_ms() / 1000

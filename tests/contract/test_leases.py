@@ -1,4 +1,4 @@
-"""Leases: no fault that is accepted may take longer than its lease in a run that is well, however slow it is."""
+"""Leases: in a run that does not hang, no accepted fault takes longer than its lease, however slow it is."""
 
 import heapq
 import math
@@ -35,7 +35,7 @@ BESIDE = (("slow_close", "mcp"), ("packet_loss", "mcp"), ("cpu_cap", "mcp"), ("c
 
 
 def values(parameter: Parameter) -> list[Any]:
-    """The ends of what is accepted, and the default."""
+    """The smallest and the largest accepted value, and the default."""
     found = [*parameter.choices, parameter.default, parameter.minimum, parameter.maximum]
     kept = [int(one) if parameter.type == "integer" else one for one in found if one is not None]
     return list(dict.fromkeys(kept))
@@ -43,7 +43,7 @@ def values(parameter: Parameter) -> list[Any]:
 
 @st.composite
 def specs(draw: st.DrawFn, kind: str, target: str | None = None) -> FaultSpec:
-    """A fault at any ends of its parameters; those that its class refuses are left out."""
+    """A fault with its parameters at any of these values; combinations that its class refuses are left out."""
     entry = ENTRIES[kind]
     params = {one.name: draw(st.sampled_from(values(one))) for one in entry.parameters}
     params["target"] = target or draw(st.sampled_from(entry.services))
@@ -55,7 +55,7 @@ def specs(draw: st.DrawFn, kind: str, target: str | None = None) -> FaultSpec:
 
 
 def most(kind: str) -> FaultSpec:
-    """A fault whose looks take as long as anybody can ask: all at the maximum, but as few connections hit as can be."""
+    """The fault whose observations take longest: every parameter at its maximum, but the toxicity at its minimum."""
     params = {
         one.name: one.minimum if one.name == "toxicity" else values(one)[-1]
         for one in ENTRIES[kind].parameters
@@ -74,7 +74,7 @@ def leased(spec: FaultSpec) -> tuple[PlannedFault, ...]:
 
 @dataclass
 class Laggard:
-    """A fault as slow as its kind says that it may be, whose every moment is seen at the last try only."""
+    """A fault as slow as its kind allows, each of whose observations and heals succeeds only at the last try."""
 
     spec: FaultSpec
     world: World
@@ -114,7 +114,7 @@ class Laggard:
 
 @dataclass
 class Clocked(FakeGuard):
-    """A guardian that notes how long each lease was needed, in s."""
+    """A guardian that records for how many seconds each lease was needed."""
 
     world: World | None = None
     since_ms: dict[str, float] = field(default_factory=dict)
@@ -132,7 +132,7 @@ class Clocked(FakeGuard):
 
 
 def needed_s(spec: FaultSpec, faults: tuple[PlannedFault, ...]) -> dict[str, float]:
-    """How long each lease of a step is needed at worst, with the run's own code."""
+    """For how many seconds each lease of a step is needed in the worst case, carried out by the run's own code."""
     world = fake_world()
     guard = Clocked(world=world)
     built = {fault.id: Laggard(one, world) for fault, one in zip(faults, spec.together, strict=True)}
@@ -178,14 +178,14 @@ def test_nor_do_several_together(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("kind", ["timeout", "latency", "slow_close", "reset_peer", "crash_loop"])
 def test_a_lease_that_knows_nothing_of_looks_is_outlasted(kind: str) -> None:
-    """What is tested above is not true of every lease: a minute beyond the hold is too short."""
+    """The negative control of the tests above: a lease of a minute beyond the hold is too short."""
     spec = most(kind)
     faults = tuple(replace(one, lease_s=one.hold_s + 60.0) for one in leased(spec))
     assert max(needed_s(spec, faults).values()) > faults[0].lease_s
 
 
 class Costly:
-    """Something of the world, each call of which takes as long as the real one may, on the world's clock."""
+    """A part of the world whose calls take as long on the world's clock as the real calls may take."""
 
     def __init__(self, inner: Any, clock: Any, costs: dict[str, Callable[..., float]]) -> None:
         self._inner, self._clock, self._costs = inner, clock, costs
@@ -220,7 +220,7 @@ def compared_s(proxy: str, what: Exchange, tries: int) -> float:
 
 
 def slow_world(*, deaf: set[str] | None = None) -> World:
-    """A world in which all that can time out, or is allowed to take its time, does."""
+    """A world in which every call takes its whole timeout, or the longest time that it is allowed."""
     world = fake_world(deaf=deaf)
     program_s, job_s = 10.0, float(cgroups.PROBE_S)
     begin_s, end_s, call_s = 15.0, 5.0, 1.0
@@ -280,7 +280,7 @@ def seconds_of(world: World, act: Callable[[], object]) -> float:
 
 
 def assert_as_stated(spec: FaultSpec, world: World) -> None:
-    """Each look, and inject and heal together, within what the kind says of itself."""
+    """Check that each observation, and inject and heal together, take no longer than the kind states."""
     fault, seen, undos = spec.params, [], []
     took = [seconds_of(world, lambda: seen.append(fault.observe(world, None)))]
     undos.append(fault.prepare(world))
@@ -321,7 +321,7 @@ def test_a_crash_loop_whose_second_start_is_late_is_seen_within_its_time(
 
 
 def started() -> Iterator[tuple[str, float]]:
-    """Every kind that starts something that ends by itself, with the seconds after which it does."""
+    """Every kind that starts something which ends by itself, with the seconds after which it ends."""
     for kind in sorted(KINDS):
         fault, world = most(kind).params, fake_world()
         found: list[float] = []
@@ -342,7 +342,7 @@ def started() -> Iterator[tuple[str, float]]:
 
 
 def test_each_kind_says_when_what_it_starts_ends_by_itself() -> None:
-    """So that no hold outlasts it. The hog of `memory_pressure` is the adapter's own."""
+    """The lifetime that a kind states is that of its process. The adapter itself starts that of `memory_pressure`."""
     lives = dict(started())
     assert lives == {
         kind: fault.lifetime_s

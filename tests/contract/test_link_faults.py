@@ -1,4 +1,4 @@
-"""Faults on links: both links and directions, a share of the connections, several at once, and each aimed beside."""
+"""Faults on links: both links and directions, a share of the connections, several at once, and each of them missed."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def test_a_share_of_the_connections_is_enough(kind: str, direction: str) -> None
 
 @pytest.mark.parametrize("kind", TOXICS)
 def test_more_than_the_share_is_not_what_was_promised(kind: str) -> None:
-    """A toxic that hits every connection, where three in ten were promised."""
+    """A toxic that hits every connection, although three in ten were promised."""
     promised, done, world = build(kind, toxicity=0.3), build(kind), fake_world()
     before = promised.observe(world, None)
     done.inject(world, done.prepare(world))
@@ -73,7 +73,7 @@ def test_open_connections_that_stay_open_are_no_proof(kind: str) -> None:
 @pytest.mark.parametrize("slow_ms", [300.0, 700.0, 3000.0])
 @pytest.mark.parametrize("kind", TOXICS)
 def test_a_slow_service_is_not_taken_for_a_fault_on_the_link(kind: str, slow_ms: float) -> None:
-    """The toxic is missed, and the service slows down of itself by what the toxic would have done."""
+    """The toxic misses, and the service itself becomes slow by as much as the toxic would have delayed it."""
     fault, world = build(kind), fake_world()
     before = fault.observe(world, None)
     fault.prepare(world)

@@ -63,7 +63,7 @@ def test_another_rate_than_the_promised_one_is_no_proof() -> None:
 @pytest.mark.parametrize("rate_kbit_per_s", [64, 1000, 10_000])
 @pytest.mark.parametrize(("asked", "stall_ms"), [(0.4, 450), (0.6, 600), (0.8, 500), (0.2, 850)])
 def test_an_asker_that_stands_still_is_no_limit(rate_kbit_per_s: int, asked: float, stall_ms: float) -> None:
-    """It catches up on its schedule then, so that all are answered, over as long a time as a limit would take."""
+    """The asker catches up later, so all requests are answered, over as long a time as with a limit."""
     fault, world = build("rate_limit", rate_kbit_per_s=rate_kbit_per_s), fake_world()
     before = fault.observe(world, None)
 
@@ -87,7 +87,7 @@ def test_a_limit_holds_at_every_rate_that_is_accepted(rate_kbit_per_s: int) -> N
 
 @pytest.mark.parametrize("kind", ["partition", "reject"])
 def test_silence_without_a_count_is_no_proof(kind: str) -> None:
-    """A server that is dead for another reason must not pass for a rule in force."""
+    """A server that is dead for another reason must not be taken for a rule in force."""
     fault, world = build(kind), fake_world()
     before = fault.observe(world, None)
     fault.inject(world, fault.prepare(world))

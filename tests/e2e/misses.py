@@ -1,4 +1,4 @@
-"""How each fault kind is made to miss on real containers: every command succeeds, and the proof must not."""
+"""How each fault kind is made to miss on real containers: every command succeeds, but the proof must fail."""
 
 import os
 import subprocess
@@ -35,7 +35,7 @@ def misses(kind: str) -> dict[str, Miss]:
 
 @contextmanager
 def on_a_disabled_proxy(meant: Fault, world: World, undo: Any) -> Iterator[None]:
-    """Toxiproxy takes the toxic and says 200; only a measurement shows that nothing happens."""
+    """Toxiproxy accepts the toxic with status 200; only a measurement shows that nothing happens."""
     world.proxies.disable(meant.target)
     try:
         meant.inject(world, undo)
@@ -47,7 +47,7 @@ def on_a_disabled_proxy(meant: Fault, world: World, undo: Any) -> Iterator[None]
 
 @contextmanager
 def on_the_wrong_device(meant: Fault, world: World, undo: Any) -> Iterator[None]:
-    """The kernel takes a limit for any device; only a write where the data lies shows that it misses."""
+    """The kernel accepts a limit for any device; only a write to the data's own device shows that it misses."""
     root = os.stat("/").st_dev
     wrong = replace(undo, device=f"{os.major(root)}:{os.minor(root)}")
     try:
@@ -71,7 +71,7 @@ def in_the_wrong_cgroup(meant: Fault, world: World, undo: Any) -> Iterator[None]
 
 
 class _Beside(HostStorage):
-    """A storage that has another folder for the service's data, on a file system of a test's own."""
+    """A storage that takes another folder, on a file system of the test, for the service's data."""
 
     folder: Path
 

@@ -232,7 +232,7 @@ def test_looks_that_take_longer_than_a_companion_lasts_are_refused() -> None:
 
 
 def test_a_fault_by_hand_is_held_to_the_same() -> None:
-    """What `lab fault run` makes of its arguments goes through the same planner."""
+    """The arguments of `lab fault run` go through the same planner."""
     assert planned(by_hand("dns_nxdomain", ["target=mcp"], "25m")).faults()
     with pytest.raises(ScenarioError, match="ends by itself") as caught:
         planned(by_hand("dns_nxdomain", ["target=mcp"], "30m"))

@@ -1,4 +1,4 @@
-"""Every discovered fault on real containers: its whole life on each service, and each way in which it can miss.
+"""Every discovered fault on real containers: its life cycle on each service, and each way in which it can miss.
 
 A kind without an example or without a way to miss fails. Timings are printed at the end.
 """
@@ -66,7 +66,7 @@ def spec() -> Iterator[stack.StackSpec]:
 
 @pytest.fixture(scope="module")
 def heard() -> list[tuple[str, str, str]]:
-    """What the audit was told: act, on what, detail."""
+    """The entries of the audit: action, object, detail."""
     return []
 
 
@@ -77,7 +77,7 @@ def world(spec: stack.StackSpec, heard: list[tuple[str, str, str]]) -> World:
 
 @pytest.fixture(scope="module")
 def lives(request: pytest.FixtureRequest) -> Iterator[dict[str, Life]]:
-    """What each life took, in seconds; printed at the end."""
+    """The durations of each life cycle in seconds, printed at the end."""
     found: dict[str, Life] = {}
     yield found
     capture = request.config.pluginmanager.getplugin("capturemanager")
@@ -98,7 +98,7 @@ def test_a_kind_has_an_example_and_a_way_to_miss(kind: str) -> None:
 def test_life_cycle(
     kind: str, world: World, heard: list[tuple[str, str, str]], lives: dict[str, Life]
 ) -> None:
-    """Its inject and its heal are told to the audit, and preparing has no effect that could be told."""
+    """The audit records its inject and its heal, and nothing for prepare, which has no effect."""
     told: dict[str, list[tuple[str, str, str]]] = {}
 
     def at(moment: str) -> None:
@@ -141,7 +141,7 @@ def test_slow_disks(limits: str, world: World, lives: dict[str, Life]) -> None:
 def test_a_starved_service_is_not_taken_for_a_fault_on_its_link(
     kind: str, params: dict[str, int], world: World
 ) -> None:
-    """A toxic that was missed, and a service so short of CPU that it is as slow by itself as the toxic would be."""
+    """A toxic misses, and the service is so short of CPU that it is as slow by itself as with the toxic."""
     meant = build(kind, {"target": "mcp", **params})
     cap, burners = (
         build("cpu_cap", {"target": "mcp", "cores": 0.1}),
@@ -166,7 +166,7 @@ def test_a_starved_service_is_not_taken_for_a_fault_on_its_link(
 
 
 def test_several_at_once_are_all_in_force_and_heal_in_reverse(world: World) -> None:
-    """What `with:` in a campaign asks for, carried out by the run's own code."""
+    """The faults of a step with `with:` in a campaign, carried out by the run's own code."""
     plan = plan_of([[(kind, EXAMPLES[kind]) for kind in TOGETHER]])
     faults = [replace(one, hold_s=1.0, recovery_max_s=20.0) for one in plan.steps[1].faults]
     recorder, undos, state = FakeRecorder(world), FakeUndos(), State()
