@@ -1,4 +1,4 @@
-"""The command line: reads what the user wants, wires the layers together, and maps outcomes to exit codes."""
+"""The command line of the chaos-and-soak lab: reads options, runs the session, shows the outcome."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lab.cli import calibrate, fault, soak, stack
-from lab.cli.frame import EXIT_USAGE, guarded
+from lab.cli.exits import EXIT_USAGE, guarded
 from lab.read.targets import check_target
 from lab.report import schema
 
@@ -25,7 +25,7 @@ app.add_typer(schema_app, name="schema")
 
 
 def main() -> None:
-    """Entry point of `lab`."""
+    """Run the command line; the entry point of `lab`."""
     app()
 
 

@@ -1,4 +1,4 @@
-"""Commands for faults: the catalogue, and one fault by hand with its proof and recovery."""
+"""Commands for faults: list the kinds, and run one fault with its proof and the recovery."""
 
 import json
 import os
@@ -9,13 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from lab.cli.console import LogForm
-from lab.cli.frame import (
+from lab.cli.exits import guarded
+from lab.cli.options import (
     ImagesOption,
     LogOption,
     ProjectOption,
     RunsOption,
     TargetOption,
-    guarded,
     target_dir,
 )
 from lab.cli.soak import run_request
@@ -31,14 +31,14 @@ from lab.read.campaigns import build_fault, duration_s
 from lab.read.plain_yaml import parse, shown
 from lab.run import session
 
-commands = typer.Typer(no_args_is_help=True, help="Fault kinds.")
+commands = typer.Typer(no_args_is_help=True, help="List fault kinds, and run one of them.")
 REQUIRED_BY_HAND = ("integrity", "in_force", "recovery")
 SPARE_S = 10.0
 
 
 @commands.command("list")
 @guarded
-def fault_list(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+def fault_list(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the fault kinds with their parameters, what they need, and whether this machine has it."""
     entries = catalogue({found.name: found.detail for found in doctor.check_machine() if not found.ok})
     if as_json:
@@ -54,7 +54,7 @@ def _lines(entry: Entry) -> list[str]:
         f"{entry.kind:22} {entry.family:10} {', '.join(entry.services):26} {able}",
         f"    {entry.summary}",
     ]
-    lines += [f"    {one.name}: {one.described()}" for one in entry.parameters]
+    lines += [f"    {parameter.name}: {parameter.described()}" for parameter in entry.parameters]
     return [*lines, f"    needs {', '.join(entry.needs)}"] if entry.needs else lines
 
 
@@ -69,7 +69,7 @@ def fault_run(
     parameters: Annotated[
         list[str] | None, typer.Argument(help="target=qdrant latency_ms=300 ...", show_default=False)
     ] = None,
-    hold: Annotated[str, typer.Option(help="How long it stays in force.")] = "10s",
+    hold: Annotated[str, typer.Option(help="How long the fault stays in force.")] = "10s",
     target: TargetOption = "workspace-qdrant-mcp",
     project: ProjectOption = stack.DEFAULT_PROJECT,
     runs: RunsOption = Path("runs"),
@@ -78,7 +78,7 @@ def fault_run(
     log: LogOption = LogForm.AUTO,
     dry_run: Annotated[bool, typer.Option(help="Show the plan; touch nothing.")] = False,
 ) -> None:
-    """One fault by hand under the usual load: its proof and its recovery."""
+    """Run one fault under the usual load, prove it, and time the recovery."""
     request = session.RunRequest(
         scenario=by_hand(kind, parameters or [], hold),
         target_dir=target_dir(target),
@@ -91,7 +91,7 @@ def fault_run(
 
 
 def by_hand(kind: str, parameters: list[str], hold: str) -> Scenario:
-    """The scenario of one fault as given on the command line; raises ScenarioError for what is not accepted."""
+    """The scenario of one fault that is given on the command line; raises ScenarioError where it is not accepted."""
     fault = build_fault(kind, dict(map(_parameter, parameters)), where="command line", faults=discover())
     spec = FaultSpec(kind, fault.target, fault, duration_s(hold, "--hold"))
     return Scenario(
@@ -112,7 +112,7 @@ def _parameter(text: str) -> tuple[str, Any]:
             f"{text!r} is not a parameter", where="command line", try_="NAME=VALUE, such as target=qdrant"
         )
     try:
-        # As in a campaign file. What of the command line is not UTF-8 arrives as it was, and is refused there.
+        # Read as in a campaign file. Bytes that are not UTF-8 are restored first, so that the reader refuses them.
         return name, parse(os.fsencode(value), "command line").value
     except ScenarioError as error:
         raise ScenarioError(

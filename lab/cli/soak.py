@@ -7,14 +7,13 @@ from typing import Annotated
 import typer
 
 from lab.cli.console import LogForm, progress_in
-from lab.cli.frame import (
+from lab.cli.exits import finish, guarded
+from lab.cli.options import (
     ImagesOption,
     LogOption,
     ProjectOption,
     RunsOption,
     TargetOption,
-    finish,
-    guarded,
     target_dir,
 )
 from lab.evidence import run_directory
@@ -32,12 +31,12 @@ commands = typer.Typer()
 def soak_command(
     campaign: Annotated[Path, typer.Argument(help="A campaign file.")] = ROOT / "chaos" / "soak.yaml",
     duration: Annotated[
-        str, typer.Option(help="How long to measure, such as 12m; by default what the campaign says.")
+        str, typer.Option(help="How long to measure, such as 12m; by default as long as the campaign says.")
     ] = "",
     trials: Annotated[
         int,
         typer.Option(
-            help="How often each fault; five give tolerance bounds, and 0 is what the campaign says.",
+            help="How often each fault is injected; 5 give tolerance bounds, 0 is what the campaign says.",
             min=0,
             max=TRIALS_MAX,
         ),
@@ -55,7 +54,7 @@ def soak_command(
         bool, typer.Option(help="Show the plan and what it can decide; touch nothing.")
     ] = False,
 ) -> None:
-    """The main job: steady load, rotating faults, accuracy watch, verdict."""
+    """Run the main job: steady load, one fault after another, accuracy all the while, and the verdict."""
     request = session.RunRequest(
         scenario=_changed(load_campaign(campaign), duration, trials),
         target_dir=target_dir(target),
@@ -69,7 +68,7 @@ def soak_command(
 
 
 def run_request(request: session.RunRequest, log: LogForm, *, dry_run: bool) -> None:
-    """Run what was asked for and end with its verdict, or only show the plan."""
+    """Run the request and end with its verdict; with `dry_run` only show its plan."""
     if dry_run:
         print("\n".join(session.dry_run(request)))
     else:
@@ -77,7 +76,7 @@ def run_request(request: session.RunRequest, log: LogForm, *, dry_run: bool) -> 
 
 
 def _changed(scenario: Scenario, duration: str, trials: int) -> Scenario:
-    """The scenario with the options that win over it; more trials also lengthen a run whose duration is not given."""
+    """The scenario with the options of the command line. More trials lengthen it, unless a duration is given."""
     if duration:
         scenario = replace(scenario, duration_s=duration_s(duration, "--duration"))
     if not trials or trials == scenario.trials:

@@ -6,14 +6,8 @@ from typing import Annotated
 import typer
 
 from lab.cli.console import LogForm, progress_in
-from lab.cli.frame import (
-    ImagesOption,
-    LogOption,
-    ProjectOption,
-    TargetOption,
-    guarded,
-    target_dir,
-)
+from lab.cli.exits import guarded
+from lab.cli.options import ImagesOption, LogOption, ProjectOption, TargetOption, target_dir
 from lab.guard import leftovers
 from lab.guard.heal import require_healed
 from lab.observe.clock import RunClock
@@ -37,8 +31,8 @@ def up(
 ) -> None:
     """Install and start what is missing, get or build the images, start the stack, print the addresses."""
     progress = progress_in(log)
-    held = lock_stack(project)
-    with healing_around(progress), held:
+    lock = lock_stack(project)
+    with healing_around(progress), lock:
         load_target(target_dir(target))
         spec = bring_up.bring_up(
             project,
@@ -64,14 +58,14 @@ def _show_addresses(spec: stack.StackSpec) -> None:
 def down(
     project: ProjectOption = stack.DEFAULT_PROJECT,
     everything: Annotated[
-        bool, typer.Option("--all", help="Remove all that carries the lab's label.")
+        bool, typer.Option("--all", help="Remove everything that carries the lab's label.")
     ] = False,
     log: LogOption = LogForm.AUTO,
 ) -> None:
     """Stop the stack and remove its containers, network and volume."""
     progress = progress_in(log)
-    held = lock_all_stacks(check_project(project)) if everything else lock_stack(project)
-    with healing_around(progress), held:
+    lock = lock_all_stacks(check_project(project)) if everything else lock_stack(project)
+    with healing_around(progress), lock:
         if everything:
             for name in stack.down_all():
                 progress.say(f"removed {name}")
@@ -84,7 +78,7 @@ def down(
 @commands.command()
 @guarded
 def status(project: ProjectOption = stack.DEFAULT_PROJECT, log: LogOption = LogForm.AUTO) -> None:
-    """Show the stack and the faults that are pending; heals what dead runs left."""
+    """Heal what dead runs left, and show the stack."""
     healed = heal_now(progress_in(log))
     _show(project)
     require_healed(healed)
@@ -108,15 +102,15 @@ def heal() -> None:
     healed = leftovers.heal_leftovers(RunClock())
     if not healed:
         print("nothing to heal")
-    for one in healed:
-        print(one.line)
+    for result in healed:
+        print(result.line)
     require_healed(healed)
 
 
 @commands.command("doctor")
 @guarded
 def doctor_command(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
-    """Say what this machine can do, and for each lack the fix."""
+    """Say what this machine can do, and how to fix what it cannot."""
     found = doctor.check_machine(ask_registry=True)
     if as_json:
         print(

@@ -1,43 +1,30 @@
-"""What every command shares: exit codes, the user's options, errors said in words, leftovers healed first."""
+"""How every command ends: its exit code, and errors as sentences on stderr instead of tracebacks."""
 
 import errno
 import sys
 from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
-from typing import Annotated, NoReturn, ParamSpec
+from typing import NoReturn, ParamSpec
 
 import typer
 from rich.console import Console
 from typer.exceptions import TyperException
 
 from lab.boundary import Caught, attempt
-from lab.cli.console import LogForm
 from lab.errors import LabError, ScenarioError
 from lab.model.verdict import Verdict
 from lab.read.plain_yaml import shown
 from lab.report import terminal
-from lab.repository import TARGETS
 from lab.run import session
 from lab.run.closing import run_failed
 
 EXIT_USAGE, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_LAB = 2, 10, 11, 12
 _EXIT = {Verdict.PASS: 0, Verdict.FAIL: EXIT_FAIL, Verdict.INCONCLUSIVE: EXIT_INCONCLUSIVE}
 
-# How the command line's own library ends a command.
+# The exceptions by which the command-line library ends a command.
 _OF_THE_COMMAND_LINE = (typer.Exit, typer.Abort, TyperException)
 
 P = ParamSpec("P")
-TargetOption = Annotated[str, typer.Option(help="A folder of compose/targets, or a path to one.")]
-ProjectOption = Annotated[str, typer.Option(help="Name of the stack (compose project).")]
-ImagesOption = Annotated[
-    str, typer.Option("--images", help="Where images may come from: auto, registry or build.")
-]
-LogOption = Annotated[
-    LogForm,
-    typer.Option(help="Form of the progress on stderr; auto is live on a terminal and plain elsewhere."),
-]
-RunsOption = Annotated[Path, typer.Option(help="Where run directories go.")]
 
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:
@@ -59,28 +46,22 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
 def _end_with(caught: Caught) -> NoReturn:
     error = caught.error
     if isinstance(error, OSError) and error.errno == errno.EPIPE:
-        # Nobody reads what is printed any more (`lab … | head`); the command line ends quietly then.
+        # The reader of the output has gone (`lab … | head`). The command-line library ends quietly then.
         raise error
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-        # Only a name that the user gave can be so long.
+        # Only a name that the user gave can be too long.
         error = ScenarioError("that name is too long", where=shown(error.filename))
     complain(run_failed(Caught(error)))
     raise typer.Exit(EXIT_USAGE if isinstance(error, ScenarioError) else EXIT_LAB)
 
 
 def complain(error: LabError) -> None:
-    """Say an error on stderr, as a sentence."""
+    """Print an error on stderr: what happened, where, and what to try."""
     print(f"lab: {error}", file=sys.stderr)
 
 
-def target_dir(name: str) -> Path:
-    """The folder of a target, by its name or its path."""
-    found = TARGETS / name
-    return found if found.is_dir() else Path(name).resolve()
-
-
 def finish(outcome: session.Outcome) -> None:
-    """Show the verdict and end with its exit code; where the lab itself failed, say so and end with 12."""
+    """Show the verdict and end with its exit code. Where the lab itself failed, say so and end with 12."""
     console = Console(highlight=False)
     width = console.width if console.is_terminal else terminal.COLUMNS_MAX
     console.print(terminal.render(outcome.report, outcome.directory, width), soft_wrap=True)
