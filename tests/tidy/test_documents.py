@@ -67,10 +67,10 @@ def test_every_key_of_a_campaign_is_documented() -> None:
 def test_the_numbers_of_the_planner_are_those_in_the_document() -> None:
     says = " ".join(CAMPAIGNS.split())
     for words in (
-        f"A warm-up ({steps.WARM_UP_MIN_S:g} to {steps.WARM_UP_MAX_S:g} s)",
+        f"a warm-up ({steps.WARM_UP_MIN_S:g} to {steps.WARM_UP_MAX_S:g} s)",
         f"{steps.HOLD_MIN_S:g} to {steps.HOLD_MAX_S:g} s",
         f"{steps.PROOFS_S:g} s for the proofs",
-        f"{steps.SETTLE_S:g} s to see that the recovery holds",
+        f"{steps.SETTLE_S:g} s in which the recovery must hold",
         f"| P95 | {decisions.LATENCY_REQUESTS} requests",
         f"| {decisions.RECALL_ANSWERS} different truth queries",
     ):
