@@ -18,7 +18,6 @@ from lab.judge.windows.timeline import Windows, find_windows
 from lab.model.evidence import Evidence
 from lab.model.plan import Decision, Plan
 from lab.model.quantities import format_duration
-from lab.model.samples import Samples
 from lab.model.verdict import Finding, Judgement, Verdict, not_tested, undecided, worst
 
 ALWAYS_REQUIRED = ("integrity",)
@@ -50,7 +49,6 @@ def judge(evidence: Evidence) -> Judgement:
 
 def judge_by(evidence: Evidence, checks: Mapping[str, Check]) -> Judgement:
     """Judge a run by these checks; a required one that is not among them makes the gate INCONCLUSIVE."""
-    evidence = replace(evidence, samples=_sorted(evidence.samples))
     windows = _attempt(lambda: find_windows(evidence))
     if isinstance(windows, _Broken):
         reason = f"the journal cannot be understood: {windows.why}"
@@ -152,8 +150,3 @@ def _untested(name: str, untested: Iterable[Finding]) -> str:
 def _interrupted(evidence: Evidence) -> bool:
     journal = evidence.journal
     return bool(journal.of("interrupted", "lab_failed")) or journal.last("run_ended") is None
-
-
-def _sorted(samples: Samples) -> Samples:
-    """The samples in one order, so that the order of rows decides nothing."""
-    return Samples(**{name: tuple(sorted(getattr(samples, name), key=repr)) for name in Samples.__slots__})

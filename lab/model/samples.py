@@ -3,8 +3,17 @@
 `done_ms` is None where no answer came: the observation is then censored, never a duration.
 """
 
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
+from itertools import groupby
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 class Layer(Enum):
@@ -105,15 +114,86 @@ class HostReading:
     value: float
 
 
+@runtime_checkable
+class Stream(Protocol[T_co]):
+    """The rows of one table, which may be far too many to hold at once.
+
+    A row's time is its first field. `between` and the iteration give rows in order of time, with ties in an order of
+    their own that depends on the rows alone: how they were stored decides nothing.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[T_co]: ...
+
+    def between(self, from_ms: float, to_ms: float) -> Sequence[T_co]:
+        """The rows from one time up to, and not including, another."""
+
+    def times(self, **values: str) -> "array[float]":
+        """The times, in order, of the rows whose fields have these values."""
+
+
+def time_of(row: Any) -> float:
+    """The time by which a row belongs to a window, in ms: its first field."""
+    return float(getattr(row, type(row).__slots__[0]))
+
+
+def in_time_order(rows: Iterable[T]) -> list[T]:
+    """Rows in order of time; those of one time in the order of their text, so that their origin decides nothing."""
+    ordered = sorted(rows, key=time_of)
+    ties = (sorted(tied, key=repr) for tied in map(list, _by_time(ordered)))
+    return [row for tied in ties for row in tied]
+
+
+def _by_time(ordered: list[T]) -> Iterator[Iterator[T]]:
+    return (rows for _, rows in groupby(ordered, key=time_of))
+
+
+class Rows(tuple[T, ...]):
+    """A `Stream` of rows that are held in memory, in whatever order they came."""
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._ordered)
+
+    def between(self, from_ms: float, to_ms: float) -> Sequence[T]:
+        """The rows from one time up to, and not including, another."""
+        times = self._times
+        return self._ordered[bisect_left(times, from_ms) : bisect_left(times, to_ms)]
+
+    def times(self, **values: str) -> "array[float]":
+        """The times, in order, of the rows whose fields have these values."""
+        chosen = (
+            r for r in self._ordered if all(getattr(r, name) == value for name, value in values.items())
+        )
+        return array("d", map(time_of, chosen))
+
+    @cached_property
+    def _ordered(self) -> list[T]:
+        return in_time_order(tuple.__iter__(self))
+
+    @cached_property
+    def _times(self) -> list[float]:
+        return [time_of(row) for row in self._ordered]
+
+
+_NO_ROWS: Rows[Any] = Rows()
+
+
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """All sample tables of a run, each in the order of its first time column."""
+    """All sample tables of a run; a plain sequence of rows becomes a stream that is held in memory."""
 
-    requests: tuple[Request, ...] = ()
-    probes: tuple[Probe, ...] = ()
-    recall: tuple[Recall, ...] = ()
-    memory: tuple[Memory, ...] = ()
-    host: tuple[HostReading, ...] = ()
+    requests: Stream[Request] = _NO_ROWS
+    probes: Stream[Probe] = _NO_ROWS
+    recall: Stream[Recall] = _NO_ROWS
+    memory: Stream[Memory] = _NO_ROWS
+    host: Stream[HostReading] = _NO_ROWS
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            rows = getattr(self, name)
+            if not isinstance(rows, Stream):
+                object.__setattr__(self, name, Rows(rows))
 
     def counts(self) -> dict[str, int]:
         """Rows by table, as the journal's last event records them."""

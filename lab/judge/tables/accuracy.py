@@ -29,7 +29,7 @@ def describe(evidence: Evidence, windows: Windows, found: Sequence[Finding]) -> 
 
 def _row(evidence: Evidence, subject: str, mode: str, spans: Sequence[Window]) -> dict[str, object]:
     by_window = [
-        (w, [r for r in evidence.samples.recall if r.mode == mode and w.holds(r.sent_ms)]) for w in spans
+        (w, [r for r in evidence.samples.recall.between(w.from_ms, w.to_ms) if r.mode == mode]) for w in spans
     ]
     rows = [row for _, mine in by_window for row in mine]
     figures = _figures(rows)

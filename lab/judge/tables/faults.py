@@ -73,15 +73,15 @@ def _recall(evidence: Evidence, fault: FaultWindow) -> Clocks:
     target, span = evidence.plan.target, fault.span
     if target.operations[target.canary].document_ids:
         return fault.clocks(accurate(_probes(evidence, fault, target.canary)), CANARY)
-    rows = [row for row in evidence.samples.recall if span is not None and span.holds(row.sent_ms)]
+    rows = [] if span is None else evidence.samples.recall.between(span.from_ms, span.to_ms)
     return fault.clocks(right(rows, RECALL_MIN.value_of(evidence.plan.bounds)), FIVE_IN_A_ROW)
 
 
 def _probes(evidence: Evidence, fault: FaultWindow, name: str) -> list[Probe]:
     span = fault.span
-    return [
-        p for p in evidence.samples.probes if p.probe == name and span is not None and span.holds(p.sent_ms)
-    ]
+    if span is None:
+        return []
+    return [p for p in evidence.samples.probes.between(span.from_ms, span.to_ms) if p.probe == name]
 
 
 def _detected(fault: FaultWindow) -> Clock | None:

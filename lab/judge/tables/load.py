@@ -23,12 +23,11 @@ def describe(evidence: Evidence, windows: Windows, found: Sequence[Finding]) -> 
     shown = [window for window in windows.phases if window.phase != FAULT]
     shown += [fault.span for fault in windows.faults if fault.span is not None]
     kinds = {fault.planned.id: fault.planned.kind for fault in windows.faults}
-    requests = in_order(evidence.samples.requests)
     limit_ms = P95_MAX.value_of(evidence.plan.bounds)
     return [
         {**_head(window, kinds), "op": op, **_figures(rows, limit_ms)}
         for window in sorted(shown, key=lambda window: window.from_ms)
-        for op, rows in _by_operation(window, requests)
+        for op, rows in _by_operation(evidence, window)
     ]
 
 
@@ -36,8 +35,8 @@ def _head(window: Window, kinds: dict[str, str]) -> dict[str, object]:
     return {"window": window.name, "phase": window.phase, "fault": kinds.get(window.fault or "")}
 
 
-def _by_operation(window: Window, requests: Sequence[Request]) -> Iterator[tuple[str, list[Request]]]:
-    due = [request for request in requests if window.holds(request.scheduled_ms)]
+def _by_operation(evidence: Evidence, window: Window) -> Iterator[tuple[str, list[Request]]]:
+    due = in_order(evidence.samples.requests.between(window.from_ms, window.to_ms))
     for op in sorted({request.op for request in due}):
         yield op, [request for request in due if request.op == op]
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from lab.judge.stats.intervals import Floats
-from lab.judge.windows.window import Window, without
+from lab.judge.windows.window import Window, within, without
 from lab.model.evidence import Evidence
 from lab.model.samples import Recall
 
 
 def asked_in(evidence: Evidence, spans: Sequence[Window]) -> list[Recall]:
     """The truth queries that were sent within any of these windows."""
-    return [row for row in evidence.samples.recall if any(span.holds(row.sent_ms) for span in spans)]
+    return within(evidence.samples.recall, spans)
 
 
 def answered(rows: Iterable[Recall]) -> list[Recall]:

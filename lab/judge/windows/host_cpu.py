@@ -1,5 +1,6 @@
 """What else kept this machine busy: a target that waits for a CPU is late through no fault of its own."""
 
+import math
 from collections import defaultdict
 from itertools import pairwise
 
@@ -20,8 +21,8 @@ def share_of_others(evidence: Evidence, from_ms: float, to_ms: float) -> float |
     k6 and the container engine count as others. None where fewer than two readings lie in that time.
     """
     series: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for reading in evidence.samples.host:
-        if from_ms <= reading.at_ms <= to_ms and reading.metric.endswith((CPU, IDLE)):
+    for reading in evidence.samples.host.between(from_ms, math.nextafter(to_ms, math.inf)):
+        if reading.metric.endswith((CPU, IDLE)):
             series[reading.metric].append((reading.at_ms, reading.value))
     idle, started = series.get(IDLE, []), evidence.journal.of("run_started")
     host = started[0].data.get("host") if started else None

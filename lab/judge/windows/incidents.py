@@ -8,10 +8,13 @@ interruption, a damaged journal) is not listed here but by the integrity check.
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby
 
+import numpy as np
+
+from lab.judge.stats.intervals import Floats
 from lab.judge.windows.planned_load import load_in
 from lab.judge.windows.window import Window
 from lab.model.evidence import Evidence
@@ -28,6 +31,7 @@ LAUNCH_LEAD_MS = 6000.0
 # How many periods of a steady stream may pass without a sample before it counts as silent, and what a busy machine may
 # add to them.
 PERIODS, SLACK_MS = 3.0, 1000.0
+# What the samplers of older runs wrote; newer journals name the streams themselves.
 _STREAMS_OF = {
     "observer": frozenset({"probes", "recall", "memory", "host"}),
     "probe": frozenset({"probes", "recall"}),
@@ -100,7 +104,15 @@ def _deaths(evidence: Evidence) -> Iterator[Incident]:
             why += "; from then on nobody saw what others did to the stack, and nothing after it is judged"
         if sampler == "load":
             from_ms, to_ms = _of_load(evidence, reason)
-        yield Incident(from_ms, to_ms, _STREAMS_OF.get(sampler), why, event)
+        yield Incident(from_ms, to_ms, _streams(sampler, event), why, event)
+
+
+def _streams(sampler: str, event: Event) -> frozenset[str] | None:
+    """The streams that a dead sampler leaves short; None where nobody knows."""
+    named = event.data.get("streams")
+    if sampler == ENGINE_LOG or not isinstance(named, list):
+        return _STREAMS_OF.get(sampler)
+    return frozenset(map(str, named))
 
 
 def _of_load(evidence: Evidence, reason: str) -> tuple[float, float | None]:
@@ -157,7 +169,7 @@ def _silences(evidence: Evidence, phases: Sequence[Window]) -> Iterator[Incident
     for stream, why, period_ms, times in _steady_streams(evidence):
         yield from _silent(stream, why, period_ms, times, phases)
     # Steps that follow each other with one load are one stretch of it.
-    requests = sorted(request.scheduled_ms for request in evidence.samples.requests)
+    requests = np.asarray(evidence.samples.requests.times())
     for load, loaded in groupby(phases, lambda phase: load_in(evidence.plan, phase)):
         if load is not None:
             pause_ms = load.schedule.pause_max_ms()
@@ -165,7 +177,7 @@ def _silences(evidence: Evidence, phases: Sequence[Window]) -> Iterator[Incident
 
 
 def _silent(
-    stream: str, why: str, period_ms: float, times: Iterable[float], phases: Sequence[Window]
+    stream: str, why: str, period_ms: float, times: Floats, phases: Sequence[Window]
 ) -> Iterator[Incident]:
     limit_ms = PERIODS * period_ms + SLACK_MS
     for a, b in _longer(times, phases[0].from_ms, phases[-1].to_ms, limit_ms):
@@ -173,21 +185,26 @@ def _silent(
         yield Incident(math.nextafter(a, math.inf), b, frozenset({stream}), why)
 
 
-def _steady_streams(evidence: Evidence) -> Iterator[tuple[str, str, float, Iterable[float]]]:
-    """What the observer samples all the time: stream, what to say of a silence, period in ms, and times in ms."""
+def _steady_streams(evidence: Evidence) -> Iterator[tuple[str, str, float, Floats]]:
+    """What the observer samples all the time: stream, what to say of a silence, period and times in ms."""
     plan, samples = evidence.plan, evidence.samples
-    observer = plan.observer
-    canary = (probe.sent_ms for probe in samples.probes if probe.probe == plan.target.canary)
-    yield "probes", "no canary probe was sent", 1000 / observer.canary_slow_hz, canary
-    yield "recall", "no truth query was sent", 1000 / observer.recall_hz, (r.sent_ms for r in samples.recall)
-    yield "memory", "no memory was read", 1000 * observer.memory_every_s, (m.at_ms for m in samples.memory)
+    observer, canary = plan.observer, plan.target.canary
+    streams = (
+        (
+            "probes",
+            "no canary probe was sent",
+            1000 / observer.canary_slow_hz,
+            samples.probes.times(probe=canary),
+        ),
+        ("recall", "no truth query was sent", 1000 / observer.recall_hz, samples.recall.times()),
+        ("memory", "no memory was read", 1000 * observer.memory_every_s, samples.memory.times()),
+    )
+    yield from ((stream, why, period_ms, np.asarray(times)) for stream, why, period_ms, times in streams)
 
 
-def _longer(
-    times: Iterable[float], start_ms: float, end_ms: float, limit_ms: float
-) -> Iterator[tuple[float, float]]:
+def _longer(times: Floats, start_ms: float, end_ms: float, limit_ms: float) -> Iterator[tuple[float, float]]:
     """The pauses between these times, and to both ends, that are longer than a limit."""
-    known = [start_ms, *sorted(at for at in times if start_ms < at < end_ms), end_ms]
-    for before, then in pairwise(known):
-        if then - before > limit_ms:
-            yield before, then
+    inside = times[(times > start_ms) & (times < end_ms)]
+    known = np.concatenate(([start_ms], inside, [end_ms]))
+    for place in np.flatnonzero(np.diff(known) > limit_ms):
+        yield float(known[place]), float(known[place + 1])

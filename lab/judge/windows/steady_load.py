@@ -11,7 +11,7 @@ from lab.judge.windows.known_issues import UNSETTLED, counted, declared, explain
 from lab.judge.windows.planned_load import due_at_least
 from lab.judge.windows.timeline import Windows
 from lab.judge.windows.touched import judged_apart, named
-from lab.judge.windows.window import Window, without
+from lab.judge.windows.window import Window, within, without
 from lab.model.evidence import Evidence
 from lab.model.samples import Request
 from lab.model.verdict import Finding, KnownIssueCount
@@ -45,7 +45,7 @@ class SteadyLoad:
 def steady_load(evidence: Evidence, windows: Windows, check: str, spans: Sequence[Window]) -> SteadyLoad:
     """The load of these steady windows under one check's known issues."""
     issues = declared(evidence.plan, check)
-    due = [r for r in in_order(evidence.samples.requests) if any(w.holds(r.scheduled_ms) for w in spans)]
+    due = in_order(within(evidence.samples.requests, spans))
     expected = sum(due_at_least(evidence, window) for window in spans)
     return SteadyLoad(
         requests=tuple(due),

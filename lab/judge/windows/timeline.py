@@ -4,7 +4,9 @@ A sample belongs to the window in which it was due: a request by `scheduled_ms`,
 `sent_ms`. One that crosses a border is therefore counted once, where it began.
 """
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lab.judge.stats.recovery_clock import Clock, Seen, clocks, recovery_point, within_slo
@@ -85,7 +87,8 @@ class Windows:
     """All windows of a run: every step as it ran, the steady ones without what is unsteady, the faults.
 
     `outside` is from when on (ms) the stack was in somebody else's hands, and why; None where it never was.
-    `incidents` are what damages evidence, each with what it touches.
+    `incidents` are what damages evidence, each with what it touches. `kinds` are the kinds of the faults that were in
+    force or not yet recovered from, each from a time (ms) until the next one's.
     """
 
     phases: tuple[Window, ...]
@@ -95,6 +98,7 @@ class Windows:
     to_ms: float
     outside: tuple[float, str] | None = None
     incidents: tuple[Incident, ...] = ()
+    kinds: tuple[tuple[float, frozenset[str]], ...] = ()
 
     def touching(self, stream: str, *spans: Window) -> list[Incident]:
         """The incidents that damage a stream within any of these windows."""
@@ -102,8 +106,8 @@ class Windows:
 
     def kinds_at(self, at_ms: float) -> frozenset[str]:
         """The kinds of the faults that were in force or not yet recovered from at a time."""
-        spans = ((fault.planned.kind, fault.until_recovered) for fault in self.faults)
-        return frozenset(kind for kind, window in spans if window is not None and window.holds(at_ms))
+        place = bisect_right(self.kinds, at_ms, key=lambda known: known[0]) - 1
+        return self.kinds[place][1] if place >= 0 else frozenset()
 
     def is_steady(self, at_ms: float) -> bool:
         """Whether a time falls into a steady window."""
@@ -122,7 +126,21 @@ def find_windows(evidence: Evidence) -> Windows:
     if act is not None:
         unsteady.append((act[0], float("inf")))
     steady = without((phase for phase in phases if phase.phase == STEADY), unsteady)
-    return Windows(phases, steady, faults, from_ms, to_ms, act, find_incidents(evidence, phases))
+    incidents = find_incidents(evidence, phases)
+    return Windows(phases, steady, faults, from_ms, to_ms, act, incidents, tuple(_kinds(faults)))
+
+
+def _kinds(faults: Iterable[FaultWindow]) -> Iterator[tuple[float, frozenset[str]]]:
+    """The kinds that are there at once, from each time on at which one begins or ends."""
+    spans = [(f.planned.kind, span) for f in faults if (span := f.until_recovered) is not None]
+    changes = sorted({at_ms for _, span in spans for at_ms in (span.from_ms, span.to_ms)})
+    begins = sorted(spans, key=lambda found: found[1].from_ms)
+    there: list[tuple[str, Window]] = []
+    for at_ms in changes:
+        while begins and begins[0][1].from_ms <= at_ms:
+            there.append(begins.pop(0))
+        there = [(kind, span) for kind, span in there if span.holds(at_ms)]
+        yield at_ms, frozenset(kind for kind, _ in there)
 
 
 def _span(journal: Journal) -> tuple[float, float]:
@@ -247,5 +265,5 @@ def _canary(evidence: Evidence, span: Window | None) -> tuple[Seen, ...]:
     if span is None:
         return ()
     name, slo_ms = evidence.plan.target.canary, evidence.plan.observer.canary_slo_ms
-    mine = [probe for probe in evidence.samples.probes if probe.probe == name and span.holds(probe.sent_ms)]
-    return tuple(within_slo(mine, slo_ms))
+    mine = evidence.samples.probes.between(span.from_ms, span.to_ms)
+    return tuple(within_slo((probe for probe in mine if probe.probe == name), slo_ms))

@@ -2,6 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from lab.model.samples import Stream
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,16 @@ class Window:
     def seconds(self) -> float:
         """How long the window is."""
         return max(0.0, self.to_ms - self.from_ms) / 1000
+
+
+def within(stream: Stream[T], windows: Iterable[Window]) -> list[T]:
+    """The rows that fall into any of these windows, each once, in order of time."""
+    rows: list[T] = []
+    done_ms = float("-inf")
+    for window in sorted(windows, key=lambda window: (window.from_ms, window.to_ms)):
+        rows += stream.between(max(window.from_ms, done_ms), window.to_ms)
+        done_ms = max(done_ms, window.to_ms)
+    return rows
 
 
 def without(windows: Iterable[Window], holes: Sequence[tuple[float, float]]) -> tuple[Window, ...]:

@@ -1,0 +1,156 @@
+"""The rows of one SQLite table as a `Stream`, read piece by piece, for a table can be too large to hold."""
+
+import sqlite3
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from types import NoneType
+from typing import Any, Generic, TypeVar, get_args, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lab.evidence.sample_tables import ADDED, SCHEMA, columns_of
+from lab.model.samples import Layer, Stream, in_time_order
+
+T = TypeVar("T")
+
+# Rows that are read at once.
+_BLOCK = 50_000
+# What SQLite calls a value of each Python type. A whole number and a real one are both numbers to a judge.
+_NUMBER, _TEXT = ("integer", "real"), ("text",)
+_STORED: dict[Any, tuple[str, ...]] = {
+    float: _NUMBER,
+    int: _NUMBER,
+    bool: _NUMBER,
+    str: _TEXT,
+    Layer: _TEXT,
+    NoneType: ("null",),
+}
+_LAYERS = {layer.value: layer for layer in Layer}
+
+
+class SampleFile:
+    """An open `samples.sqlite`; it is closed when no stream of it is left."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+
+    def __del__(self) -> None:
+        self.db.close()
+
+
+class StoredStream(Generic[T]):
+    """A `Stream` of one table. Only the times of the rows are held in memory, with the place of each in the file.
+
+    Every row is read once when the stream is made, so that what cannot be read is found then: raises sqlite3.Error or
+    ValueError where the table is damaged.
+    """
+
+    def __init__(self, file: SampleFile, table: str) -> None:
+        self._file, self._table = file, table
+        row_type, _ = SCHEMA[table]
+        self._columns = _present(file.db, table)
+        _require_types(file.db, table, row_type, self._columns)
+        self._row: Callable[[tuple[Any, ...]], T] = _builder(row_type, self._columns)
+        times, places = _read_through(file.db, table, self._columns)
+        order = np.argsort(times, kind="stable")
+        self._times, self._places = times[order], places[order]
+
+    def __len__(self) -> int:
+        return int(self._times.size)
+
+    def __iter__(self) -> Iterator[T]:
+        first = 0
+        while first < len(self):
+            # A block ends between two times, so that rows of one time are put in order together.
+            last_ms = self._times[min(first + _BLOCK, len(self)) - 1]
+            end = int(np.searchsorted(self._times, last_ms, side="right"))
+            yield from self._rows(first, end)
+            first = end
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Stream) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def between(self, from_ms: float, to_ms: float) -> Sequence[T]:
+        """The rows from one time up to, and not including, another."""
+        first, end = np.searchsorted(self._times, [from_ms, to_ms], side="left")
+        return self._rows(int(first), int(end))
+
+    def times(self, **values: str) -> "array[float]":
+        """The times, in order, of the rows whose fields have these values."""
+        found = self._times
+        if values:
+            wanted = " AND ".join(f"{name} = ?" for name in values)
+            rows = self._select(self._columns[0], wanted, list(values.values()))
+            found = np.sort(np.fromiter((row[0] for row in rows), np.float64))
+        return array("d", found.tobytes())
+
+    def _rows(self, first: int, end: int) -> list[T]:
+        if first >= end:
+            return []
+        places, time = self._places[first:end], self._columns[0]
+        wanted = f"rowid BETWEEN ? AND ? AND {time} BETWEEN ? AND ?"
+        ends = (places.min(), places.max(), self._times[first], self._times[end - 1])
+        found = self._select(",".join(self._columns), wanted, [end.item() for end in ends])
+        return in_time_order(map(self._row, found))
+
+    def _select(self, columns: str, wanted: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from self._file.db.execute(f"SELECT {columns} FROM {self._table} WHERE {wanted}", values)
+        except sqlite3.Error as error:
+            raise ValueError(f"table {self._table} is unreadable: {error}") from error
+
+
+def _present(db: sqlite3.Connection, table: str) -> list[str]:
+    """The columns to read; one that was added later is absent from an older run, and its field has a default."""
+    there = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+    return [name for name in columns_of(table) if name in there or name not in ADDED.get(table, ())]
+
+
+def _require_types(db: sqlite3.Connection, table: str, row_type: type[Any], columns: Sequence[str]) -> None:
+    hints = get_type_hints(row_type)
+    strange = " OR ".join(_strange(hints[column], column) for column in columns)
+    if odd := db.execute(f"SELECT count(*) FROM {table} WHERE {strange}").fetchone()[0]:
+        raise ValueError(f"{odd} rows hold a value of another type than their column")
+    if "layer" in columns:
+        known = ",".join(map(repr, _LAYERS))
+        odd = db.execute(
+            f"SELECT layer FROM {table} WHERE layer NOT IN ({known}) ORDER BY {columns[0]}, rowid"
+        )
+        if (first := odd.fetchone()) is not None:
+            raise ValueError(f"{first[0]!r} is not a valid Layer")
+
+
+def _strange(hint: Any, column: str) -> str:
+    """The SQL condition that a value is none that the field of this name can have."""
+    stored = [name for possible in get_args(hint) or (hint,) for name in _STORED[possible]]
+    return f"typeof({column}) NOT IN ({','.join(map(repr, stored))})"
+
+
+def _builder(row_type: type[Any], columns: Sequence[str]) -> Callable[[tuple[Any, ...]], Any]:
+    """What makes a row of the values of these columns."""
+    convert: dict[str, Callable[[Any], Any]] = {"ok": bool, "answered": bool, "layer": _LAYERS.__getitem__}
+    places = [(n, convert[name]) for n, name in enumerate(columns) if name in convert]
+    in_order = list(row_type.__slots__[: len(columns)]) == list(columns)
+
+    def build(values: tuple[Any, ...]) -> Any:
+        row = list(values)
+        for place, converted in places:
+            row[place] = converted(row[place])
+        return row_type(*row) if in_order else row_type(**dict(zip(columns, row, strict=True)))
+
+    return build
+
+
+def _read_through(
+    db: sqlite3.Connection, table: str, columns: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The time and the place of every row, float64[n] and int64[n]; all else is read too, and dropped."""
+    times, places = array("d"), array("q")
+    cursor = db.execute(f"SELECT {','.join(columns)},rowid FROM {table}")
+    while block := cursor.fetchmany(_BLOCK):
+        times.extend(row[0] for row in block)
+        places.extend(row[-1] for row in block)
+    return np.array(times, dtype=np.float64), np.array(places, dtype=np.int64)
