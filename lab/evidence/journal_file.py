@@ -5,6 +5,7 @@ import json
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -76,16 +77,40 @@ class JournalFile:
                     self._file.close()
 
 
-def read_journal(path: Path) -> Journal:
+def read_segments(folder: Path, name: str) -> Journal | None:
+    """The journal of a run from the file of each segment: `name.jsonl`, `name-1.jsonl` and so on; None where none is.
+
+    The last line of a segment that another followed may be torn, for that process was killed. A file that is missing
+    between two others is damage.
+    """
+    paths = {0: folder / f"{name}.jsonl"}
+    for path in folder.glob(f"{name}-*.jsonl"):
+        if (digits := path.stem.removeprefix(f"{name}-")).isdecimal():
+            paths[int(digits)] = path
+    found = {number: path for number, path in sorted(paths.items()) if path.exists()}
+    events: list[Event] = []
+    damage = [f"{paths[0].name} is missing"] if found and 0 not in found else []
+    for number, path in found.items():
+        journal = read_journal(path, may_be_torn=number != max(found))
+        events += [replace(event, segment=number) for event in journal] if number else journal.events
+        if journal.damage:
+            damage.append(f"segment {number}: {journal.damage}" if number else journal.damage)
+    return Journal(tuple(events), "; ".join(damage)) if found else None
+
+
+def read_journal(path: Path, *, may_be_torn: bool = False) -> Journal:
     """The events of a journal file; what cannot be read ends it there and is named in `damage`, never skipped.
 
-    Half a surrogate pair is read as U+FFFD: it could be written in no report.
+    Half a surrogate pair is read as U+FFFD: it could be written in no report. With `may_be_torn` a last line without
+    its end is left out.
     """
     events: list[Event] = []
     try:
         text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         return Journal((), f"journal unreadable: {error}")
+    if may_be_torn:
+        text = text[: text.rfind("\n") + 1]
     # Not splitlines(): JSON may hold U+2028 and others at which that splits too, and only "\n" ends an event.
     for number, line in enumerate(io.StringIO(text, newline="\n"), 1):
         try:
@@ -94,7 +119,7 @@ def read_journal(path: Path) -> Journal:
             return Journal(tuple(events), f"journal line {number}: {error}")
         except RecursionError:
             return Journal(tuple(events), f"journal line {number}: nested too deeply")
-    damage = "" if text.endswith("\n") else "the journal's last line is incomplete"
+    damage = "" if text.endswith("\n") or may_be_torn else "the journal's last line is incomplete"
     return Journal(tuple(events), damage)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from lab.errors import ScenarioError
-from lab.evidence.journal_file import read_journal
+from lab.evidence.journal_file import read_journal, read_segments
 from lab.evidence.older_plans import upgraded
 from lab.evidence.runs_folder import require_runs
 from lab.evidence.sample_reader import read_samples
@@ -84,7 +84,7 @@ def read_plan(run: Path) -> Plan:
 def read_evidence(run: Path) -> Evidence:
     """Everything that a judge may look at, with all damage named."""
     plan = read_plan(run)
-    journal = read_journal(run / "journal.jsonl")
+    journal = read_segments(run, "journal") or read_journal(run / "journal.jsonl")
     samples, damage = read_samples(run / "samples.sqlite", plan.streams)
     digest = hashlib.sha256((run / "plan.json").read_bytes()).hexdigest()
     started = journal.first("run_started")
@@ -92,6 +92,4 @@ def read_evidence(run: Path) -> Evidence:
         damage.append("plan.json is not the plan that the run began with")
     if journal.damage:
         damage.append(journal.damage)
-    path = run / "guardian.jsonl"
-    guardian = read_journal(path) if path.exists() else None
-    return Evidence(plan, journal, samples, tuple(damage), guardian)
+    return Evidence(plan, journal, samples, tuple(damage), read_segments(run, "guardian"))

@@ -78,6 +78,11 @@ class StoredStream(Generic[T]):
         first, end = np.searchsorted(self._times, [from_ms, to_ms], side="left")
         return self._rows(int(first), int(end))
 
+    def count_between(self, from_ms: float, to_ms: float) -> int:
+        """How many rows `between` would return."""
+        first, end = np.searchsorted(self._times, [from_ms, to_ms], side="left")
+        return max(0, int(end) - int(first))
+
     def times(self, **values: str) -> "array[float]":
         """The times, in order, of the rows whose fields have these values."""
         found = self._times

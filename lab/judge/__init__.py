@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from lab.boundary import Caught, attempt
 from lab.judge import checks, tables
+from lab.judge.windows.segments import find_segments
 from lab.judge.windows.timeline import Windows, find_windows
 from lab.model.evidence import Evidence
 from lab.model.plan import Decision, Plan
@@ -148,5 +149,7 @@ def _untested(name: str, untested: Iterable[Finding]) -> str:
 
 
 def _interrupted(evidence: Evidence) -> bool:
-    journal = evidence.journal
-    return bool(journal.of("interrupted", "lab_failed")) or journal.last("run_ended") is None
+    """Whether the run's last segment was stopped, or has no end."""
+    last = find_segments(evidence.journal)[-1]
+    kinds = {event.kind for event in last.events}
+    return bool(kinds & {"interrupted", "lab_failed"}) or "run_ended" not in kinds

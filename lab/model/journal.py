@@ -4,6 +4,8 @@ Kinds and their data (times are the event's own `at_ms` unless a field says othe
 
 run_started       run_id, lab_version, campaign, seed, plan_sha256, target, services (that a fault can act on; older
                   runs have none), images, host, wall_epoch_ms
+segment_started   segment (its number), wall_epoch_ms and offset_ms: what the wall clock and the run's clock said when
+                  the clock of this segment read 0
 phase_started     phase, step (its name)                   phase_ended       phase, step
 load_chunk_started chunk, profile (its name), script, load_began_ms (of the profile's schedule), scheduled_start_ms,
                   duration_ms, due (requests in this chunk); older runs have rate_per_s in place of profile and due
@@ -36,7 +38,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of `journal.jsonl`; `at_ms` on the run's monotonic clock, `wall` in ISO 8601 UTC."""
+    """One line of `journal.jsonl`; `at_ms` on the run's monotonic clock, `wall` in ISO 8601 UTC.
+
+    `segment` is not written: it follows from the file in which the event stands.
+    """
 
     seq: int
     writer: str
@@ -44,6 +49,12 @@ class Event:
     wall: str
     kind: str
     data: Mapping[str, Any]
+    segment: int = 0
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where the event stands in its journal: events of one journal are ordered by it."""
+        return self.segment, self.seq
 
     def to_json(self) -> dict[str, Any]:
         """The event as one flat JSON object."""

@@ -129,6 +129,9 @@ class Stream(Protocol[T_co]):
     def between(self, from_ms: float, to_ms: float) -> Sequence[T_co]:
         """The rows from one time up to, and not including, another."""
 
+    def count_between(self, from_ms: float, to_ms: float) -> int:
+        """How many rows `between` would return."""
+
     def times(self, **values: str) -> "array[float]":
         """The times, in order, of the rows whose fields have these values."""
 
@@ -159,6 +162,10 @@ class Rows(tuple[T, ...]):
         """The rows from one time up to, and not including, another."""
         times = self._times
         return self._ordered[bisect_left(times, from_ms) : bisect_left(times, to_ms)]
+
+    def count_between(self, from_ms: float, to_ms: float) -> int:
+        """How many rows `between` would return."""
+        return max(0, bisect_left(self._times, to_ms) - bisect_left(self._times, from_ms))
 
     def times(self, **values: str) -> "array[float]":
         """The times, in order, of the rows whose fields have these values."""
@@ -198,6 +205,11 @@ class Samples:
     def counts(self) -> dict[str, int]:
         """Rows by table, as the journal's last event records them."""
         return {name: len(getattr(self, name)) for name in TABLES}
+
+    def count_between(self, table: str, from_ms: float, to_ms: float) -> int:
+        """The rows of one table from one time up to another; 0 for a table that nobody knows."""
+        stream: Stream[Any] | None = getattr(self, table) if table in TABLES else None
+        return 0 if stream is None else stream.count_between(from_ms, to_ms)
 
 
 # The name under which looks at the store stand among the probes; every other name is a canary's.

@@ -18,7 +18,8 @@ def chunks_delivered(check: str, evidence: Evidence, windows: Windows) -> Findin
     problems = []
     if not ended:
         problems.append("no chunk of load was delivered")
-    if not {event.data["chunk"] for event in started} >= {event.data["chunk"] for event in ended}:
+    began, over = ({(e.segment, e.data["chunk"]) for e in events} for events in (started, ended))
+    if not began >= over:
         problems.append(f"{len(started)} chunks began and {len(ended)} ended")
     if counted != rows:
         problems.append(f"the chunks delivered {counted} rows, the table has {rows}")

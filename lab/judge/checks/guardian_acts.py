@@ -1,23 +1,41 @@
 """What the guardian's journal says against a run: a run that it had to end or heal did not go as planned."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from lab.judge.windows.incidents import GUARDIAN_ACTS
+from lab.judge.windows.references import place_of
+from lab.judge.windows.segments import Segment
 from lab.model.evidence import Evidence
+from lab.model.journal import Event
 
 
-def guardian_acts(evidence: Evidence) -> Iterator[str]:
-    """A run that its guardian had to end or heal did not go as planned, and one that lost its record may not have."""
+def guardian_acts(evidence: Evidence, segments: Sequence[Segment]) -> Iterator[str]:
+    """What is wrong with the guardian of each segment, or with the record that it left.
+
+    A guardian that had to end or heal a run speaks against all of it. In a segment that was followed by another this
+    is an incident, for it is why the run had to be resumed.
+    """
     journal = evidence.guardian
-    if journal is None:
-        if evidence.journal.first("guardian_started") is not None:
-            yield "guardian.jsonl is missing, though the run had a guardian"
-        return
-    if journal.damage:
+    if journal is not None and journal.damage:
         yield f"guardian.jsonl is damaged: {journal.damage}"
-    if [event.seq for event in journal.events] != list(range(len(journal.events))):
-        yield "events are missing from guardian.jsonl, or out of order"
-    if journal.first("guardian_started") is None:
-        yield "guardian.jsonl does not begin with guardian_started"
-    for event in journal.of("fenced", "ended_process", "healed"):
-        why = event.data.get("why") or event.data.get("fault") or ""
-        yield f"the guardian acted: {event.kind} {why} (guardian:{event.seq})"
+    for segment in segments:
+        had = any(event.kind == "guardian_started" for event in segment.events)
+        events = [e for e in journal or () if e.segment == segment.number]
+        name = "guardian.jsonl" if segment.number == 0 else f"guardian-{segment.number}.jsonl"
+        if journal is None or (not events and segment.number > 0):
+            if had:
+                yield f"{name} is missing, though the run had a guardian"
+            continue
+        yield from _flaws(name, events)
+        if segment.last:
+            for event in events:
+                if event.kind in GUARDIAN_ACTS:
+                    why = event.data.get("why") or event.data.get("fault") or ""
+                    yield f"the guardian acted: {event.kind} {why} ({place_of(event)})"
+
+
+def _flaws(name: str, events: Sequence[Event]) -> Iterator[str]:
+    if [event.seq for event in events] != list(range(len(events))):
+        yield f"events are missing from {name}, or out of order"
+    if not any(event.kind == "guardian_started" for event in events):
+        yield f"{name} does not begin with guardian_started"

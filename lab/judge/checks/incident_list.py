@@ -5,6 +5,7 @@ incident that touches a part of it.
 from collections.abc import Iterator
 
 from lab.judge.windows.incidents import Incident
+from lab.judge.windows.references import place_of
 from lab.judge.windows.timeline import Windows
 from lab.model.evidence import Evidence
 
@@ -24,7 +25,9 @@ _WHOLE_RUN = {
 def whole_run(evidence: Evidence, windows: Windows) -> Iterator[str]:
     """What concerns the run as a whole, in words, with its place in the journal."""
     for event in evidence.journal.of(*_WHOLE_RUN):
-        yield f"{_WHOLE_RUN[event.kind].format_map({**_UNKNOWN, **event.data})} (journal:{event.seq})"
+        if event.kind == "interrupted" and event.segment != windows.segments[-1].number:
+            continue  # The run went on in another segment: an incident.
+        yield f"{_WHOLE_RUN[event.kind].format_map({**_UNKNOWN, **event.data})} ({place_of(event)})"
     if windows.outside is not None:
         yield f"{windows.outside[1]}; nothing after it is judged"
 

@@ -3,13 +3,16 @@
 An incident that touches only a part of the run is listed here; other checks leave undecided what it touches.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from lab.judge.checks.guardian_acts import guardian_acts
 from lab.judge.checks.incident_list import listed, whole_run
+from lab.judge.checks.whole import journal_flaws, sample_flaws
 from lab.judge.windows import references
 from lab.judge.windows.timeline import Windows
 from lab.model.evidence import Evidence
+from lab.model.journal import Event
 from lab.model.verdict import Finding, Verdict, undecided
 
 CHECK = "integrity"
@@ -19,11 +22,11 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
     """One finding about the run: everything that is wrong with it, or that nothing is."""
     problems = [
         *evidence.damage,
-        *_journal(evidence),
+        *journal_flaws(evidence, windows.segments),
         *_plan(evidence),
-        *_samples(evidence),
+        *sample_flaws(evidence, windows.segments),
         *whole_run(evidence, windows),
-        *guardian_acts(evidence),
+        *guardian_acts(evidence, windows.segments),
     ]
     incidents = listed(windows)
     events = evidence.journal.events
@@ -35,20 +38,6 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
     reason = f"the plan was carried out; {len(events)} events and {rows} samples are all there"
     reason += f"; incidents: {'; '.join(incidents)}" if incidents else ""
     return [Finding(CHECK, "run", Verdict.PASS, Verdict.PASS, reason, n=len(events), evidence=where)]
-
-
-def _journal(evidence: Evidence) -> Iterator[str]:
-    events = evidence.journal.events
-    if evidence.journal.damage:
-        yield evidence.journal.damage
-    if not events or events[0].kind != "run_started":
-        yield "the journal does not begin with run_started"
-    if not events or events[-1].kind != "run_ended":
-        yield "the journal does not end with run_ended: the run died, or its end is missing"
-    if [event.seq for event in events] != list(range(len(events))):
-        yield "events are missing from the journal, or out of order"
-    elif events and events[-1].data.get("last_seq", events[-1].seq) != events[-1].seq:
-        yield "the journal's last event expected another number of events"
 
 
 def _plan(evidence: Evidence) -> Iterator[str]:
@@ -63,22 +52,13 @@ def _plan(evidence: Evidence) -> Iterator[str]:
             yield "the journal names another target than the plan"
     planned = [(step.kind, step.name) for step in plan.steps]
     for kind in ("phase_started", "phase_ended"):
-        seen = [(e.data.get("phase"), e.data.get("step")) for e in evidence.journal.of(kind)]
-        if seen != planned:
-            yield f"{len(planned)} steps were planned, {len(seen)} {kind} or in another order"
+        ran = _steps(evidence.journal.of(kind))
+        if ran != planned:
+            yield f"{len(planned)} steps were planned, {len(ran)} {kind} or in another order"
 
 
-def _samples(evidence: Evidence) -> Iterator[str]:
-    """What is wrong with the streams that the plan expects; a table that it does not name may be absent or empty."""
-    ended = evidence.journal.last("run_ended")
-    recorded = ended.data.get("rows") if ended is not None else None
-    counts = evidence.samples.counts()
-    if not isinstance(recorded, dict):
-        yield "the journal does not say how many samples there must be"
-        recorded = counts
-    for table in evidence.plan.streams:
-        n = counts.get(table, 0)
-        if recorded.get(table) != n:
-            yield f"table {table} has {n} rows, the journal says {recorded.get(table)}"
-        if n == 0:
-            yield f"table {table} is empty"
+def _steps(events: Sequence[Event]) -> list[tuple[object, object]]:
+    """The steps of these events; one that was cut by the end of a segment and began again in the next counts once."""
+    steps = [(event.segment, (event.data.get("phase"), event.data.get("step"))) for event in events]
+    again = [before[0] != after[0] and before[1] == after[1] for before, after in pairwise(steps)]
+    return [step for (_, step), repeated in zip(steps, [False, *again], strict=False) if not repeated]

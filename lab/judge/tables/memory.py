@@ -3,21 +3,23 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
+from lab.judge.windows.segments import segment_at
 from lab.judge.windows.timeline import Windows
 from lab.model.evidence import Evidence
 from lab.model.verdict import Finding, Verdict
 
 KEY = "memory"
 
-# Container, process, metric, process id and start time; "" and 0 stand for what a whole container does not have.
-Series = tuple[str, str, str, int, float]
+# Segment, container, process, metric, process id and start time; "" and 0 stand for what a whole container has not.
+Series = tuple[int, str, str, str, int, float]
 
 
 def describe(evidence: Evidence, windows: Windows, found: Sequence[Finding]) -> list[dict[str, object]]:
-    """One row per metric of each container and process; a process that was restarted is another one."""
+    """One row per metric of each container and process in each segment; a restarted process is another one."""
     series: dict[Series, list[float]] = defaultdict(list)
     for reading in evidence.samples.memory:
-        who = (reading.container, reading.process or "", reading.metric)
+        segment = segment_at(windows.segments, reading.at_ms).number
+        who = (segment, reading.container, reading.process or "", reading.metric)
         series[*who, reading.pid or 0, reading.started or 0.0].append(reading.at_ms)
     return [
         {
@@ -26,6 +28,7 @@ def describe(evidence: Evidence, windows: Windows, found: Sequence[Finding]) -> 
             "metric": metric,
             "pid": pid or None,
             "started": started or None,
+            "segment": segment,
             "verdict": Verdict.NOT_TESTED.value,
             "growth_mb_per_24h": None,
             "ci": None,
@@ -33,5 +36,5 @@ def describe(evidence: Evidence, windows: Windows, found: Sequence[Finding]) -> 
             "samples": len(times),
             "duration_s": (max(times) - min(times)) / 1000,
         }
-        for (container, process, metric, pid, started), times in sorted(series.items())
+        for (segment, container, process, metric, pid, started), times in sorted(series.items())
     ]

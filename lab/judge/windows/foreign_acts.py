@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lab.judge.windows.references import place_of
 from lab.model.evidence import Evidence
 from lab.model.journal import Event, Journal
 from lab.model.plan import PlannedFault
@@ -40,7 +41,7 @@ def first_act(evidence: Evidence) -> tuple[float, str] | None:
     for event in evidence.journal.of("container_event"):
         if _decides(event, services) and not any(alibi.covers(event) for alibi in alibis):
             service, action = event.data.get("service"), event.data.get("action")
-            return event.at_ms - LATE_MS, f"somebody else acted on {service}: {action} (journal:{event.seq})"
+            return event.at_ms - LATE_MS, f"somebody else acted on {service}: {action} ({place_of(event)})"
     return None
 
 

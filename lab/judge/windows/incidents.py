@@ -9,13 +9,15 @@ interruption, a damaged journal) is not listed here but by the integrity check.
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
 
 import numpy as np
 
 from lab.judge.stats.intervals import Floats
+from lab.judge.windows import references
 from lab.judge.windows.planned_load import load_in
+from lab.judge.windows.segments import Segment
 from lab.judge.windows.window import Window
 from lab.model.evidence import Evidence
 from lab.model.journal import Event
@@ -26,6 +28,10 @@ CLOCK_STEP_MS = 50.0
 # A death or a step of the clock is noticed some time after it happened: the lab looks four times a second, but not
 # while it waits for a call.
 NOTICED_LATE_MS = 5000.0
+# How many rows a writer can lose that is killed: those of the last second.
+ROWS_AT_RISK_MS = 1000.0
+# What the guardian does to a run that did not go as planned.
+GUARDIAN_ACTS = ("fenced", "ended_process", "healed")
 # The load generator takes the wall clock's time for a chunk when it makes the chunk's container.
 LAUNCH_LEAD_MS = 6000.0
 # How many periods of a steady stream may pass without a sample before it counts as silent, and what a busy machine may
@@ -77,22 +83,42 @@ class Incident:
     @property
     def told(self) -> str:
         """What happened, with its place in the journal."""
-        return self.why if self.event is None else f"{self.why} (journal:{self.event.seq})"
+        return self.why if self.event is None else f"{self.why} ({references.place_of(self.event)})"
 
 
-def find_incidents(evidence: Evidence, phases: Sequence[Window]) -> tuple[Incident, ...]:
+def find_incidents(
+    evidence: Evidence, phases: Sequence[Window], segments: Sequence[Segment]
+) -> tuple[Incident, ...]:
     """Every incident of a run, in order of time."""
-    found = [
-        *_deaths(evidence),
-        *_clock_steps(evidence),
-        *_broken_chunks(evidence),
-        *_silences(evidence, phases),
-    ]
+    found = [*_borders(evidence, segments)]
+    for segment in segments:
+        # What lasts to the end of a segment does not last into the next one.
+        end_ms = None if segment.last else segment.to_ms
+        mine = (*_deaths(evidence, segment), *_clock_steps(segment), *_broken_chunks(segment))
+        found += [replace(one, to_ms=end_ms) if one.to_ms is None else one for one in mine]
+        found += _silences(evidence, [phase for phase in phases if phase.segment == segment.number])
     return tuple(sorted(found, key=lambda incident: (incident.hole, incident.told)))
 
 
-def _deaths(evidence: Evidence) -> Iterator[Incident]:
-    for event in evidence.journal.of("sampler_died"):
+def _borders(evidence: Evidence, segments: Sequence[Segment]) -> Iterator[Incident]:
+    """Between two segments nothing was measured; and what ended the first one, where it was ended."""
+    guardian = () if evidence.guardian is None else evidence.guardian.events
+    for before, after in pairwise(segments):
+        from_ms = before.to_ms if before.ended else before.to_ms - ROWS_AT_RISK_MS
+        how = "ended" if before.ended else "ended without a record of its end"
+        why = f"segment {before.number} {how}, and nothing was measured until segment {after.number} began"
+        yield Incident(from_ms, after.from_ms, None, why, after.events[0])
+        for event in before.events:
+            if event.kind == "interrupted":
+                why = f"segment {before.number} was interrupted: {event.data.get('why', '')}"
+                yield Incident(event.at_ms, after.from_ms, None, why, event)
+        for event in guardian:
+            if event.segment == before.number and event.kind in GUARDIAN_ACTS:
+                yield Incident(event.at_ms, after.from_ms, None, f"the guardian acted: {event.kind}", event)
+
+
+def _deaths(evidence: Evidence, segment: Segment) -> Iterator[Incident]:
+    for event in _of(segment, "sampler_died"):
         sampler, reason = str(event.data.get("sampler", "")), str(event.data.get("why", ""))
         why = f"the sampler {sampler} died: {reason}"
         from_ms, to_ms = event.at_ms - NOTICED_LATE_MS, None
@@ -103,7 +129,7 @@ def _deaths(evidence: Evidence) -> Iterator[Incident]:
         if sampler == ENGINE_LOG:
             why += "; from then on nobody saw what others did to the stack, and nothing after it is judged"
         if sampler == "load":
-            from_ms, to_ms = _of_load(evidence, reason)
+            from_ms, to_ms = _of_load(segment, reason)
         yield Incident(from_ms, to_ms, _streams(sampler, event), why, event)
 
 
@@ -115,11 +141,15 @@ def _streams(sampler: str, event: Event) -> frozenset[str] | None:
     return frozenset(map(str, named))
 
 
-def _of_load(evidence: Evidence, reason: str) -> tuple[float, float | None]:
-    """The time of the chunk that a death of the load generator names; the whole run where it names none."""
+def _of(segment: Segment, kind: str) -> list[Event]:
+    return [event for event in segment.events if event.kind == kind]
+
+
+def _of_load(segment: Segment, reason: str) -> tuple[float, float | None]:
+    """The time of the chunk that a death of the load generator names; the whole segment where it names none."""
     named = _CHUNK.search(reason)
-    event = None if named is None else evidence.journal.first("load_chunk_started", chunk=named[1])
-    return (float("-inf"), None) if event is None else _chunk_span(event)
+    chunks = [e for e in _of(segment, "load_chunk_started") if named and e.data.get("chunk") == named[1]]
+    return _chunk_span(chunks[0]) if chunks else (segment.from_ms, None)
 
 
 def _chunk_span(started: Event) -> tuple[float, float]:
@@ -127,24 +157,24 @@ def _chunk_span(started: Event) -> tuple[float, float]:
     return from_ms, from_ms + float(started.data["duration_ms"])
 
 
-def _clock_steps(evidence: Evidence) -> Iterator[Incident]:
+def _clock_steps(segment: Segment) -> Iterator[Incident]:
     """A step touches what it overlaps; and k6 goes by the wall clock, so also the rest of the chunks that it runs."""
-    for event in evidence.journal.of("clock_stepped"):
+    for event in _of(segment, "clock_stepped"):
         if abs(float(event.data.get("by_ms", "inf"))) <= CLOCK_STEP_MS:
             continue
         why = f"the wall clock stepped by {event.data.get('by_ms', '')} ms"
         from_ms = event.at_ms - NOTICED_LATE_MS
         yield Incident(from_ms, event.at_ms, None, why, event)
-        spans = map(_chunk_span, evidence.journal.of("load_chunk_started"))
+        spans = map(_chunk_span, _of(segment, "load_chunk_started"))
         ends = [end for start, end in spans if start - LAUNCH_LEAD_MS <= event.at_ms < end]
         if ends:
             yield Incident(from_ms, max(ends), frozenset({"requests"}), why, event)
 
 
-def _broken_chunks(evidence: Evidence) -> Iterator[Incident]:
+def _broken_chunks(segment: Segment) -> Iterator[Incident]:
     """Chunks of load whose raw points break off, that lost requests, or whose end was never recorded."""
-    ended = {event.data["chunk"]: event for event in evidence.journal.of("load_chunk_ended")}
-    for started in evidence.journal.of("load_chunk_started"):
+    ended = {event.data["chunk"]: event for event in _of(segment, "load_chunk_ended")}
+    for started in _of(segment, "load_chunk_started"):
         chunk = started.data["chunk"]
         end = ended.get(chunk)
         flaw = "has no recorded end" if end is None else _flaw(end)

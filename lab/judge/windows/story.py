@@ -12,16 +12,18 @@ def first(story: Sequence[Event], kind: str) -> Event | None:
 
 def last(story: Sequence[Event], kind: str, *, before: Event | None = None) -> Event | None:
     """The last event of a kind, or the last before another event."""
-    limit = float("inf") if before is None else before.seq
-    return next((event for event in reversed(story) if event.kind == kind and event.seq < limit), None)
+    earlier = reversed(story) if before is None else (e for e in reversed(story) if e.place < before.place)
+    return next((event for event in earlier if event.kind == kind), None)
 
 
 def looks(
     story: Sequence[Event], moment: str, after: Event | None = None, before: Event | None = None
 ) -> list[Event]:
     """The looks at the effect at one moment of its life, between two events."""
-    low, high = -1 if after is None else after.seq, float("inf") if before is None else before.seq
-    return [e for e in story if e.kind == "proof" and e.data.get("moment") == moment and low < e.seq < high]
+    found = [event for event in story if event.kind == "proof" and event.data.get("moment") == moment]
+    if after is not None:
+        found = [event for event in found if event.place > after.place]
+    return found if before is None else [event for event in found if event.place < before.place]
 
 
 def doubts(story: Sequence[Event]) -> Iterable[str]:

@@ -13,7 +13,7 @@ T = TypeVar("T")
 class Window:
     """A stretch of the run; `fault` is the id of the fault that it belongs to. `complete` when its end was recorded.
 
-    A window holds its first millisecond, not its last.
+    A window holds its first millisecond, not its last, and lies within one segment of the run.
     """
 
     name: str
@@ -22,6 +22,7 @@ class Window:
     to_ms: float
     fault: str | None = None
     complete: bool = True
+    segment: int = 0
 
     def holds(self, at_ms: float) -> bool:
         """Whether a time falls into the window."""
@@ -51,6 +52,8 @@ def without(windows: Iterable[Window], holes: Sequence[tuple[float, float]]) -> 
 def _pieces(window: Window, holes: Sequence[tuple[float, float]]) -> list[Window]:
     pieces = [(window.from_ms, window.to_ms)]
     for hole_from, hole_to in holes:
+        if hole_from >= window.to_ms or hole_to <= window.from_ms:
+            continue
         cut = [((a, min(b, hole_from)), (max(a, hole_to), b)) for a, b in pieces]
         pieces = [piece for pair in cut for piece in pair if piece[0] < piece[1]]
     return [replace(window, from_ms=a, to_ms=b) for a, b in sorted(set(pieces))]

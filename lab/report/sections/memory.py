@@ -10,6 +10,7 @@ _SCHEMA = list_of(
         metric=TEXT,
         pid=or_null(COUNT),
         started=or_null(NUMBER),
+        segment=COUNT,
         verdict=VERDICT,
         growth_mb_per_24h=or_null(NUMBER),
         ci=or_null(INTERVAL),

@@ -1,0 +1,208 @@
+"""What became of each planned fault: when it was in force and healed, what proves it, and when the target was well."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from lab.judge.stats.recovery_clock import Clock, Seen, clocks, recovery_point, within_slo
+from lab.judge.windows.segments import Segment
+from lab.judge.windows.story import doubts, first, heal_doubts, last, looks
+from lab.judge.windows.window import Window
+from lab.model.evidence import Evidence
+from lab.model.journal import Event
+from lab.model.plan import PlannedFault
+from lab.model.recovery import CANARY, Rule
+from lab.model.undo import facts_of
+
+
+@dataclass(frozen=True, slots=True)
+class FaultWindow:
+    """What became of one planned fault.
+
+    `span` reaches from the issue of its injection to the end of its step (None when it was never injected). Times from
+    the injection count from its begin: an injection may take seconds, and harm comes before it has ended.
+    `injected_ms` is when it was completed. `doubts` say why it does not count as proven in force, `heal_doubts` why
+    its heal does not count as confirmed, `shared_doubts` the same of the faults that were in force with it; all empty
+    is what a pass needs. The clock of recovery starts between `cleared_from_ms` and `cleared_ms`, which are one unless
+    the fault passes by itself. `canary` are the probes within the span, rated by the SLO, and
+    `recovery` when they were well again.
+    """
+
+    planned: PlannedFault
+    story: tuple[Event, ...]
+    span: Window | None
+    injected_ms: float
+    cleared_from_ms: float | None
+    cleared_ms: float | None
+    starts: bool
+    doubts: tuple[str, ...]
+    heal_doubts: tuple[str, ...]
+    shared_doubts: tuple[str, ...]
+    canary: tuple[Seen, ...]
+    recovering: Seen | None
+    recovery: tuple[Clock, Clock] | None = None
+
+    def clocks(self, seen: Sequence[Seen], rule: Rule) -> tuple[Clock, Clock] | None:
+        """When what was seen was well again, from the heal and from the injection; None where that cannot be said."""
+        if self.span is None or self.cleared_ms is None:
+            return None
+        return clocks(seen, self.span.from_ms, self.cleared_ms, rule, cleared_from_ms=self.cleared_from_ms)
+
+    def proof(self, moment: str) -> Event | None:
+        """The proof that counts for a moment: for `during` the first that holds, else the last look."""
+        seen = looks(self.story, moment)
+        holding = [e for e in seen if moment == "during" and e.data.get("holds") is True]
+        return next(iter(holding), seen[-1] if seen else None)
+
+    def event(self, kind: str) -> Event | None:
+        """The last event of a kind in this fault's story."""
+        return last(self.story, kind)
+
+    @property
+    def cleared_by_another(self) -> str:
+        """A remark where the clock starts at the last heal of several faults that were in force together."""
+        mine = self.event("fault_healing" if self.starts else "fault_healed")
+        late = mine is not None and self.cleared_ms is not None and self.cleared_ms > mine.at_ms
+        return " (the last heal of its step, when nothing was in force any more)" if late else ""
+
+    @property
+    def until_recovered(self) -> Window | None:
+        """From the injection until recovered, or to the end of the step where it never did."""
+        if self.span is None or self.recovering is None:
+            return self.span
+        return Window(
+            self.span.name, self.span.phase, self.span.from_ms, self.recovering.done_ms, self.planned.id
+        )
+
+
+class FaultWindows:
+    """Derives the window of each fault from the journal's events, which are sorted by fault once."""
+
+    def __init__(self, evidence: Evidence, phases: Sequence[Window], segments: Sequence[Segment]) -> None:
+        self._evidence, self._segments = evidence, segments
+        self._stories = _stories(evidence)
+        self._together = {fault.id: step.faults for step in evidence.plan.steps for fault in step.faults}
+        self._steps = {fault.id: step.name for step in evidence.plan.steps for fault in step.faults}
+        self._phases: dict[str, list[Window]] = defaultdict(list)
+        for phase in phases:
+            self._phases[phase.name].append(phase)
+
+    def find(self) -> tuple[FaultWindow, ...]:
+        """One window per planned fault, whether it ran or not."""
+        return tuple(self._window(planned) for planned in self._evidence.plan.faults())
+
+    def unsteady(self, fault: FaultWindow) -> tuple[float, float] | None:
+        """From when to when (ms) the run is not steady because of a fault; None where it was never injected."""
+        injecting = first(fault.story, "fault_injecting")
+        if injecting is None:
+            return None
+        if fault.event("fault_healed") is None:
+            return injecting.at_ms, float("inf")
+        ends = [phase.to_ms for phase in self._phases[self._steps[fault.planned.id]]]
+        return injecting.at_ms, max([*ends, injecting.at_ms] if ends else [self._segments[-1].to_ms])
+
+    def _window(self, planned: PlannedFault) -> FaultWindow:
+        story = self._story(planned)
+        injecting = first(story, "fault_injecting")
+        span = None if injecting is None else self._span(planned, injecting)
+        canary = _canary(self._evidence, span)
+        cleared_from_ms, cleared_ms = self._all_cleared_ms(planned) or (None, None)
+        after = [] if cleared_ms is None else [probe for probe in canary if probe.sent_ms >= cleared_ms]
+        at = recovery_point(after)
+        window = FaultWindow(
+            planned=planned,
+            story=story,
+            span=span,
+            injected_ms=(first(story, "fault_injected") or injecting or _NOWHERE).at_ms,
+            cleared_from_ms=cleared_from_ms,
+            cleared_ms=cleared_ms,
+            starts=injecting is not None and _heals_by_starting(injecting, planned),
+            doubts=(*doubts(story), *self._cut(planned, story)),
+            heal_doubts=tuple(heal_doubts(story)),
+            shared_doubts=tuple(self._shared_doubts(planned)),
+            canary=canary,
+            recovering=None if at is None else after[at],
+        )
+        return replace(window, recovery=window.clocks(canary, CANARY))
+
+    def _span(self, planned: PlannedFault, injecting: Event) -> Window:
+        """From the injection to the end of the step, both in the segment of the injection."""
+        segment = next(one for one in self._segments if one.number == injecting.segment)
+        mine = [p.to_ms for p in self._phases[self._steps[planned.id]] if p.segment == injecting.segment]
+        end_ms = max(mine, default=segment.to_ms)
+        return Window(planned.id, "fault", injecting.at_ms, max(end_ms, injecting.at_ms), planned.id)
+
+    def _cut(self, planned: PlannedFault, story: Sequence[Event]) -> Iterable[str]:
+        """Why a fault decides nothing whose step does not lie within one segment."""
+        numbers = sorted({event.segment for event in story})
+        if len(numbers) > 1:
+            yield f"its step was cut between the segments {numbers[0]} and {numbers[-1]}"
+        elif numbers and numbers[0] != self._segments[-1].number:
+            phases = [p for p in self._phases[self._steps[planned.id]] if p.segment == numbers[0]]
+            if not all(phase.complete for phase in phases):
+                yield f"its step was cut by the end of segment {numbers[0]}"
+
+    def _story(self, planned: PlannedFault) -> tuple[Event, ...]:
+        return self._stories.get(planned.id, ())
+
+    def _all_cleared_ms(self, planned: PlannedFault) -> tuple[float, float] | None:
+        """Between which moments the last fault of its step was cleared; None where a heal is not confirmed."""
+        if first(self._story(planned), "fault_injecting") is None:
+            return None
+        times = [self._cleared_ms(fault) for fault in self._together[planned.id]]
+        known = [time for time in times if time is not None]
+        if len(known) < len(times):
+            return None
+        return max(first for first, _ in known), max(last for _, last in known)
+
+    def _cleared_ms(self, planned: PlannedFault) -> tuple[float, float] | None:
+        """Between which moments one fault was cleared; minus infinity for one that never was in the world."""
+        story = self._story(planned)
+        injecting, healed = first(story, "fault_injecting"), last(story, "fault_healed")
+        if injecting is None:
+            return float("-inf"), float("-inf")
+        if injecting.data.get("transient") is True:
+            return None if healed is None else _passed_ms(injecting, first(story, "fault_injected") or healed)
+        starts = _heals_by_starting(injecting, planned)
+        cleared = last(story, "fault_healing", before=healed) if starts else healed
+        return None if healed is None or cleared is None else (cleared.at_ms, cleared.at_ms)
+
+    def _shared_doubts(self, planned: PlannedFault) -> Iterable[str]:
+        for other in self._together[planned.id]:
+            if other is not planned:
+                for doubt in heal_doubts(self._story(other)):
+                    yield f"{other.id}, in force with it: {doubt}"
+
+
+def _stories(evidence: Evidence) -> Mapping[str, tuple[Event, ...]]:
+    found: dict[str, list[Event]] = defaultdict(list)
+    for event in evidence.journal:
+        if isinstance(fault := event.data.get("fault"), str):
+            found[fault].append(event)
+    return {fault: tuple(events) for fault, events in found.items()}
+
+
+def _passed_ms(issued: Event, returned: Event) -> tuple[float, float]:
+    """What passes by itself (a restart) is over by the end of its call, for its hold must not hide an outage.
+
+    Within the call the service may still answer for its whole grace, so that no answer shows it well again before the
+    end; and the grace is not the target's time to recover.
+    """
+    return issued.at_ms, returned.at_ms
+
+
+_NOWHERE = Event(-1, "", 0.0, "", "", {})
+
+
+def _heals_by_starting(injecting: Event, planned: PlannedFault) -> bool:
+    undo = injecting.data.get("undo")
+    # Journals of early versions hold no undo, and of their kinds `kill` alone was healed by a start.
+    return facts_of(undo).starts_a_container if undo else planned.kind == "kill"
+
+
+def _canary(evidence: Evidence, span: Window | None) -> tuple[Seen, ...]:
+    if span is None:
+        return ()
+    name, slo_ms = evidence.plan.target.canary, evidence.plan.observer.canary_slo_ms
+    mine = evidence.samples.probes.between(span.from_ms, span.to_ms)
+    return tuple(within_slo((probe for probe in mine if probe.probe == name), slo_ms))
