@@ -134,6 +134,8 @@ def _measure(resources: RunResources, plan_sha256: str, progress: Progress) -> N
     """Everything between the first and the last event of the journal."""
     plan, journal = resources.plan, resources.journal
     journal.record("run_started", durable=True, **facts(resources, plan_sha256))
+    epoch_ms = resources.clock.origin_epoch_ms
+    journal.record("segment_started", segment=0, wall_epoch_ms=epoch_ms, offset_ms=0.0)
     journal.record("guardian_started", pid=resources.guard.process[0])
     resources.engine_log.start()
     observer_cost.record(resources.target_url, plan, resources.world, journal)
