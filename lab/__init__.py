@@ -1,7 +1,7 @@
 """A chaos-and-soak lab for vector-search MCP servers.
 
-The layers, lowest first: `model` and `errors`, then `ports`, `judge` and `report`, then `faults` and `probes`, then
-`scenarios`, `schedule` and `adapters`, then `run`, then `cli`. A layer imports only lower ones; `tests/tidy` checks it.
+Each subject has a room of its own, and the rooms form layers (docs/decisions/0010-one-room-per-subject.md). A room imports
+only rooms of lower layers; `tests/tidy` checks it.
 """
 
 __version__ = "0.1.0"

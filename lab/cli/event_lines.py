@@ -136,6 +136,7 @@ _WORDS: Mapping[str, str | Callable[[EventLines, Event], str | None]] = {
     "aborted": "ABORTED, {why}; healing, then judging what there is",
     "guardian_lost": "THE GUARDIAN DIED: {why}",
     "interrupted": "interrupted; healing, then judging what there is",
+    "lab_error": "AN ERROR OF THE LAB in {where}, {error}: {detail} ({place})",
     "lab_failed": "THE LAB FAILED: {why}",
     "run_ended": "the run ended; judging it",
 }

@@ -17,9 +17,9 @@ FINDINGS_ORDER = 150
 
 
 def build(evidence: Evidence, judgement: Judgement) -> dict[str, Any]:
-    """The whole report as plain JSON values; the same evidence gives the same values.
+    """The whole report as plain JSON values. The same evidence gives the same values.
 
-    Numbers have 6 significant digits; infinite ones (a request that never ended) are null.
+    Numbers have 6 significant digits. Infinite ones are null, such as the latency of a request that never ended.
     """
     report = {
         **_head(evidence),
@@ -35,12 +35,12 @@ def build(evidence: Evidence, judgement: Judgement) -> dict[str, Any]:
 
 
 def dumps(report: Mapping[str, Any]) -> str:
-    """The report's text: its keys in the contract's order, two spaces, one newline at the end."""
+    """The report as text: keys in the order of the contract, indented by two spaces, one newline at the end."""
     return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _head(evidence: Evidence) -> dict[str, Any]:
-    """What the run was, from the journal's first and last event; null where they are missing."""
+    """Facts about the run, from the first and the last event of the journal; null where these are missing."""
     plan, journal = evidence.plan, evidence.journal
     started, ended = journal.first("run_started"), journal.last("run_ended")
     facts = {} if started is None else started.data
@@ -106,7 +106,7 @@ def _bound(bound: Bound | None) -> dict[str, Any] | None:
 
 
 def _plain(value: Any) -> Any:
-    """Plain JSON values with rounded floats and encodable text, whatever mapping or sequence they stood in."""
+    """The value as plain JSON: floats rounded, text encodable, any mapping an object and any sequence a list."""
     if isinstance(value, str):
         return encodable(value)
     if isinstance(value, float):

@@ -1,7 +1,7 @@
 """The verdict on a terminal: a tired engineer must understand it within ten seconds.
 
-Everything becomes plain text on lines of the lab's own making, so that nothing which a target said becomes markup or a
-control sequence, and no line is longer than the terminal or than 99 columns.
+This module breaks all lines itself. So no line is longer than the terminal or than 99 columns, and nothing that a target
+said becomes markup or a control sequence.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ _COLOUR = {"pass": "green", "fail": "red", "inconclusive": "yellow", "not_tested
 
 
 def render(report: Report, directory: Path, width: int = COLUMNS_MAX) -> Text:
-    """The gate, then every section that has something to show, then where the reports lie."""
+    """The gate, then every section that has something to show, then the paths of the reports."""
     width = max(COLUMNS_MIN, min(width, COLUMNS_MAX))
     lines = list(_gate(report, width))
     for section in discover():
@@ -79,7 +79,7 @@ def _paragraph(paragraph: Paragraph, width: int, colour: str) -> Iterator[Text]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """A text whose further lines are indented, so that one sees where the next text begins."""
+    """The lines of a text. All but the first are indented, to show where the next text begins."""
     first, *_ = layout.wrap(one_line(text, TEXT_CHARS_MAX), width)
     rest = one_line(text, TEXT_CHARS_MAX).removeprefix(first).strip()
     return [first, *(layout.hanging(_INDENT, rest, width) if rest else [])]

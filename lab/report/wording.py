@@ -1,4 +1,4 @@
-"""The words of a report, shared by its sections; made from `report.json` alone, so that any reader could."""
+"""Words that the sections of a report share. They are made from the values of `report.json` alone."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -177,7 +177,15 @@ def test_a_terminal_shows_the_lines_and_where_the_run_is(
 
 def test_each_event_that_ends_or_spoils_a_run_has_words() -> None:
     lines = EventLines()
-    for kind in ("aborted", "guardian_lost", "interrupted", "lab_failed", "heal_failed", "fault_void"):
+    for kind in (
+        "aborted",
+        "guardian_lost",
+        "interrupted",
+        "lab_failed",
+        "heal_failed",
+        "fault_void",
+        "lab_error",
+    ):
         assert lines.line(event(kind, why="because", fault="f1")), kind
     assert lines.line(event("a_kind_of_tomorrow")) is None
     assert lines.line(event("load_chunk_ended", chunk="0001", dropped=0, truncated=False)) is None
