@@ -1,7 +1,7 @@
 """The verdict on a terminal: a tired engineer must understand it within ten seconds.
 
-This module breaks all lines itself. So no line is longer than the terminal or than 99 columns, and nothing that a target
-said becomes markup or a control sequence.
+This module breaks all lines itself. So no line is longer than the terminal or than 99 columns, and nothing that a
+target said becomes markup or a control sequence.
 """
 
 from collections.abc import Iterator, Sequence
