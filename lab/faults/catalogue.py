@@ -93,7 +93,7 @@ def _parameters(fault: type[Fault]) -> list[Parameter]:
 
 def _parameter(name: str, value: dict[str, Any], required: bool) -> Parameter:
     # An optional number is written as a choice between it and null.
-    shape = next((one for one in value.get("anyOf", ()) if one.get("type") != "null"), value)
+    shape = next((option for option in value.get("anyOf", ()) if option.get("type") != "null"), value)
     return Parameter(
         name=name,
         unit=next((unit for ending, unit in UNITS.items() if name.endswith(ending)), None),
@@ -102,5 +102,5 @@ def _parameter(name: str, value: dict[str, Any], required: bool) -> Parameter:
         default=value.get("default"),
         minimum=shape.get("minimum", shape.get("exclusiveMinimum")),
         maximum=shape.get("maximum", shape.get("exclusiveMaximum")),
-        choices=tuple(str(one) for one in shape.get("enum", ())),
+        choices=tuple(map(str, shape.get("enum", ()))),
     )

@@ -49,15 +49,15 @@ class Bandwidth(Toxic):
         """Hit: the transfer arrives whole, and no faster than the cap. Clean: at least twice as fast."""
         cap = self.rate_kb_per_s * 1000.0
 
-        def rate(seen: ExchangeResult) -> float:
-            moved = seen.received if self.direction == "downstream" else seen.sent
-            return moved * 1000 / seen.last_ms if seen.end == "answered" else 0.0
+        def rate(result: ExchangeResult) -> float:
+            moved = result.received if self.direction == "downstream" else result.sent
+            return moved * 1000 / result.last_ms if result.end == "answered" else 0.0
 
-        def hit(seen: ExchangeResult) -> bool:
-            return seen.end == "answered" and rate(seen) <= cap * OVER_CAP
+        def hit(result: ExchangeResult) -> bool:
+            return result.end == "answered" and rate(result) <= cap * OVER_CAP
 
-        def clean(seen: ExchangeResult) -> bool:
-            return rate(seen) >= cap * FREE_SHARE
+        def clean(result: ExchangeResult) -> bool:
+            return rate(result) >= cap * FREE_SHARE
 
         fastest = max(map(rate, compared.through))
         message = f"the fastest transfer made {fastest / 1000:.1f} kB/s, the cap is {self.rate_kb_per_s} kB/s"

@@ -52,25 +52,25 @@ class Latency(Toxic):
 
     def signs(self, world: World, compared: Comparison, before: Observation | None) -> Signs:
         """Hit: the answer is later by the smallest promised delay. Past the proxy none is late by half of that."""
-        trip = least(seen.first_ms for seen in compared.through)
-        floor = floor_of(before, (seen.first_ms for seen in compared.direct), trip)
+        trip = least(result.first_ms for result in compared.through)
+        floor = floor_of(before, (result.first_ms for result in compared.direct), trip)
         # Toxiproxy draws each delay from [latency - jitter, latency + jitter].
         delay_ms = self.latency_ms - self.jitter_ms
         clean_to = floor + max(ABSENT_FLOOR_MS, ABSENT_SHARE * self.latency_ms)
 
-        def hit(seen: ExchangeResult) -> bool:
-            return seen.end == "answered" and seen.first_ms >= floor + delay_ms - CLOCK_MS
+        def hit(result: ExchangeResult) -> bool:
+            return result.end == "answered" and result.first_ms >= floor + delay_ms - CLOCK_MS
 
-        def clean(seen: ExchangeResult) -> bool:
+        def clean(result: ExchangeResult) -> bool:
             # With a toxicity of 1 all or none are hit, so the fastest decides for all.
-            first_ms = trip if self.toxicity == 1.0 and before is not None else seen.first_ms
-            return seen.end == "answered" and (first_ms <= clean_to or before is None)
+            first_ms = trip if self.toxicity == 1.0 and before is not None else result.first_ms
+            return result.end == "answered" and (first_ms <= clean_to or before is None)
 
-        def past(seen: ExchangeResult) -> bool:
-            return seen.end == "answered" and seen.first_ms - floor <= delay_ms / 2
+        def direct(result: ExchangeResult) -> bool:
+            return result.end == "answered" and result.first_ms - floor <= delay_ms / 2
 
         message = f"the fastest round trip grew by {trip - floor:.1f} ms"
-        return Signs(trip, "ms", message, hit, clean, direct=past)
+        return Signs(trip, "ms", message, hit, clean, direct=direct)
 
 
 FAULT = Latency

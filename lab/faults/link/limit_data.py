@@ -50,16 +50,16 @@ class LimitData(Toxic):
         Downstream it is cut after exactly the limit; how much of a request went through cannot be seen by its sender.
         """
         below = world.proxies.exchange(self.target, SHORT, CONNECTIONS_MIN)
-        passes = all(seen.end == "answered" for seen in below)
+        passes = all(result.end == "answered" for result in below)
 
-        def hit(seen: ExchangeResult) -> bool:
-            exact = self.direction == "upstream" or seen.received == self.limit_bytes
-            return passes and seen.end in ("closed", "reset") and exact
+        def hit(result: ExchangeResult) -> bool:
+            exact = self.direction == "upstream" or result.received == self.limit_bytes
+            return passes and result.end in ("closed", "reset") and exact
 
-        def clean(seen: ExchangeResult) -> bool:
-            return seen.end == "answered" and passes
+        def clean(result: ExchangeResult) -> bool:
+            return result.end == "answered" and passes
 
-        received = min(seen.received for seen in compared.through)
+        received = min(result.received for result in compared.through)
         message = f"at least {received} bytes were received; short exchanges {'pass' if passes else 'fail'}"
         return Signs(received, "bytes", message, hit, clean)
 

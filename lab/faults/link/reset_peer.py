@@ -56,22 +56,22 @@ class ResetPeer(Toxic):
         """Hit: a new connection is reset before any answer, and the one that was open before was reset too."""
         kept = world.proxies.held_connection_end(self.target)
 
-        def hit(seen: ExchangeResult) -> bool:
-            return kept == "reset" and _is_reset(seen) and seen.ended_ms >= self.delay_ms - CLOCK_MS
+        def hit(result: ExchangeResult) -> bool:
+            return kept == "reset" and _is_reset(result) and result.ended_ms >= self.delay_ms - CLOCK_MS
 
-        def clean(seen: ExchangeResult) -> bool:
-            return seen.end == "answered"
+        def clean(result: ExchangeResult) -> bool:
+            return result.end == "answered"
 
-        def spared(seen: ExchangeResult) -> bool:
-            return seen.end in ("answered", "reset") and seen.received > 0
+        def spared(result: ExchangeResult) -> bool:
+            return result.end in ("answered", "reset") and result.received > 0
 
         share = sum(map(_is_reset, compared.through)) / len(compared.through)
         message = f"the connection that was open before: {kept or 'still open, or there was none'}"
         return Signs(share, "share of connections", message, hit, clean, spared)
 
 
-def _is_reset(seen: ExchangeResult) -> bool:
-    return seen.end == "reset" and seen.received == 0
+def _is_reset(result: ExchangeResult) -> bool:
+    return result.end == "reset" and result.received == 0
 
 
 FAULT = ResetPeer

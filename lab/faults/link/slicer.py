@@ -59,21 +59,21 @@ class Slicer(Toxic):
     def signs(self, world: World, compared: Comparison, before: Observation | None) -> Signs:
         """Hit: the transfer takes the pauses of all its pieces longer, and arrives in pieces as small as promised."""
         down = self.direction == "downstream"
-        took = least(seen.last_ms for seen in compared.through)
-        floor = floor_of(before, (seen.last_ms for seen in compared.direct), took)
+        took = least(result.last_ms for result in compared.through)
+        floor = floor_of(before, (result.last_ms for result in compared.direct), took)
 
-        def pauses_ms(seen: ExchangeResult) -> float:
-            return (seen.received if down else seen.sent) / self._largest * self.delay_us / 1000
+        def pauses_ms(result: ExchangeResult) -> float:
+            return (result.received if down else result.sent) / self._largest * self.delay_us / 1000
 
-        def hit(seen: ExchangeResult) -> bool:
-            small = not down or (bool(seen.pieces) and median(seen.pieces) <= self._largest)
-            late = seen.last_ms - floor >= HIT_SHARE * pauses_ms(seen)
-            return seen.end == "answered" and small and late
+        def hit(result: ExchangeResult) -> bool:
+            small = not down or (bool(result.pieces) and median(result.pieces) <= self._largest)
+            late = result.last_ms - floor >= HIT_SHARE * pauses_ms(result)
+            return result.end == "answered" and small and late
 
-        def clean(seen: ExchangeResult) -> bool:
-            return seen.end == "answered" and seen.last_ms - floor <= CLEAN_SHARE * pauses_ms(seen)
+        def clean(result: ExchangeResult) -> bool:
+            return result.end == "answered" and result.last_ms - floor <= CLEAN_SHARE * pauses_ms(result)
 
-        pieces = max(len(seen.pieces) for seen in compared.through)
+        pieces = max(len(result.pieces) for result in compared.through)
         message = f"the fastest transfer took {took:.1f} ms, answers came in at most {pieces} pieces"
         return Signs(took, "ms", message, hit, clean)
 

@@ -43,14 +43,14 @@ class SlowClose(Toxic):
 
     def signs(self, world: World, compared: Comparison, before: Observation | None) -> Signs:
         """Hit: the connection is answered at once, and its end comes late by the delay."""
-        closing = least(seen.closing_ms for seen in compared.through)
-        floor = floor_of(before, (seen.closing_ms for seen in compared.direct), closing)
+        closing = least(result.closing_ms for result in compared.through)
+        floor = floor_of(before, (result.closing_ms for result in compared.direct), closing)
 
-        def hit(seen: ExchangeResult) -> bool:
-            return seen.end == "answered" and seen.closing_ms - floor >= self.delay_ms - CLOCK_MS
+        def hit(result: ExchangeResult) -> bool:
+            return result.end == "answered" and result.closing_ms - floor >= self.delay_ms - CLOCK_MS
 
-        def clean(seen: ExchangeResult) -> bool:
-            return seen.end == "answered" and seen.closing_ms <= self.delay_ms * CLEAN_SHARE
+        def clean(result: ExchangeResult) -> bool:
+            return result.end == "answered" and result.closing_ms <= self.delay_ms * CLEAN_SHARE
 
         return Signs(closing, "ms", f"the first close took {closing:.1f} ms", hit, clean)
 

@@ -44,17 +44,17 @@ class Timeout(Toxic):
     def signs(self, world: World, compared: Comparison, before: Observation | None) -> Signs:
         """Hit: the connect succeeds and not one byte comes, until the window or the timeout is over."""
 
-        def hit(seen: ExchangeResult) -> bool:
-            if seen.received or not seen.sent:
+        def hit(result: ExchangeResult) -> bool:
+            if result.received or not result.sent:
                 return False
             if self.timeout_ms == 0:
-                return seen.end == "silent"
-            return seen.end in ("closed", "reset") and seen.ended_ms >= self.timeout_ms - CLOCK_MS
+                return result.end == "silent"
+            return result.end in ("closed", "reset") and result.ended_ms >= self.timeout_ms - CLOCK_MS
 
-        def clean(seen: ExchangeResult) -> bool:
-            return seen.end == "answered" and seen.first_ms <= WINDOW_MS / 2
+        def clean(result: ExchangeResult) -> bool:
+            return result.end == "answered" and result.first_ms <= WINDOW_MS / 2
 
-        first = least(seen.first_ms for seen in compared.through)
+        first = least(result.first_ms for result in compared.through)
         return Signs(first, "ms", f"the first byte came after {first:.1f} ms", hit, clean)
 
 

@@ -30,7 +30,7 @@ class Signs:
     """What was measured, and how a connection that was hit differs from a clean one.
 
     A connection may be neither, and then nothing is proven. `spared` is what a connection looks like that a toxic in
-    force did not hit, and `past` one that goes past the proxy at the same time; both default to `clean`.
+    force did not hit, and `direct` one that goes past the proxy at the same time; both default to `clean`.
     """
 
     measured: float
@@ -96,16 +96,16 @@ class Toxic(Fault, Protocol):
         """
         compared = world.proxies.compare(self.target, self.exchange, connections_needed(self.toxicity))
         signs = self.signs(world, compared, before)
-        through, past = compared.through, compared.direct
-        hit = [seen for seen in through if before is not None and signs.hit(seen)]
-        others = [seen for seen in through if seen not in hit]
+        through, direct = compared.through, compared.direct
+        hit = [result for result in through if before is not None and signs.hit(result)]
+        others = [result for result in through if result not in hit]
         clean = sum(map(signs.clean, others))
         spared = sum(map(signs.spared or signs.clean, others))
-        past_clean = sum(map(signs.direct or signs.clean, past))
+        direct_clean = sum(map(signs.direct or signs.clean, direct))
         holds = spared == len(others) and plausible(len(hit), len(through), self.toxicity)
-        holds = holds and 0 < past_clean == len(past)
+        holds = holds and 0 < direct_clean == len(direct)
         detail = f"{signs.message}; of {len(through)} new connections {len(hit)} hit, {clean} clean ({_ends(through)})"
-        detail += f"; past the proxy {past_clean} of {len(past)} clean ({_ends(past)})"
+        detail += f"; past the proxy {direct_clean} of {len(direct)} clean ({_ends(direct)})"
         return Observation(signs.measured, signs.unit, holds, clean == len(through) and not holds, detail)
 
     @staticmethod
@@ -119,6 +119,6 @@ class Toxic(Fault, Protocol):
             )
 
 
-def _ends(seen: Sequence[ExchangeResult]) -> str:
-    ends = [one.end for one in seen]
+def _ends(results: Sequence[ExchangeResult]) -> str:
+    ends = [result.end for result in results]
     return ", ".join(f"{ends.count(end)} {end}" for end in dict.fromkeys(ends)) or "none asked"

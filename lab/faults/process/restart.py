@@ -68,8 +68,8 @@ class Restart(Fault):
         began = started_s(state.started_at)
         answers = state.running and world.reach.answers(self.target, timeout_s=1.0)
         holds = before is not None and state.running and began > before.measured
-        said = f"started {state.started_at}, {'answers' if answers else 'does not answer'}"
-        return Observation(began, STARTED, holds, absent=answers, detail=said)
+        message = f"started {state.started_at}, {'answers' if answers else 'does not answer'}"
+        return Observation(began, STARTED, holds, absent=answers, detail=message)
 
     @staticmethod
     def heal(world: World, undo: StartContainer) -> None:
