@@ -1,4 +1,4 @@
-"""What belongs to a run as a whole and must end with it: its load containers and its own processes."""
+"""Ends what belongs to a run as a whole: its load containers and its own processes."""
 
 from docker import DockerClient
 from docker.errors import DockerException
@@ -12,11 +12,11 @@ from lab.model.undo import EndRun
 
 
 def end_run(client: DockerClient, undo: EndRun) -> list[str]:
-    """End them and say what there was; none is fine. Raises FaultError for what stays."""
+    """End all of them and return what there was; none is fine. Raises FaultError if something stays."""
     ended = [f"process {pid}" for pid in end_processes(f"{undo.run_id}.", prefix=True)]
     labels = [f"{OWNER}={OWNER_VALUE}", f"{STACK}={undo.project}", f"{RUN}={undo.run_id}"]
     try:
-        # Sparse: one that is removed by somebody else meanwhile must not fail the listing.
+        # Sparse, so that a container which disappears meanwhile does not make the listing fail.
         for container in client.containers.list(all=True, sparse=True, filters={"label": labels}):
             remove(container)
             ended.append(f"container {container.short_id}")

@@ -1,6 +1,7 @@
-"""Who guards which run, in the state directory: one file per run, with the generation that lets a run act.
+"""The fence between a run and its guardian: one file per run in the state directory, with a generation number.
 
-A run acts only while the generation there is the one it began with; its guardian raises it before it takes over.
+A run may act only while the file holds the generation with which the run began. Before its guardian takes over, it
+raises the generation.
 """
 
 import glob
@@ -23,7 +24,7 @@ FIRST_GENERATION = 1
 
 @dataclass(frozen=True, slots=True)
 class GuardRecord:
-    """A run and its guardian, each known by process id and start time in clock ticks since boot."""
+    """A run and its guardian, each identified by its process id and its start time in clock ticks since boot."""
 
     run_id: str
     project: str
@@ -35,12 +36,12 @@ class GuardRecord:
 
     @property
     def run_lives(self) -> bool:
-        """Whether the run's own process still lives."""
+        """True if the run's process is still alive."""
         return started_ticks(self.pid) == self.pid_started
 
 
 class GuardFiles:
-    """Files `<run>.json` in a directory that only its owner can enter."""
+    """The files `RUN.json`, in a directory that only its owner can enter."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -49,23 +50,24 @@ class GuardFiles:
             directory.chmod(0o700)
 
     def open(self, guarded: GuardRecord) -> None:
-        """Write that a run is guarded; on disk before this returns. Raises WorldError where it cannot be written."""
+        """Write that a run has a guardian; on disk before this returns. Raises WorldError if that fails."""
         path = self._path(guarded.run_id)
         try:
             write_json(path, asdict(guarded))
             self._sync()
         except OSError as error:
-            raise _stuck("who guards a run cannot be written", path, error) from error
+            raise _stuck("the guardian of a run cannot be written down", path, error) from error
 
     def generation(self, run_id: str) -> int | None:
-        """The generation that may act now; None where nobody may, as after the end of a run."""
+        """The generation that may act now; None if nobody may act, as after the end of a run."""
         found = self._read(self._path(run_id))
         return None if found is None else found.generation
 
     def advance(self, run_id: str) -> int:
         """Raise the generation, so that the run may not act any more; on disk before this returns.
 
-        On a full disk the file goes instead: without one nobody may act. Raises WorldError where that fails, too.
+        On a full disk the file is removed instead, because without a file nobody may act. Raises WorldError if that
+        fails too.
         """
         found = self._read(self._path(run_id))
         if found is None:
@@ -78,24 +80,25 @@ class GuardFiles:
         return generation
 
     def close(self, run_id: str) -> None:
-        """Forget a run that has ended; one that is forgotten already is fine. Raises WorldError where it stays."""
+        """Remove the file of a run that has ended; none is fine. Raises WorldError if it cannot be removed."""
         path = self._path(run_id)
         try:
             path.unlink(missing_ok=True)
-            # What was being written when its writer was killed.
+            # Drafts stay behind if their writer was killed.
             for draft in self._directory.glob(f".{glob.escape(path.name)}.*"):
                 draft.unlink(missing_ok=True)
             self._sync()
         except OSError as error:
-            raise _stuck("a run that has ended cannot be forgotten", path, error) from error
+            raise _stuck("the file of a run that has ended cannot be removed", path, error) from error
 
     def all(self) -> list[GuardRecord]:
-        """Every guarded run whose file can be read; who cannot read his own may not act, so nothing is lost.
+        """Every run with a guardian whose file can be read.
 
-        What cannot be read is left: it may be another version's, whose run lives.
+        Nothing is lost by leaving the others out: a run that cannot read its own file may not act. The files stay where
+        they are, because they may belong to a live run of another version of the lab.
         """
         found = (self._read(path) for path in sorted(self._directory.glob("*.json")))
-        return [one for one in found if one is not None]
+        return [record for record in found if record is not None]
 
     def _read(self, path: Path) -> GuardRecord | None:
         try:
@@ -125,10 +128,10 @@ def _stuck(what: str, path: Path, error: OSError) -> WorldError:
 
 
 def fenced_audit(guarded: Guard, recorder: Recorder) -> Audit:
-    """The audit of a run's world: may the run still act (else FencedError), then a line in its journal.
+    """The audit of a run's world: it checks the fence (FencedError), then writes a line into the run's journal.
 
-    So the fence stands before each single effect. A journal that cannot be written hinders none: what is in force must
-    be healed, and for the rest the run ends at its next event.
+    So the fence is checked before each single effect. If the journal cannot be written, the effect still takes place:
+    it may be a heal, and the run ends at its next event anyway.
     """
 
     def audit(act: str, on: str, detail: str) -> None:

@@ -1,9 +1,9 @@
-"""The guardian: a process of its own beside each run, that heals when the run dies or hangs.
+"""The guardian: a separate process beside each run, which heals when the run dies or hangs.
 
-Started by the run as `python -m lab.guard.guardian`, in a session of its own. All that is slow is done before it says
-that it is ready. It waits without polling for a message, for the run's death, or for the end of a lease. When it
-must, it fences the run, ends it and what belongs to it, heals in reverse, and looks again until even a call that was
-in flight when the run died must have landed.
+The run starts it as `python -m lab.guard.guardian`, in a session of its own. The guardian does all slow work before it
+reports that it is ready. Then it waits, without polling, for a message, for the death of the run, or for the end of a
+lease. When it takes over, it fences the run, ends it and everything that belongs to it, heals in reverse order, and
+checks again until even a call that was in flight when the run died must have ended.
 """
 
 import os
@@ -29,10 +29,10 @@ from lab.host.world import docker_client, world_of
 from lab.model.undo import UndoRecord
 from lab.provision.stack import stack
 
-# When to heal and to look again, in seconds after the fence. The last is the longest time-out of any adapter (60 s, the
-# Docker client's own): what a dead run had under way has landed by then, or never will.
+# When to heal and to check again, in seconds after the fence. The last round comes after the longest timeout of any
+# adapter (60 s, of the Docker client): a call that the dead run had in flight has ended by then.
 ROUNDS_S = (0.0, 0.25, 1.0, 4.0, 15.0, 60.0)
-# The guardian's own calls give up earlier than a run's: the next round tries again.
+# The guardian's own calls have a shorter timeout than those of a run, because the next round tries again.
 DOCKER_TIMEOUT_S = 15
 DEATH_TIMEOUT_S = 5.0
 _OOM_SCORE = "-900"
@@ -40,21 +40,21 @@ _OOM_SCORE = "-900"
 
 @dataclass(frozen=True, slots=True)
 class Guardian:
-    """Everything that one guardian works with; `run` is None where the run was dead before it was ready."""
+    """Everything that one guardian works with; `run` is None if the run died before the guardian was ready."""
 
     run_id: str
     run: ProcessHandle | None
-    post: GuardianChannel
+    channel: GuardianChannel
     journal: GuardianJournal
     undos: UndoFiles
     files: GuardFiles
     healer: Healer
-    told: dict[str, str] = field(default_factory=dict)
+    reported: dict[str, str] = field(default_factory=dict)
 
     def serve(self) -> int:
-        """Watch, and take over when it must; the exit code is 0 when nothing is left."""
+        """Watch, and take over if necessary; the exit code is 0 if nothing is left to heal."""
         self.journal.record("guardian_started", pid=os.getpid())
-        self.post.say({"ready": True})
+        self.channel.send({"ready": True})
         why, closed = self._watch()
         left = self._take_over(why, run_goes_on=closed) if why else []
         self.journal.record("guardian_ended", left=left)
@@ -62,36 +62,36 @@ class Guardian:
         if closed or self.run is None or self.run.has_ended():
             with suppress(WorldError):
                 self.files.close(self.run_id)
-        self.post.say({"closed": True})
+        self.channel.send({"closed": True})
         return 1 if left else 0
 
     def _watch(self) -> tuple[str, bool]:
-        """Wait; returns why to take over (empty: nothing to do), and whether the run has said that it is done."""
+        """Wait for a reason to take over; returns it (empty: none), and whether the run has said that it is done."""
         leases: dict[str, float] = {}
         while True:
-            news = self.post.receive(min(leases.values(), default=None))
-            for message in news.messages:
+            received = self.channel.receive(min(leases.values(), default=None))
+            for message in received.messages:
                 if "lease" in message:
                     leases[message["lease"]] = message["until_s"]
                     self.journal.record("lease_taken", fault=message["lease"], until_s=message["until_s"])
-                    self.post.say({"leased": message["lease"]})
+                    self.channel.send({"leased": message["lease"]})
                 elif "release" in message:
                     leases.pop(message["release"], None)
                 elif "close" in message:
                     pending = ", ".join(record.fault_id for record in self._pending())
                     return f"the run ended without healing {pending}" if pending else "", True
-            if news.dead:
+            if received.dead:
                 return "the run is dead", False
             if over := [fault for fault, until_s in leases.items() if until_s <= boot_s()]:
-                return f"the run lives, but its lease of {', '.join(over)} is over", False
+                return f"the run is alive, but its lease of {', '.join(over)} has expired", False
 
     def _pending(self) -> list[UndoRecord]:
         return [record for record in self.undos.pending() if record.run_id == self.run_id]
 
     def _take_over(self, why: str, *, run_goes_on: bool) -> list[str]:
-        """Fence, end the run, heal, look again; returns what could not be healed.
+        """Fence the run, end it, heal, and check again; returns what could not be healed.
 
-        A run that said that it is done has nothing under way: its process is spared, and one heal is enough.
+        A run that has said that it is done has no call in flight: its process may live on, and one round is enough.
         """
         began_s = boot_s()
         self._fence(why)
@@ -100,28 +100,32 @@ class Guardian:
         known: dict[str, UndoRecord] = {}
         left: list[str] = []
         for number, at_s in enumerate(ROUNDS_S):
-            # Asked to hurry, it looks once more and is gone: a lab that waits to begin goes on from here.
-            asked_to_finish = number > 0 and self.post.asked_to_finish(began_s + at_s - boot_s())
+            # If it is asked to finish, it checks once more and ends: the lab that waits for it heals the rest.
+            must_finish = number > 0 and self.channel.asked_to_finish(began_s + at_s - boot_s())
             left = self._round(known)
             self.journal.record("verified", round=number, left=left)
-            if asked_to_finish or not known or (run_goes_on and not left):
+            if must_finish or not known or (run_goes_on and not left):
                 break
         self.undos.forget_drafts(self.run_id)
         return left
 
     def _fence(self, why: str) -> None:
-        """Let the run act no more. Where that cannot be written, ending the run must do: it is healed all the same."""
+        """Forbid the run to act. If that cannot be written, killing the run has to be enough: it is healed anyway."""
         try:
             self.journal.record("fenced", why=why, generation=self.files.advance(self.run_id))
         except WorldError as error:
             self.journal.record("fenced", why=why, generation=None, failed=str(error))
 
     def _end_the_run(self) -> None:
-        """SIGKILL to the run, which works on a stopped process too, and to the commands it waits for."""
+        """Send SIGKILL to the run, which also ends a stopped process, and to the commands that it waits for."""
         if self.run is not None and not self.run.has_ended():
-            # Stopped first, so that it starts no other command meanwhile.
+            # Stop it first, so that it starts no other command meanwhile.
             self.run.signal(signal.SIGSTOP)
-            commands = [held for pid in child_commands(self.run.pid) if (held := _held(pid)) is not None]
+            commands = [
+                command
+                for pid in child_commands(self.run.pid)
+                if (command := _open_other_process(pid)) is not None
+            ]
             self.run.signal(signal.SIGKILL)
             for command in commands:
                 command.signal(signal.SIGKILL)
@@ -135,14 +139,14 @@ class Guardian:
             self.journal.record("ended_process", what="processes of the run", gone=False, why=str(error))
 
     def _round(self, known: dict[str, UndoRecord]) -> list[str]:
-        """Heal everything that was ever pending here, in reverse; those healed before are healed again, to be sure."""
+        """Heal everything that was pending in any round, in reverse order; a second heal does no harm."""
         for record in self._pending():
             known.setdefault(record.fault_id, record)
         left = []
         for record in known.values():
             healed = self.healer.heal(record)
-            if self.told.get(record.fault_id) != healed.outcome:
-                self.told[record.fault_id] = healed.outcome
+            if self.reported.get(record.fault_id) != healed.outcome:
+                self.reported[record.fault_id] = healed.outcome
                 self.journal.record(
                     "healed", fault=record.fault_id, outcome=healed.outcome, detail=healed.detail
                 )
@@ -159,7 +163,7 @@ class Guardian:
         return True
 
 
-def _held(pid: int) -> ProcessHandle | None:
+def _open_other_process(pid: int) -> ProcessHandle | None:
     started = started_ticks(pid)
     return None if pid == os.getpid() or started is None else open_process(pid, started)
 
@@ -167,7 +171,7 @@ def _held(pid: int) -> ProcessHandle | None:
 def build(
     run_id: str, project: str, directory: Path, pid: int, started: float, clock: SharedClock
 ) -> Guardian:
-    """A guardian with everything prepared; raises LabError where the engine or the stack cannot be had."""
+    """Prepare a guardian; raises LabError if no engine answers or if there is no such stack."""
     run = open_process(pid, started)
     journal = GuardianJournal(directory / "guardian.jsonl", clock)
     client = docker_client()
@@ -186,10 +190,10 @@ def build(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Entry point: RUN_ID PROJECT DIRECTORY RUN_PID RUN_STARTED_TICKS CLOCK_ORIGIN_NS."""
+    """The entry point; arguments: RUN_ID PROJECT DIRECTORY RUN_PID RUN_STARTED_TICKS CLOCK_ORIGIN_NS."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
-    # A fault that fills the memory must not take the one along that heals it.
+    # A fault that fills the memory must not kill the process that heals it.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="ascii")
     run_id, project, directory, pid, started, origin = arguments

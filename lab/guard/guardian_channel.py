@@ -1,4 +1,4 @@
-"""What a guardian waits on: its run's pipe, its run's death, and the end of a lease; nothing is polled."""
+"""The guardian's side of the pipe to its run; it waits for messages, the run's death, or a time, without polling."""
 
 import json
 import os
@@ -16,20 +16,20 @@ _STDIN, _STDOUT = 0, 1
 
 
 def boot_s() -> float:
-    """Seconds of CLOCK_BOOTTIME, which goes on while the machine sleeps and which no clock adjustment moves."""
+    """Seconds of CLOCK_BOOTTIME: this clock goes on while the machine sleeps, and no clock adjustment changes it."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What there is to know: messages in order, and whether the run is dead (messages sent before come first)."""
+    """The messages that arrived, in order, and whether the run is dead; a dead run's last messages are included."""
 
     messages: tuple[dict[str, Any], ...]
     dead: bool
 
 
 class GuardianChannel:
-    """The guardian's side of the pipe; messages are JSON objects, one a line."""
+    """Receives and sends messages, which are JSON objects, one per line."""
 
     def __init__(self, run: ProcessHandle | None) -> None:
         self._run = run
@@ -44,7 +44,7 @@ class GuardianChannel:
         signal.signal(signal.SIGTERM, self._on_term)
 
     def receive(self, until_boot_s: float | None) -> Received:
-        """Wait for a message, for the run's death or until this time, and tell what is there then."""
+        """Wait for a message, for the run's death, or until the given time; return what has arrived by then."""
         if self._run is None:
             return Received(self._messages(), dead=True)
         timeout_ms = None if until_boot_s is None else max(0.0, until_boot_s - boot_s()) * 1000 + 1
@@ -52,13 +52,13 @@ class GuardianChannel:
         dead = self._run.has_ended()
         return Received(self._messages(), dead)
 
-    def say(self, message: dict[str, Any]) -> None:
-        """Send one message; a run that is dead needs none."""
+    def send(self, message: dict[str, Any]) -> None:
+        """Send one message; if the run is dead, nothing happens."""
         with suppress(OSError):
             os.write(_STDOUT, json.dumps(message).encode() + b"\n")
 
     def asked_to_finish(self, within_s: float) -> bool:
-        """Wait so long; True at once when somebody asked by SIGTERM for a quick end."""
+        """Wait for `within_s` seconds; return True at once if SIGTERM asks the guardian to finish."""
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
         return bool(poll.poll(max(0.0, within_s) * 1000))
@@ -71,15 +71,15 @@ class GuardianChannel:
         with suppress(BlockingIOError):
             while chunk := os.read(_STDIN, 65536):
                 self._rest += chunk
-            # The end of the pipe: what is left to wait for is the run's death.
+            # The pipe has ended, so only the run's death is left to wait for.
             with suppress(KeyError):
                 self._poll.unregister(_STDIN)
         *lines, self._rest = self._rest.split(b"\n")
-        return tuple(message for line in lines if (message := _understood(line)) is not None)
+        return tuple(message for line in lines if (message := _parsed(line)) is not None)
 
 
-def _understood(line: bytes) -> dict[str, Any] | None:
-    """One message; None for what is none, which must not keep the guardian from its watch."""
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """One message; None for a line that is no message, because it must not stop the guardian."""
     try:
         message = json.loads(line)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A run's side of its guardian: starts it, leases each fault, and asks before each effect whether it may still act."""
+"""A run's connection to its guardian: starts it, leases each fault, and checks the fence before each effect."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from lab.host.processes.process_handle import own_process, started_ticks
 from lab.ports import Clock
 from lab.repository import ROOT
 
-# It starts in 0.4 s on an idle machine and overlaps with the run's own preparation.
+# It starts in 0.4 s on an idle machine, while the run prepares itself.
 READY_TIMEOUT_S = 30.0
 ACK_TIMEOUT_S = 2.0
 CLOSE_TIMEOUT_S = 10.0
@@ -27,9 +27,9 @@ END_TIMEOUT_S = 3.0
 
 
 class GuardianClient:
-    """Implements `lab.ports.Guard`. Making one starts the guardian and returns at once; `close` ends it.
+    """Implements `lab.ports.Guard`. The constructor starts the guardian and returns at once; `close` ends it.
 
-    `directory` is the run's; the guardian lives in a session of its own and holds no lock and no file of the run's.
+    `directory` is the run directory. The guardian has a session of its own, and holds no lock and no file of the run.
     """
 
     def __init__(
@@ -43,7 +43,8 @@ class GuardianClient:
             *(str(pid), repr(started), str(origin_ns(clock))),
         )
         self._process = (self._child.pid, started_ticks(self._child.pid) or 0.0)
-        self._rest, self._heard, self._ready, self._closed = b"", list[dict[str, Any]](), False, False
+        self._rest, self._received = b"", list[dict[str, Any]]()
+        self._ready = self._closed = False
         try:
             files.open(GuardRecord(run_id, project, pid, started, *self._process))
         except WorldError:
@@ -67,7 +68,7 @@ class GuardianClient:
                 )
         except OSError as error:
             raise WorldError(
-                "the guardian cannot be started, and without it nothing is injected",
+                "the guardian cannot be started, and without a guardian nothing is injected",
                 where=str(self._log),
                 last_state=str(error),
                 try_="free disk space and memory, then run again",
@@ -79,76 +80,76 @@ class GuardianClient:
         return self._process
 
     def lease(self, fault_id: str, seconds: float) -> float:
-        """Let the guardian watch over one fault for so long; returns the end in seconds of CLOCK_BOOTTIME.
+        """Lease one fault for `seconds`; returns the end of the lease in seconds of CLOCK_BOOTTIME.
 
-        Raises FaultError where the guardian is dead or does not acknowledge: nothing may be injected then.
+        Raises FaultError if the guardian is dead or does not acknowledge: then nothing may be injected.
         """
         self.wait_ready()
         until_s = boot_s() + seconds
-        self._say({"lease": fault_id, "until_s": until_s})
+        self._send({"lease": fault_id, "until_s": until_s})
         try:
-            self._hear("leased", fault_id, ACK_TIMEOUT_S)
+            self._wait_for("leased", fault_id, ACK_TIMEOUT_S)
         except FaultError:
             self.release(fault_id)
             raise
         return until_s
 
     def wait_ready(self) -> None:
-        """Wait until it can heal at once; raises FaultError where it cannot be had."""
+        """Wait until the guardian is ready to heal; raises FaultError if it does not become ready."""
         if not self._ready:
-            self._hear("ready", True, READY_TIMEOUT_S)
+            self._wait_for("ready", True, READY_TIMEOUT_S)
             self._ready = True
 
     def check(self) -> None:
-        """Raise FencedError once the guardian has taken over; a dead guardian does not hinder a heal."""
+        """Raise FencedError once the guardian has taken over; a dead guardian does not prevent a heal."""
         if self._files.generation(self._run_id) != FIRST_GENERATION:
             raise FencedError(
-                "the guardian has taken over: this run may not act any more",
+                "the guardian has taken over, so this run may not act any more",
                 where=f"run {self._run_id}",
                 try_="see guardian.jsonl in the run directory for the reason",
             )
 
     def lost(self) -> str | None:
-        """How the guardian ended under this run, which then has nobody to heal it; None while it lives."""
+        """How the guardian ended while this run goes on without it; None while the guardian lives."""
         if self._closed or self._child.poll() is None:
             return None
         return self._last_words(f"it ended (exit code {self._child.returncode})")
 
     def release(self, fault_id: str) -> None:
-        """The fault is healed; the guardian need not watch over it any more."""
+        """End the lease of a fault that is healed."""
         with suppress(FaultError):
-            self._say({"release": fault_id})
+            self._send({"release": fault_id})
 
     def close(self) -> None:
-        """End the guardian; what this run could not heal it tries to heal now, for as long as a minute after this."""
+        """End the guardian; before it ends, it tries to heal what this run could not heal, for up to a minute."""
         if self._closed:
             return
         self._closed = True
         with suppress(FaultError):
-            self._say({"close": True})
-            self._hear("closed", True, CLOSE_TIMEOUT_S)
+            self._send({"close": True})
+            self._wait_for("closed", True, CLOSE_TIMEOUT_S)
         with suppress(subprocess.TimeoutExpired):
             self._child.wait(END_TIMEOUT_S)
         for pipe in (self._child.stdin, self._child.stdout):
             if pipe is not None:
                 pipe.close()
-        # One that was killed could not; one that still heals forgets its run when it has done so.
+        # A guardian that was killed left the file behind; one that still heals removes the file itself when it is done.
         if self._child.poll() is not None:
             with suppress(WorldError):
                 self._files.close(self._run_id)
 
-    def _say(self, message: dict[str, Any]) -> None:
+    def _send(self, message: dict[str, Any]) -> None:
         assert self._child.stdin is not None
         try:
             self._child.stdin.write(json.dumps(message).encode() + b"\n")
         except (OSError, ValueError) as error:
             raise self._lost(f"its pipe is closed ({error})") from error
 
-    def _hear(self, key: str, value: object, within_s: float) -> None:
-        """Wait for one answer; others that come meanwhile belong to calls that were interrupted."""
+    def _wait_for(self, key: str, value: object, within_s: float) -> None:
+        """Wait for one answer; other answers that arrive meanwhile belong to calls that were interrupted."""
         give_up = time.monotonic() + within_s
-        while not any(message.get(key) == value for message in self._heard):
-            self._heard.clear()
+        while not any(message.get(key) == value for message in self._received):
+            self._received.clear()
             self._read(give_up - time.monotonic())
 
     def _read(self, within_s: float) -> None:
@@ -161,13 +162,13 @@ class GuardianClient:
             raise self._lost(f"it ended (exit code {self._child.poll()})")
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         try:
-            self._heard += [json.loads(line) for line in lines]
+            self._received += [json.loads(line) for line in lines]
         except ValueError as error:
-            raise self._lost(f"it says something that is no message ({error})") from error
+            raise self._lost(f"it sent something that is no message ({error})") from error
 
     def _lost(self, state: str) -> FaultError:
         return FaultError(
-            "the guardian cannot be reached, and without it nothing is injected",
+            "the guardian cannot be reached, and without a guardian nothing is injected",
             where=str(self._log),
             last_state=self._last_words(state),
             try_="run again; `lab heal` if the log names something pending",

@@ -1,4 +1,4 @@
-"""`guardian.jsonl`: the guardian's own journal, in the form of `journal.jsonl`; a full disk never hinders a heal."""
+"""`guardian.jsonl`: the guardian's journal, in the format of `journal.jsonl`; a full disk never prevents a heal."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ WRITER = "guardian"
 
 
 class SharedClock(RunClock):
-    """A run's clock in another process of the same machine: CLOCK_MONOTONIC is one for all of them."""
+    """The clock of a run, in another process: CLOCK_MONOTONIC is the same for all processes of a machine."""
 
     def __init__(self, origin_ns: int) -> None:
         super().__init__()
@@ -24,12 +24,12 @@ class SharedClock(RunClock):
 
 
 def origin_ns(clock: Clock) -> int:
-    """When a run's clock began, in nanoseconds of CLOCK_MONOTONIC."""
+    """The start of a run's clock, in nanoseconds of CLOCK_MONOTONIC."""
     return time.monotonic_ns() - round(clock.now_ms() * 1e6)
 
 
 class GuardianJournal:
-    """Appends events, each flushed; what cannot be written is said on stderr and left out."""
+    """Appends events and flushes each; an event that cannot be written is left out, and stderr says why."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._clock = clock
@@ -53,7 +53,7 @@ class GuardianJournal:
             _complain(error)
 
     def close(self) -> None:
-        """Close the file; what comes after is left out."""
+        """Close the file; later events are left out."""
         if self._file is not None:
             with suppress(OSError):
                 self._file.close()
@@ -61,6 +61,6 @@ class GuardianJournal:
 
 
 def _complain(error: OSError) -> None:
-    # The file behind stderr may lie on the same full disk.
+    # The file behind stderr may be on the same full disk.
     with suppress(OSError):
         sys.stderr.write(f"guardian.jsonl cannot be written: {error}\n")

@@ -1,4 +1,4 @@
-"""Undo every fault that a dead run left behind; needs nothing but the undos in the state directory."""
+"""Carries out the undos of dead runs; this needs nothing but the undos in the state directory."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,9 +13,10 @@ HEALED, GONE, LIVE, FAILED, UNREADABLE = "healed", "gone", "live", "failed", "un
 
 @dataclass(frozen=True, slots=True)
 class Healed:
-    """What became of one pending undo.
+    """The outcome of one pending undo.
 
-    `outcome` is `healed`, `gone` (what the fault acted on is), `live` (its run goes on), `failed` or `unreadable`.
+    It is `healed`, `gone` (the object of the fault no longer exists), `live` (the run still goes on), `failed`, or
+    `unreadable`.
     """
 
     run_id: str
@@ -25,16 +26,16 @@ class Healed:
 
     @property
     def line(self) -> str:
-        """The outcome as one line for people."""
+        """The outcome as one line of text."""
         what = "what belonged to run" if self.fault_id == "run" else f"{self.fault_id} of run"
         return f"{self.outcome:10} {what} {self.run_id}: {self.detail}".rstrip(": ")
 
 
 @dataclass(frozen=True, slots=True)
 class Healer:
-    """Carries out undos. `world_of` gives the world of a stack, None where the stack is gone.
+    """Carries out undos. `world_of` returns the world of a stack, or None if the stack no longer exists.
 
-    `end_run` ends what belongs to a run as a whole and says what there was.
+    `end_run` ends what belongs to a run as a whole, and returns what there was.
     """
 
     faults: dict[str, type[Fault]]
@@ -71,9 +72,10 @@ class Healer:
 
 
 def require_own_toxiproxy(world: World, undo: Undo) -> None:
-    """Raise GoneError where whatever answers at Toxiproxy's address now is not the stack's own container.
+    """Raise GoneError if the stack's own Toxiproxy does not run, because another server may answer at its address now.
 
-    Other undos name a container by its id; a toxic is known by an address, which somebody else may have got since.
+    Other undos name a container by its id. A toxic is reached through an address, which may belong to somebody else by
+    now.
     """
     if (
         isinstance(undo, RemoveToxic | EnableProxy)
@@ -97,7 +99,7 @@ def nothing_runs(world: World) -> bool:
 
 
 def no_belongings(undo: EndRun) -> list[str]:
-    """For worlds in memory, in which a run has no containers and no processes."""
+    """The `end_run` of worlds in memory, in which a run has no containers and no processes."""
     return []
 
 
@@ -109,22 +111,22 @@ def heal_pending(
     end_run: Callable[[EndRun], list[str]] = no_belongings,
     now_s: float = 0.0,
 ) -> list[Healed]:
-    """Carry out all undos of dead runs, newest first; those of a live run are left alone.
+    """Carry out all undos of dead runs, newest first; the undos of live runs are left alone.
 
-    An undo that fails stays pending. `now_s` are seconds of CLOCK_BOOTTIME, by which a lease is seen to be over.
+    An undo that fails stays pending. `now_s`, in seconds of CLOCK_BOOTTIME, shows which leases have expired.
     """
     healer = Healer(faults, world_of, end_run)
     return [
-        _alive(record, now_s) if is_alive(record) else _heal(record, undos, healer)
+        _left_alone(record, now_s) if is_alive(record) else _heal(record, undos, healer)
         for record in undos.pending()
     ]
 
 
-def _alive(record: UndoRecord, now_s: float) -> Healed:
-    detail = f"its run (process {record.pid}) goes on"
+def _left_alone(record: UndoRecord, now_s: float) -> Healed:
+    detail = f"its run (process {record.pid}) still goes on"
     if 0.0 < record.lease_until_s < now_s:
         late_s = now_s - record.lease_until_s
-        detail += f", {late_s:.0f} s past its lease: should it hang, `kill -9 {record.pid}`, then `lab heal`"
+        detail += f", {late_s:.0f} s past its lease: if it hangs, `kill -9 {record.pid}`, then `lab heal`"
     return Healed(record.run_id, record.fault_id, LIVE, detail)
 
 
@@ -140,12 +142,12 @@ def _heal(record: UndoRecord, undos: UndoStore, healer: Healer) -> Healed:
 
 
 def require_healed(healed: Sequence[Healed]) -> None:
-    """Raise LabError where something of a dead run is still there, naming each."""
-    left = [one for one in healed if one.outcome in (FAILED, UNREADABLE)]
+    """Raise LabError, with the name of each, if effects of dead runs remain."""
+    left = [outcome for outcome in healed if outcome.outcome in (FAILED, UNREADABLE)]
     if left:
         raise LabError(
-            "not everything that dead runs left could be healed",
-            last_state="\n".join(one.line for one in left),
+            "some effects of dead runs could not be healed",
+            last_state="\n".join(outcome.line for outcome in left),
             try_="`lab up` where no engine answers, else `lab heal` again; `lab down --all` removes all stacks, "
             "then delete the files that are named",
         )

@@ -1,4 +1,4 @@
-"""Heals what dead runs left on this machine, after their guardians had time to do it."""
+"""Heals what dead runs left on this machine, after their guardians had time to do so."""
 
 import signal
 from contextlib import suppress
@@ -19,16 +19,16 @@ from lab.model.undo import EndRun, UndoRecord
 from lab.ports import Clock, World
 from lab.provision.stack import stack
 
-# How long a command waits for the guardian of a dead run, before it heals by itself what is still pending.
+# How long a command waits for the guardian of a dead run before it heals the rest itself.
 GUARDIAN_TIMEOUT_S = 30.0
 GUARDIAN_END_S = 5.0
 
 
 def heal_leftovers(clock: Clock) -> list[Healed]:
-    """Heal what dead runs left, where their guardians could not; asks the engine only when there is something to heal.
+    """Heal what dead runs left, if their guardians could not; the engine is asked only if there is something to heal.
 
-    A guardian at work is given the time to finish. What belongs to a live run is left alone. Where no engine answers,
-    all stays pending, and is `failed`.
+    A guardian that is at work gets time to finish. Live runs are left alone. If no engine answers, everything stays
+    pending, with the outcome `failed`.
     """
     undos, guards = undo_files(), guard_files()
     before = [_name(record) for record in undos.pending() if not is_alive(record)]
@@ -63,24 +63,24 @@ def _heal_pending(undos: UndoFiles, clock: Clock) -> list[Healed]:
 
 
 def _let_guardians_finish(guards: GuardFiles) -> None:
-    """Ask the guardians of dead runs to finish now, and wait; they still see to it that nothing is left.
+    """Ask the guardians of dead runs to finish now, and wait for them; they still check that nothing is left.
 
-    One that does not end in time is ended: it must not wake up later and act on the faults of the next run.
+    A guardian that does not end in time is killed: it must not act later, when the next run has faults of its own.
     """
     for guarded in guards.all():
-        if (
-            guarded.run_lives
-            or (life := open_process(guarded.guardian_pid, guarded.guardian_started)) is None
-        ):
+        if guarded.run_lives:
             continue
-        life.signal(signal.SIGTERM)
-        if not life.has_ended(GUARDIAN_TIMEOUT_S):
-            life.signal(signal.SIGKILL)
-            life.has_ended(GUARDIAN_END_S)
-        life.close()
+        guardian = open_process(guarded.guardian_pid, guarded.guardian_started)
+        if guardian is None:
+            continue
+        guardian.signal(signal.SIGTERM)
+        if not guardian.has_ended(GUARDIAN_TIMEOUT_S):
+            guardian.signal(signal.SIGKILL)
+            guardian.has_ended(GUARDIAN_END_S)
+        guardian.close()
 
 
 def _unreadable(path: Path, why: str) -> Healed:
     run_id, _, fault_id = path.stem.rpartition(".")
-    detail = f"{path}: {why}; what it was to undo is unknown. `lab down --all` removes all stacks; then delete the file"
+    detail = f"{path}: {why}; what it should undo is unknown. `lab down --all` removes all stacks; then delete the file"
     return Healed(run_id, fault_id, UNREADABLE, detail)

@@ -1,4 +1,4 @@
-"""Where the guard keeps its files on this machine: pending undos, and who guards which run."""
+"""The guard's files on this machine: pending undos, and which run has which guardian."""
 
 from lab.guard.fence import GuardFiles
 from lab.guard.undo_store import UndoFiles
@@ -11,5 +11,5 @@ def undo_files() -> UndoFiles:
 
 
 def guard_files() -> GuardFiles:
-    """Who guards which run on this machine."""
+    """The runs of this machine and their guardians."""
     return GuardFiles(state_dir() / "guards")

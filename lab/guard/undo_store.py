@@ -1,6 +1,6 @@
-"""Pending undos in the state directory: one file per fault, on disk before a fault touches anything.
+"""Pending undos in the state directory: one file per fault, which is on disk before the fault changes anything.
 
-They live here and not in the run directory, for a run directory may come from somebody else.
+They are not in the run directory, because a run directory may come from somebody else.
 """
 
 import glob
@@ -20,7 +20,7 @@ ADVICE = "free disk space, or see who changed the state directory"
 
 
 class UndoFiles:
-    """Implements `lab.ports.UndoStore` with files `<run>.<fault>.json` in a directory only its owner can enter."""
+    """Implements `lab.ports.UndoStore` with files `RUN.FAULT.json`, in a directory that only its owner can enter."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -29,9 +29,9 @@ class UndoFiles:
             directory.chmod(0o700)
 
     def record(self, record: UndoRecord) -> None:
-        """Write and force to disk, file and directory, before returning.
+        """Write an undo; the file and its directory entry are on disk before this returns.
 
-        Raises WorldError where that fails, as on a full disk: what cannot be undone must not be injected.
+        Raises WorldError if that fails, as on a full disk: a fault that cannot be undone must not be injected.
         """
         path = self._path(record.run_id, record.fault_id)
         draft = path.with_suffix(".draft")
@@ -53,31 +53,34 @@ class UndoFiles:
             ) from error
 
     def done(self, run_id: str, fault_id: str) -> None:
-        """Forget an undo that was carried out; one that is gone already is fine. Raises WorldError where it stays."""
+        """Remove an undo that was carried out; none is fine. Raises WorldError if it cannot be removed."""
         path = self._path(run_id, fault_id)
         try:
             path.unlink(missing_ok=True)
             self._sync_directory()
         except OSError as error:
             raise WorldError(
-                "an undo was carried out and cannot be forgotten", where=str(path), last_state=str(error)
+                "an undo was carried out, and its file cannot be removed",
+                where=str(path),
+                last_state=str(error),
+                try_=ADVICE,
             ) from error
 
     def pending(self) -> list[UndoRecord]:
-        """Every undo on disk, newest first, so that healing goes in reverse; what belongs to a run as a whole last.
+        """Every undo on disk, newest first, so that faults are healed in reverse order; `EndRun` undos come last.
 
-        Those that cannot be read are left out here and named by `unreadable`: one of them must not keep the others
-        from being healed.
+        Files that cannot be read are left out here, and `unreadable` names them: they must not keep the others from
+        being healed.
         """
         found = [record for _, record in self._readable()]
         return sorted(found, key=lambda record: isinstance(record.undo, EndRun))
 
     def unreadable(self) -> list[tuple[Path, str]]:
-        """The undo files that cannot be read, with the reason: guessing an undo is worse than asking."""
+        """The undo files that cannot be read, with the reason. The lab never guesses an undo."""
         return [(path, read) for path, read in self._all() if isinstance(read, str)]
 
     def forget_drafts(self, run_id: str) -> None:
-        """Remove what a dead run was writing when it died: what is not on disk was never injected."""
+        """Remove the unfinished files of a dead run: a fault whose undo is not on disk was never injected."""
         with suppress(OSError):
             for path in self._directory.glob(f"{glob.escape(run_id)}.*.draft"):
                 path.unlink(missing_ok=True)
@@ -86,12 +89,12 @@ class UndoFiles:
         return [(path, read) for path, read in self._all() if isinstance(read, UndoRecord)]
 
     def _all(self) -> list[tuple[Path, UndoRecord | str]]:
-        """Every file, newest first, with its record or what is wrong with it; one that vanishes meanwhile is done."""
+        """Every file, newest first, with its record or what is wrong with it; one that vanishes was carried out."""
         found = []
         for path in self._directory.glob("*.json"):
             with suppress(FileNotFoundError):
                 found.append((path.stat().st_mtime_ns, path, _read(path)))
-        return [(path, read) for _, path, read in sorted(found, key=lambda one: one[:2], reverse=True)]
+        return [(path, read) for _, path, read in sorted(found, key=lambda entry: entry[:2], reverse=True)]
 
     def _path(self, run_id: str, fault_id: str) -> Path:
         return self._directory / f"{run_id}.{fault_id}.json"
@@ -112,9 +115,9 @@ def _read(path: Path) -> UndoRecord | str:
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         return f"{type(error).__name__}: {error}"
     if wrong := [*wrong_types(record), *wrong_types(record.undo)]:
-        return f"of another type than it must be: {', '.join(wrong)}"
+        return f"fields of a wrong type: {', '.join(wrong)}"
     if path.name != f"{record.run_id}.{record.fault_id}.json":
-        return f"it says it is {record.fault_id} of run {record.run_id}, which is not its name"
+        return f"its content names {record.fault_id} of run {record.run_id}, and its file name does not"
     return record
 
 
@@ -122,7 +125,7 @@ _ALLOWED: dict[object, tuple[type, ...]] = {str: (str,), int: (int,), float: (in
 
 
 def wrong_types(value: Any) -> Iterator[str]:
-    """The plain fields of a dataclass that hold something of another type."""
+    """The names of the plain fields whose value has another type than the dataclass declares."""
     hints = get_type_hints(type(value))
     for field in fields(value):
         allowed = _ALLOWED.get(hints[field.name])

@@ -42,20 +42,20 @@ DEAD = Received((), dead=True)
 
 
 @dataclass
-class ScriptedPost:
-    """Tells the news it was given, and keeps what was said."""
+class ScriptedChannel:
+    """Returns what it was given, and keeps what was sent."""
 
     script: list[Received]
     hurry: bool = True
-    said: list[dict[str, Any]] = field(default_factory=list)
+    sent: list[dict[str, Any]] = field(default_factory=list)
     waited: list[float | None] = field(default_factory=list)
 
     def receive(self, until_boot_s: float | None) -> Received:
         self.waited.append(until_boot_s)
         return self.script.pop(0)
 
-    def say(self, message: dict[str, Any]) -> None:
-        self.said.append(message)
+    def send(self, message: dict[str, Any]) -> None:
+        self.sent.append(message)
 
     def asked_to_finish(self, within_s: float) -> bool:
         return self.hurry
@@ -77,13 +77,13 @@ class Scene:
     def files(self) -> GuardFiles:
         return GuardFiles(self.folder / "guards")
 
-    def guardian(self, *script: Received, hurry: bool = True) -> tuple[Guardian, ScriptedPost]:
+    def guardian(self, *script: Received, hurry: bool = True) -> tuple[Guardian, ScriptedChannel]:
         self.files.open(GuardRecord(RUN, "project", 1, 1.0, 2, 2.0))
-        post = ScriptedPost(list(script), hurry)
+        channel = ScriptedChannel(list(script), hurry)
         healer = Healer(discover(), lambda project: self.world, self.end_run)
         journal = GuardianJournal(self.folder / "guardian.jsonl", RunClock())
-        made = Guardian(RUN, None, post, journal, self.undos, self.files, healer)  # type: ignore[arg-type]
-        return made, post
+        made = Guardian(RUN, None, channel, journal, self.undos, self.files, healer)  # type: ignore[arg-type]
+        return made, channel
 
     def end_run(self, undo: EndRun) -> list[str]:
         self.ended.append(undo)
@@ -135,7 +135,7 @@ def test_the_undos_of_another_run_are_left_alone(scene: Scene) -> None:
 
 def test_a_call_that_lands_after_the_first_heal_is_healed_too(scene: Scene) -> None:
     scene.inject("qdrant")
-    made, post = scene.guardian(DEAD, hurry=False)
+    made, channel = scene.guardian(DEAD, hurry=False)
     rounds: list[float] = []
 
     def late(within_s: float) -> bool:
@@ -146,7 +146,7 @@ def test_a_call_that_lands_after_the_first_heal_is_healed_too(scene: Scene) -> N
             )
         return False
 
-    post.asked_to_finish = late  # type: ignore[method-assign]
+    channel.asked_to_finish = late  # type: ignore[method-assign]
     assert made.serve() == 0
     assert not scene.world.proxies.toxics("qdrant")
     assert len(rounds) == len(guardians.ROUNDS_S) - 1 and rounds[-1] > 59
@@ -159,12 +159,12 @@ def test_leases_are_acknowledged_awaited_and_enforced(scene: Scene) -> None:
         Received(({"lease": "f-later", "until_s": later_s},), dead=False),
         Received(({"lease": "f-qdrant", "until_s": until_s}, {"release": "f-later"}), dead=False),
     ]
-    made, post = scene.guardian(*script)
+    made, channel = scene.guardian(*script)
     assert made.serve() == 0
-    assert post.waited == [None, later_s]
-    assert {"leased": "f-later"} in post.said and {"leased": "f-qdrant"} in post.said
+    assert channel.waited == [None, later_s]
+    assert {"leased": "f-later"} in channel.sent and {"leased": "f-qdrant"} in channel.sent
     why = next(event["why"] for event in scene.told() if event["kind"] == "fenced")
-    assert "lease of f-qdrant is over" in why
+    assert "lease of f-qdrant has expired" in why
 
 
 def test_a_release_that_comes_with_the_end_of_the_lease_counts(scene: Scene) -> None:
@@ -172,10 +172,10 @@ def test_a_release_that_comes_with_the_end_of_the_lease_counts(scene: Scene) -> 
     script = [
         Received(({"lease": "f", "until_s": over_s}, {"release": "f"}, {"close": True}), dead=False),
     ]
-    made, post = scene.guardian(*script)
+    made, channel = scene.guardian(*script)
     assert made.serve() == 0
     assert [event["kind"] for event in scene.told()] == ["guardian_started", "lease_taken", "guardian_ended"]
-    assert post.said[-1] == {"closed": True}
+    assert channel.sent[-1] == {"closed": True}
     assert scene.files.generation(RUN) is None
 
 
