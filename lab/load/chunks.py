@@ -32,7 +32,8 @@ class K6Load:
 
     When a load ends, because of `stop` or because another one takes over, every request that was due before has its
     whole time; then k6 is ended. What k6 sent in the meantime stays in the raw points and is left out of the samples
-    (`after_stop` in the chunk's event).
+    (`after_stop` in the chunk's event). `first_chunk` is the number of the first chunk: a later segment of a run
+    must go on where the one before ended, because chunks name files and requests.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class K6Load:
         clock: Clock,
         inputs: LoadInputs,
         network: str | None = None,
+        first_chunk: int = 0,
     ) -> None:
         self._containers = K6Containers(client, image, project, network or f"{project}_default", directory)
         self._directory, self._recorder, self._sink, self._clock = directory, recorder, sink, clock
@@ -54,7 +56,7 @@ class K6Load:
         self._deaths: list[tuple[str, str]] = []
         self._stretches: list[Stretch] = []
         self._chunks: list[Chunk] = []
-        self._launched = 0
+        self._next_number = first_chunk
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="k6-load", daemon=True)
 
@@ -133,13 +135,13 @@ class K6Load:
                 self._check(chunk, now_ms)
 
     def _launch(self, stretch: Stretch) -> None:
-        name, part = chunk_name(self._launched), stretch.profile.chunk(stretch.chunks_launched)
+        name, part = chunk_name(self._next_number), stretch.profile.chunk(stretch.chunks_launched)
         # Asked anew for each chunk: the wall clock, by which k6 goes, may have moved against the run's.
         epoch_ms = self._clock.epoch_ms() - self._clock.now_ms()
         requests = self._inputs.requests(stretch.profile, name, part)
         schedule = ChunkSchedule(name, stretch.began_ms, stretch.profile, part, requests, epoch_ms)
         chunk = Chunk(schedule, stretch)
-        self._launched += 1
+        self._next_number += 1
         stretch.chunks_launched += 1
         self._chunks.append(chunk)
         try:

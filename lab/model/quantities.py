@@ -1,4 +1,4 @@
-"""Quantities with units, and the one rounding that makes reports repeat byte for byte."""
+"""Quantities with units, and the rounding that makes two reports of one run identical, byte for byte."""
 
 import math
 import re
@@ -27,7 +27,7 @@ def parse_size_bytes(text: str) -> int:
 
 
 def format_duration(seconds: float) -> str:
-    """A duration as a person writes it: `45 s`, `10 min`, `2 h 5 min`."""
+    """A duration as people write it, such as `45 s`, `10 min` or `2 h 5 min`."""
     if seconds < 60:
         return f"{seconds:g} s" if seconds >= 1 or seconds == 0 else f"{seconds * 1000:g} ms"
     hours, rest = divmod(round(seconds), 3600)
@@ -37,7 +37,7 @@ def format_duration(seconds: float) -> str:
 
 
 def round_significant(value: float, digits: int = 6) -> float | None:
-    """`value` to `digits` significant digits; None for NaN and infinities, which JSON cannot carry."""
+    """`value` to `digits` significant digits; None for NaN and infinities, which JSON has not."""
     if not math.isfinite(value):
         return None
     if value == 0:

@@ -153,12 +153,12 @@ def _sufficient_duration_s(plan: Plan, question: _Question, lasting: Callable[[f
         return question.expected(lasting(float(tens * GRID_S))) >= question.needed
 
     too_short = math.floor(plan.duration_s / GRID_S)
-    most = math.floor(DURATION_MAX_S / GRID_S)
-    long_enough = min(most, 2 * too_short + 1)
+    tens_max = math.floor(DURATION_MAX_S / GRID_S)
+    long_enough = min(tens_max, 2 * too_short + 1)
     while not suffices(long_enough):
-        if long_enough == most:
+        if long_enough == tens_max:
             return None
-        too_short, long_enough = long_enough, min(most, 2 * long_enough)
+        too_short, long_enough = long_enough, min(tens_max, 2 * long_enough)
     while long_enough - too_short > 1:
         middle = (too_short + long_enough) // 2
         too_short, long_enough = (too_short, middle) if suffices(middle) else (middle, long_enough)

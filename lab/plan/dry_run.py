@@ -1,4 +1,4 @@
-"""A plan in words: what `lab soak --dry-run` shows."""
+"""Describes a plan in words, as `lab soak --dry-run` shows it."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from lab.model.quantities import format_duration
 
 
 def describe(plan: Plan) -> list[str]:
-    """The plan in words: what happens when, and what it can decide."""
+    """The plan in words: which step begins when, and what the plan can decide."""
     load = "; ".join(f"load {profile.in_words()}" for profile in plan.loads()) or "no load"
     target = f"{plan.target.name} {plan.target.version}"
     head = [
@@ -37,10 +37,11 @@ def _fault_in_words(fault: PlannedFault) -> str:
 
 
 def _decided(plan: Plan) -> Iterator[str]:
+    """What the plan can decide, and what that means for the gate."""
     for decision in plan.decisions:
         mark = "yes" if decision.decidable else "NO "
-        more = f"; --duration {decision.needs_s:.0f}s would do" if decision.needs_s else ""
-        yield f"  {mark} {decision.check:10} {decision.subject:12} {decision.reason}{more}"
+        advice = f"; --duration {decision.needs_s:.0f}s is long enough" if decision.needs_s else ""
+        yield f"  {mark} {decision.check:10} {decision.subject:12} {decision.reason}{advice}"
     able = {decision.check for decision in plan.decisions if decision.decidable}
     unable = {decision.check for decision in plan.decisions if not decision.decidable} - able
     for check in sorted(unable.intersection(plan.required)):

@@ -53,10 +53,10 @@ def _variable_problems(target: TargetShape, document: Document) -> Iterator[Prob
             yield Problem(problem, document.where(place), accepted(name, VARIABLES))
     for name, operation in target.operations.items():
         for place, node in _mappings(operation.arguments, ("operations", name, "arguments")):
-            strange = [key for key, item in node.items() if key[:1] == "$" and item in VARIABLES]
-            if strange and set(node) != {"$var"}:
-                problem = f"a variable is written {{$var: NAME}} and stands alone, not {strange[0]!r}"
-                yield Problem(problem, document.where((*place, strange[0])))
+            misplaced = [key for key, item in node.items() if key[:1] == "$" and item in VARIABLES]
+            if misplaced and set(node) != {"$var"}:
+                problem = f"a variable is written {{$var: NAME}} and stands alone, not {misplaced[0]!r}"
+                yield Problem(problem, document.where((*place, misplaced[0])))
 
 
 def _role_problems(target: TargetShape, document: Document) -> Iterator[Problem]:
@@ -66,14 +66,14 @@ def _role_problems(target: TargetShape, document: Document) -> Iterator[Problem]
         (name, place) for place, name in _variables(target) if isinstance(name, str) and name in VARIABLES
     ]
     for role, operation in roles.items():
-        mine = {name: place for name, place in known if place[1] == operation}
-        for name, place in mine.items():
+        used = {name: place for name, place in known if place[1] == operation}
+        for name, place in used.items():
             if name not in FILLED[role]:
                 problem = f"the {role} operation {operation!r} cannot use the variable {name!r}"
                 filled = f"filled for it: {', '.join(FILLED[role])}"
                 yield Problem(problem, document.where(place), filled)
         for name in NEEDED[role]:
-            if operation in target.operations and name not in mine:
+            if operation in target.operations and name not in used:
                 problem = f"the {role} operation {operation!r} must use the variable {name!r}"
                 yield Problem(problem, document.where(("operations", operation)))
 
