@@ -1,9 +1,8 @@
 """Whether the load generator's own counts agree with the requests in the table."""
 
-from collections import Counter
-
 from lab.judge.windows import references
 from lab.judge.windows.planned_load import chunks_in_other_steps, is_planned
+from lab.judge.windows.request_ids import id_problems
 from lab.judge.windows.timeline import Windows
 from lab.model.evidence import Evidence
 from lab.model.verdict import Finding, Verdict, undecided
@@ -32,11 +31,7 @@ def chunks_delivered(check: str, evidence: Evidence, windows: Windows) -> Findin
         )
     if strange := list(chunks_in_other_steps(evidence, windows.phases)):
         problems.append(f"chunk {', '.join(strange)} sent its load in a step with another load")
-    ids = Counter(request.id for request in evidence.samples.requests if request.id is not None)
-    if twice := sorted(name for name, n in ids.items() if n > 1):
-        problems.append(f"{len(twice)} request ids occur twice or more, such as {twice[0]}")
-    if ids and sum(ids.values()) < rows:
-        problems.append(f"{rows - sum(ids.values())} requests have no id")
+    problems += id_problems(evidence.samples.requests)
     if problems:
         return undecided(check, "chunks", "; ".join(problems), evidence=where, n=rows)
     codes = sorted({str(event.data["exit_code"]) for event in ended})
