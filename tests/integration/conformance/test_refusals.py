@@ -137,6 +137,37 @@ def test_unknown_fields_of_a_new_collection_are_400(raw: httpx.Client, name: str
     assert raw.get(f"/collections/{name}").status_code == 404
 
 
+@pytest.mark.parametrize("body", [{}, {"vectors": {}}, {"vectors": {}, "sparse_vectors": {}}])
+def test_a_collection_without_vectors_is_501(raw: httpx.Client, name: str, body: dict[str, Any]) -> None:
+    answer = raw.put(f"/collections/{name}", json=body)
+    assert answer.status_code == 501, answer.text
+    assert "without vectors" in answer.json()["status"]["error"]
+    assert raw.get(f"/collections/{name}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("bounds", "status"),
+    [
+        ({"gte": 0}, 501),
+        ({"lt": 3}, 501),
+        ({"lte": 0}, 501),
+        ({"gte": 0, "lte": 2}, 501),
+        ({}, 501),
+        ({"gt": 0}, 200),
+        ({"gte": 1, "lt": 3}, 200),
+        ({"lt": 0}, 200),
+    ],
+)
+def test_bounds_on_the_number_of_values_that_include_0_are_501(
+    raw: httpx.Client, small: str, bounds: dict[str, int], status: int
+) -> None:
+    """Up to Qdrant 1.18 they leave out points without the field; this engine would find them."""
+    body = {"filter": {"must": [{"key": "nowhere", "values_count": bounds}]}}
+    answer = raw.post(f"/collections/{small}/points/count", json=body)
+    assert answer.status_code == status, answer.text
+    assert status == 501 or answer.json()["result"]["count"] == 0
+
+
 @pytest.mark.parametrize("bad", ["a:b", "a*b", "x" * 256, ".."])
 def test_names_that_qdrant_refuses(raw: httpx.Client, bad: str) -> None:
     path = bad.replace(".", "%2E")

@@ -19,7 +19,7 @@ from edge_server import storage
 from edge_server.collection_config import Config, apply_update, engine_config
 from edge_server.debt import Debt, index_shape, over_threshold
 from edge_server.errors import EngineError, NotFoundError, collection_not_found, engine_call
-from edge_server.field_index import render_schema
+from edge_server.field_index import PayloadIndexes, render_schema
 from edge_server.log import log_error
 from edge_server.optimizer import optimize
 from edge_server.vectors import VectorSchema
@@ -135,6 +135,10 @@ class Collection:
         if vector is None or (isinstance(vector, dict) and name not in vector):
             raise NotFoundError(f"Not found: No point with id {point_id} found")
         return vector[name] if isinstance(vector, dict) else vector
+
+    def indexes(self) -> PayloadIndexes:
+        """The payload indexes as they are now."""
+        return PayloadIndexes.of(engine_call(self.shard.info))
 
     def info(self) -> dict[str, Any]:
         """The result of `GET /collections/{c}`."""

@@ -57,6 +57,8 @@ def parse_create(body: object) -> Config:
     sparse = _sparse_vectors(fields.take("sparse_vectors", {}), fields.path("sparse_vectors"))
     if sparse:
         params["sparse_vectors"] = sparse
+    if not params["vectors"] and not sparse:
+        raise MissingFeatureError("a collection without vectors")
     clash = set(sparse) & set(dense_names(params["vectors"]))
     if clash:
         raise wrong_input(f"vector name(s) {sorted(clash)} used for both dense and sparse vectors")

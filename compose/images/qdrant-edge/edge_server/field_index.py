@@ -1,5 +1,6 @@
 """Payload indexes: the request's schema for the engine, and the engine's as Qdrant shows it."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import qdrant_edge as edge
@@ -35,6 +36,28 @@ _PARAMS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "uuid": (edge.UuidIndexParams, ("is_tenant", "on_disk")),
     "text": (edge.TextIndexParams, _TEXT_FLAGS),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadIndexes:
+    """The payload keys that have an index, and those with a text index: they decide what some conditions mean."""
+
+    keys: frozenset[str]
+    text: frozenset[str]
+
+    # In quotes: the stubs know this class, the module does not have it.
+    @classmethod
+    def of(cls, info: "edge.ShardInfo") -> "PayloadIndexes":
+        """The indexes of a shard."""
+        schema = info.payload_schema
+        text = (key for key, index in schema.items() if index.data_type == edge.PayloadSchemaType.Text)
+        return cls(frozenset(schema), frozenset(text))
+
+    def inside(self, array: str) -> "PayloadIndexes":
+        """For conditions of a nested filter, whose keys begin at an element: Qdrant asks only text indexes there."""
+        prefix = f"{array.removesuffix('[]')}[]."
+        text = frozenset(key.removeprefix(prefix) for key in self.text if key.startswith(prefix))
+        return PayloadIndexes(frozenset(), text)
 
 
 def parse_create_index(body: object) -> edge.UpdateOperation:

@@ -1,83 +1,92 @@
-"""Qdrant's filter objects, translated into the engine's."""
+"""Qdrant's filter objects, translated into the engine's.
+
+Where the engine, which is newer, answers a condition differently from Qdrant 1.15, the translation restores the
+answer of Qdrant 1.15. Where it cannot, the condition is refused with 501.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 import qdrant_edge as edge
 
-from edge_server.errors import bad_format, engine_call
+from edge_server.errors import MissingFeatureError, bad_format, engine_call
+from edge_server.field_index import PayloadIndexes
 from edge_server.fields import MISSING, Fields
+from edge_server.nulls import is_null_condition
 from edge_server.point_ids import parse_id
+from edge_server.texts import TEXT_MATCHES, substring_condition
 
 _CLAUSES = ("must", "should", "must_not", "min_should")
 _MATCHERS = ("match", "range", "values_count", "is_empty", "is_null")
 _GEO = ("geo_bounding_box", "geo_radius", "geo_polygon")
 
 
-def parse_filter(body: object, where: str) -> edge.Filter | None:
+def parse_filter(body: object, where: str, indexes: PayloadIndexes) -> edge.Filter | None:
     """A filter, or None for null."""
     if body is None:
         return None
     fields = Fields(body, where)
-    clauses: dict[str, Any] = {name: _conditions(fields, name) for name in ("must", "should", "must_not")}
+    clauses: dict[str, Any] = {
+        name: _conditions(fields, name, indexes) for name in ("must", "should", "must_not")
+    }
     min_should = fields.take("min_should")
     fields.done()
     if min_should is not None:
-        clauses["min_should"] = _min_should(min_should, fields.path("min_should"))
+        clauses["min_should"] = _min_should(min_should, fields.path("min_should"), indexes)
     return edge.Filter(**clauses)
 
 
-def _conditions(fields: Fields, clause: str) -> list[Any] | None:
+def _conditions(fields: Fields, clause: str, indexes: PayloadIndexes) -> list[Any] | None:
     """A clause's conditions; Qdrant takes one condition in place of a list of one."""
     value = fields.take(clause)
     if value is None:
         return None
     items = value if isinstance(value, list) else [value]
-    return [_condition(item, f"{fields.path(clause)}[{number}]") for number, item in enumerate(items)]
+    where = fields.path(clause)
+    return [_condition(item, f"{where}[{number}]", indexes) for number, item in enumerate(items)]
 
 
-def _min_should(body: object, where: str) -> edge.MinShould:
+def _min_should(body: object, where: str, indexes: PayloadIndexes) -> edge.MinShould:
     fields = Fields(body, where)
-    conditions = [
-        _condition(c, f"{where}.conditions[{i}]") for i, c in enumerate(fields.items("conditions", MISSING))
-    ]
+    items = fields.items("conditions", MISSING)
+    conditions = [_condition(item, f"{where}.conditions[{i}]", indexes) for i, item in enumerate(items)]
     count = fields.integer("min_count", MISSING)
     fields.done()
     return edge.MinShould(conditions, count)
 
 
-def _condition(body: object, where: str) -> Any:
+def _condition(body: object, where: str, indexes: PayloadIndexes) -> Any:
     """One condition; which kind it is shows in its keys."""
     fields = Fields(body, where)
     if fields.has("key"):
-        return _field_condition(fields)
+        return _field_condition(fields, indexes)
     for kind, parse in _KINDS.items():
         if fields.has(kind):
-            condition = parse(fields.take(kind), fields.path(kind))
+            condition = parse(fields.take(kind), fields.path(kind), indexes)
             fields.done()
             return condition
     if any(fields.has(clause) for clause in _CLAUSES):
-        return parse_filter(body, where)
+        return parse_filter(body, where, indexes)
     raise bad_format(where, f"no known condition; expected `key` or one of {sorted((*_KINDS, *_CLAUSES))}")
 
 
-def _has_id(value: object, where: str) -> edge.HasIdCondition:
+def _has_id(value: object, where: str, indexes: PayloadIndexes) -> edge.HasIdCondition:
     if not isinstance(value, list):
         raise bad_format(where, "expected an array of point ids")
     return edge.HasIdCondition({parse_id(item) for item in value})
 
 
-def _has_vector(value: object, where: str) -> edge.HasVectorCondition:
+def _has_vector(value: object, where: str, indexes: PayloadIndexes) -> edge.HasVectorCondition:
     if not isinstance(value, str):
         raise bad_format(where, "expected the name of a vector")
     return edge.HasVectorCondition(value)
 
 
-def _nested(value: object, where: str) -> edge.NestedCondition:
+def _nested(value: object, where: str, indexes: PayloadIndexes) -> edge.NestedCondition:
     fields = Fields(value, where)
     key, inner = fields.text("key", MISSING), fields.take("filter", MISSING)
     fields.done()
-    inner_filter = parse_filter(inner, fields.path("filter"))
+    inner_filter = parse_filter(inner, fields.path("filter"), indexes.inside(key))
     assert inner_filter is not None
     return engine_call(lambda: edge.NestedCondition(key, inner_filter))
 
@@ -89,16 +98,26 @@ def _payload_field(value: object, where: str) -> str:
     return str(key)
 
 
-_KINDS: dict[str, Callable[[object, str], Any]] = {
+def _is_empty(value: object, where: str, indexes: PayloadIndexes) -> edge.IsEmptyCondition:
+    key = _payload_field(value, where)
+    return engine_call(lambda: edge.IsEmptyCondition(key))
+
+
+def _is_null(value: object, where: str, indexes: PayloadIndexes) -> Any:
+    key = _payload_field(value, where)
+    return is_null_condition(key, where, has_index=key in indexes.keys)
+
+
+_KINDS: dict[str, Callable[[object, str, PayloadIndexes], Any]] = {
     "has_id": _has_id,
     "has_vector": _has_vector,
     "nested": _nested,
-    "is_empty": lambda value, where: engine_call(lambda: edge.IsEmptyCondition(_payload_field(value, where))),
-    "is_null": lambda value, where: engine_call(lambda: edge.IsNullCondition(_payload_field(value, where))),
+    "is_empty": _is_empty,
+    "is_null": _is_null,
 }
 
 
-def _field_condition(fields: Fields) -> edge.FieldCondition:
+def _field_condition(fields: Fields, indexes: PayloadIndexes) -> Any:
     """A condition on one payload field, with exactly one matcher: of two, the engine would drop one."""
     key = fields.text("key", MISSING)
     fields.refuse(*_GEO)
@@ -113,6 +132,8 @@ def _field_condition(fields: Fields) -> edge.FieldCondition:
         fields.take(other)
     fields.done()
     value = _VALUES[name](raw, fields.path(name))
+    if isinstance(value, TEXT_MATCHES) and key not in indexes.text:
+        return substring_condition(key, value, fields.where, indexes)
     options: dict[str, Any] = {name: value}
     return engine_call(lambda: edge.FieldCondition(key, **options))
 
@@ -187,9 +208,16 @@ def _range(body: object, where: str) -> Any:
 
 
 def _values_count(body: object, where: str) -> edge.ValuesCount:
+    """Bounds on the number of values.
+
+    Bounds that include 0 are refused: up to Qdrant 1.18 a point without the field does not match them, in this
+    engine it does, and the engine has no condition that tells such a point from one with an empty array.
+    """
     fields = Fields(body, where)
     bounds = {name: fields.integer(name) for name in ("gt", "gte", "lt", "lte")}
     fields.done()
+    if not bounds["gte"] and bounds["gt"] is None and bounds["lt"] != 0:
+        raise MissingFeatureError(f"bounds that include 0 in `{where}`")
     return edge.ValuesCount(**bounds)
 
 

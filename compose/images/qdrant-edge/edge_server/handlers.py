@@ -20,6 +20,7 @@ from edge_server.queries import (
     parse_scroll,
     parse_search,
 )
+from edge_server.query_rules import has_scores
 from edge_server.vectors import parse_points, render_record, render_scored
 
 _READ = ("consistency", "timeout")
@@ -88,7 +89,8 @@ async def delete_points(call: Call) -> Any:
     """POST /collections/{name}/points/delete, by ids or by filter"""
     wait, collection = _wait(call), call.collection
     fields = Fields(call.body(), "body")
-    ids, wanted = fields.items("points"), parse_filter(fields.take("filter"), "body.filter")
+    ids = fields.items("points")
+    wanted = parse_filter(fields.take("filter"), "body.filter", collection.indexes())
     fields.refuse("shard_key")
     fields.done()
     if (ids is None) == (wanted is None):
@@ -132,7 +134,8 @@ async def query_points(call: Call) -> Any:
 async def scroll_points(call: Call) -> Any:
     """POST /collections/{name}/points/scroll"""
     call.parameters(*_READ)
-    collection, request = call.collection, parse_scroll(call.body())
+    collection = call.collection
+    request = parse_scroll(call.body(), collection.indexes())
     records, following = engine_call(lambda: collection.shard.scroll(request))
     offset = render_id(following) if following is not None else None
     return {"points": [render_record(record) for record in records], "next_page_offset": offset}
@@ -141,7 +144,8 @@ async def scroll_points(call: Call) -> Any:
 async def count_points(call: Call) -> Any:
     """POST /collections/{name}/points/count"""
     call.parameters(*_READ)
-    collection, request = call.collection, parse_count(call.body())
+    collection = call.collection
+    request = parse_count(call.body(), collection.indexes())
     return {"count": engine_call(lambda: collection.shard.count(request))}
 
 
@@ -164,11 +168,12 @@ async def get_point(call: Call) -> Any:
 
 
 def _scored(collection: Collection, request: edge.QueryRequest) -> list[dict[str, Any]]:
-    return [render_scored(point) for point in engine_call(lambda: collection.shard.query(request))]
+    points, scored = engine_call(lambda: collection.shard.query(request)), has_scores(request)
+    return [render_scored(point, scored=scored) for point in points]
 
 
 def _context(collection: Collection) -> QueryContext:
-    return QueryContext(collection.schema, collection.stored_vector)
+    return QueryContext(collection.schema, collection.stored_vector, collection.indexes())
 
 
 def _wait(call: Call) -> bool:

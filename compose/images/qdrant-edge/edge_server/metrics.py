@@ -1,15 +1,17 @@
-"""Prometheus metrics under Qdrant's names, as far as this server can measure them.
+"""Prometheus metrics under Qdrant's names, as far as this server can measure them. No name is its own invention.
 
 Left out because they would not be true here: `memory_*` (statistics of an allocator that is not in use),
-`cluster_*` beyond `cluster_enabled`, and the hardware counters.
+`cluster_*` beyond `cluster_enabled`, and the hardware counters. Some names are younger than the version that this
+server answers like: `process_*`, `collection_points` and `collection_running_optimizations` came after Qdrant 1.15.
 """
 
+import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from edge_server import ENGINE, VERSION
@@ -36,7 +38,6 @@ class Metrics:
             buckets=_BUCKETS_S,
             registry=self._registry,
         )
-        ProcessCollector(registry=self._registry)
         self._registry.register(_State(opened))
 
     def observe(self, method: str, endpoint: str, status: int, seconds: float) -> None:
@@ -61,7 +62,7 @@ class _State(Collector):
         yield _gauge("app_info", "information about qdrant server", {"name": ENGINE, "version": VERSION}, 1)
         yield _gauge("app_status_recovery_mode", "features enabled in qdrant server", {}, 0)
         yield _gauge("cluster_enabled", "is cluster support enabled", {}, 0)
-        yield _gauge("process_threads", "count of active threads", {}, _threads())
+        yield from _process()
         yield from self._collections()
 
     def _collections(self) -> Iterator[Metric]:
@@ -88,5 +89,29 @@ def _gauge(name: str, text: str, labels: dict[str, str], value: float) -> GaugeM
     return family
 
 
-def _threads() -> int:
-    return sum(1 for _ in Path("/proc/self/task").iterdir())
+def _process() -> Iterator[Metric]:
+    """What Qdrant tells of its process; like there, page faults include those of ended children."""
+    yield _gauge("process_threads", "count of active threads", {}, _entries("task"))
+    yield _gauge("process_open_fds", "count of currently open file descriptors", {}, _entries("fd"))
+    soft_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield _gauge("process_max_fds", "limit for open file descriptors", {}, max(soft_limit, 0))
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    minor, major = sum(u.ru_minflt for u in usages), sum(u.ru_majflt for u in usages)
+    yield _counter(
+        "process_minor_page_faults_total",
+        "count of minor page faults which didn't cause a disk access",
+        minor,
+    )
+    yield _counter(
+        "process_major_page_faults_total", "count of disk accesses caused by a mmap page fault", major
+    )
+
+
+def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text)
+    family.add_metric([], value)
+    return family
+
+
+def _entries(folder: str) -> int:
+    return sum(1 for _ in Path("/proc/self", folder).iterdir())

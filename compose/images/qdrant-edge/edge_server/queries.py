@@ -7,9 +7,11 @@ from typing import Any
 import qdrant_edge as edge
 
 from edge_server.errors import MissingFeatureError, bad_format, engine_call, wrong_input
+from edge_server.field_index import PayloadIndexes
 from edge_server.fields import MISSING, Fields
 from edge_server.filters import parse_filter
 from edge_server.point_ids import parse_id
+from edge_server.query_rules import check_combination, without_seeds
 from edge_server.vectors import VectorSchema, parse_vector
 
 _DEFAULT_LIMIT = 10
@@ -36,6 +38,7 @@ class QueryContext:
 
     schema: VectorSchema
     stored_vector: StoredVector
+    indexes: PayloadIndexes
 
 
 def parse_search(body: object, context: QueryContext) -> edge.QueryRequest:
@@ -43,7 +46,7 @@ def parse_search(body: object, context: QueryContext) -> edge.QueryRequest:
     fields = Fields(body, "body")
     name, vector = _named_vector(fields.take("vector", MISSING), context.schema)
     options = _result_options(fields)
-    options["filter"] = parse_filter(fields.take("filter"), "body.filter")
+    options["filter"] = parse_filter(fields.take("filter"), "body.filter", context.indexes)
     options["limit"] = fields.integer("limit", MISSING, minimum=1)
     fields.refuse("shard_key")
     fields.done()
@@ -56,6 +59,10 @@ def parse_query(body: object, context: QueryContext) -> edge.QueryRequest:
     options = _result_options(fields) | _scoring_options(fields, context)
     fields.refuse("shard_key")
     fields.done()
+    options["filter"] = without_seeds(body, options["filter"])
+    if isinstance(options["query"], edge.Sample) and not options["prefetches"]:
+        # As in Qdrant: there is no order to skip in.
+        options["offset"] = 0
     return engine_call(lambda: edge.QueryRequest(**options))
 
 
@@ -78,32 +85,14 @@ def _scoring_options(fields: Fields, context: QueryContext) -> dict[str, Any]:
     prefetches = _prefetches(prefetch, fields.path("prefetch"), context) if prefetch else None
     using = fields.text("using", "")
     raw = fields.take("query")
-    if prefetches and raw is None:
-        raise wrong_input(
-            "A query is needed to merge the prefetches. Can't have prefetches without defining a query."
-        )
     options: dict[str, Any] = {
         "prefetches": prefetches,
         "limit": fields.integer("limit", _DEFAULT_LIMIT, minimum=1),
         "query": _query(raw, using, fields.path("query"), context) if raw is not None else None,
     }
-    if isinstance(options["query"], edge.Fusion) and not prefetches:
-        raise wrong_input("cannot apply Fusion without prefetches")
-    seed = _seed_id(raw)
-    wanted = parse_filter(fields.take("filter"), fields.path("filter"))
-    options["filter"] = wanted if seed is None else _without(seed, wanted)
+    check_combination(options["query"], prefetches, using, fields.number("score_threshold"))
+    options["filter"] = parse_filter(fields.take("filter"), fields.path("filter"), context.indexes)
     return options
-
-
-def _seed_id(raw: Any) -> int | str | None:
-    """The point that a query by id starts from; it is not among its own neighbours."""
-    if isinstance(raw, dict):
-        raw = raw.get("nearest")
-    return parse_id(raw) if isinstance(raw, int | str) else None
-
-
-def _without(point_id: int | str, wanted: edge.Filter | None) -> edge.Filter:
-    return edge.Filter(must=[wanted] if wanted else None, must_not=[edge.HasIdCondition({point_id})])
 
 
 def _query(raw: Any, using: str, where: str, context: QueryContext) -> Any:
@@ -176,7 +165,7 @@ def parse_order_by(value: object, where: str) -> edge.OrderBy:
     return engine_call(lambda: edge.OrderBy(key, direction, start))
 
 
-def parse_scroll(body: object) -> edge.ScrollRequest:
+def parse_scroll(body: object, indexes: PayloadIndexes) -> edge.ScrollRequest:
     """`POST points/scroll`; the payload is shown unless declined."""
     fields = Fields(body, "body")
     offset, order_by = fields.take("offset"), fields.take("order_by")
@@ -189,7 +178,7 @@ def parse_scroll(body: object) -> edge.ScrollRequest:
         "offset": parse_id(offset) if offset is not None else None,
         "limit": fields.integer("limit", _DEFAULT_LIMIT, minimum=1),
         "order_by": parse_order_by(order_by, "body.order_by") if order_by is not None else None,
-        "filter": parse_filter(fields.take("filter"), "body.filter"),
+        "filter": parse_filter(fields.take("filter"), "body.filter", indexes),
         **_shown(fields, payload_by_default=True),
     }
     fields.refuse("shard_key")
@@ -197,10 +186,11 @@ def parse_scroll(body: object) -> edge.ScrollRequest:
     return engine_call(lambda: edge.ScrollRequest(**options))
 
 
-def parse_count(body: object) -> edge.CountRequest:
+def parse_count(body: object, indexes: PayloadIndexes) -> edge.CountRequest:
     """`POST points/count`."""
     fields = Fields(body, "body")
-    wanted, exact = parse_filter(fields.take("filter"), "body.filter"), fields.flag("exact", default=True)
+    wanted = parse_filter(fields.take("filter"), "body.filter", indexes)
+    exact = fields.flag("exact", default=True)
     fields.refuse("shard_key")
     fields.done()
     return edge.CountRequest(exact=exact, filter=wanted)

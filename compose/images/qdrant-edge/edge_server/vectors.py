@@ -156,9 +156,10 @@ def render_record(record: edge.Record) -> dict[str, Any]:
     return shown
 
 
-def render_scored(point: edge.ScoredPoint) -> dict[str, Any]:
-    """A point as search and query show it."""
-    shown: dict[str, Any] = {"id": render_id(point.id), "version": point.version, "score": point.score}
+def render_scored(point: edge.ScoredPoint, *, scored: bool) -> dict[str, Any]:
+    """A point as search and query show it. Without a score Qdrant 1.15 shows 0; the engine gives 1."""
+    score = point.score if scored else 0.0
+    shown: dict[str, Any] = {"id": render_id(point.id), "version": point.version, "score": score}
     if point.payload is not None:
         shown["payload"] = point.payload
     if point.vector is not None:
