@@ -28,6 +28,7 @@ SCHEMA = {
 }
 CALL_TIMEOUT_S = 4.5
 MAKE_AGAIN_S = 0.5
+START_WAIT_S = 3
 STOP_TIMEOUT_S = 3
 # Longer than clients keep an idle connection, so that none is closed while a request is on its way.
 KEEP_ALIVE_S = 120
@@ -44,6 +45,7 @@ mcp = FastMCP(
 )
 with_defect = defects.planted(os.environ.get("REFERENCE_DEFECT", ""), os.environ["QDRANT_URL"])
 log = logging.getLogger("reference")
+made = anyio.Event()
 
 
 def tool(function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
@@ -143,6 +145,7 @@ async def make_collections() -> None:
             except StoreError as error:
                 log.warning("collection %s is not made yet: %s", name, error)
                 await anyio.sleep(MAKE_AGAIN_S)
+    made.set()
 
 
 async def main() -> None:
@@ -155,10 +158,13 @@ async def main() -> None:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=STOP_TIMEOUT_S,
     )
-    # Once stopped, uvicorn sends itself the signal again; that must not turn a clean end into a failure.
-    signal.signal(signal.SIGTERM, lambda *_: None)
     async with anyio.create_task_group() as background:
         background.start_soon(make_collections)
+        # Whoever calls at once finds the collections, where the store is there; where it is not, nobody waits for it.
+        with anyio.move_on_after(START_WAIT_S):
+            await made.wait()
+        # Once stopped, uvicorn sends itself the signal again; that must not turn a clean end into a failure.
+        signal.signal(signal.SIGTERM, lambda *_: None)
         await uvicorn.Server(config).serve()
         background.cancel_scope.cancel()
     await store.close()
