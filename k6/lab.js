@@ -67,7 +67,7 @@ export function setup() {
     const client = new Client(settings);
     const timeoutMs = Math.min(SESSION_TIMEOUT_MS, noLaterThan - Date.now());
     if (timeoutMs <= 0 || !opensSession(client, timeoutMs)) break;
-    sessions.push({ url: client.url, session: client.session });
+    sessions.push({ url: client.url, session: client.session, version: client.version });
     if (client.session === null) break; // A server without sessions: one initialization serves all clients.
   }
   sleepUntil(input.start_epoch_ms);

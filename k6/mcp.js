@@ -6,6 +6,9 @@
 import http from 'k6/http';
 
 const MESSAGE_CHARS_MAX = 300;
+// Revisions with a session and an `initialize`; a server may choose another one of them than it was asked for. The
+// first of them has no header that names it.
+const REVISIONS = ['2025-03-26', '2025-06-18', '2025-11-25'];
 const BODY_CHARS_MAX = 2048;
 const HEADERS = { 'Content-Type': 'application/json', Accept: 'application/json, text/event-stream' };
 
@@ -25,6 +28,7 @@ export class Client {
     this.settings = settings;
     this.url = known ? known.url : settings.url;
     this.session = known ? known.session : null;
+    this.version = known ? known.version : settings.protocol_version;
     this.initialized = known !== null;
     this.owned = false;
     this.lastId = firstId;
@@ -38,7 +42,8 @@ export class Client {
       clientInfo: { name: 'chaos-soak-lab', version: this.settings.client_version },
     };
     const answer = this.post({ jsonrpc: '2.0', id: 0, method: 'initialize', params }, HEADERS, deadline);
-    resultOf(messageIn(answer, 0), answer.body);
+    const result = resultOf(messageIn(answer, 0), answer.body);
+    this.version = chosenRevision(result, this.settings.protocol_version, answer.body);
     this.url = answer.url || this.url;
     this.session = header(answer, 'mcp-session-id');
     this.owned = this.session !== null;
@@ -88,7 +93,8 @@ export class Client {
   }
 
   headers() {
-    const headers = Object.assign({}, HEADERS, { 'MCP-Protocol-Version': this.settings.protocol_version });
+    const named = this.version === REVISIONS[0] ? {} : { 'MCP-Protocol-Version': this.version };
+    const headers = Object.assign({}, HEADERS, named);
     return this.session === null ? headers : Object.assign(headers, { 'Mcp-Session-Id': this.session });
   }
 
@@ -136,9 +142,21 @@ export function messageIn(answer, id) {
   const texts = streamed ? eventData(answer.body || '') : [answer.body || ''];
   for (const text of texts) {
     const message = parsed(text);
-    if (isObject(message) && message.id === id) return message;
+    if (isObject(message) && message.id === id && answers(message)) return message;
   }
   throw new Failure('jsonrpc', "no message with the request's id in the answer", answer.body);
+}
+
+// Whether a message is an answer: a server's own requests have ids too, which it counts for itself.
+function answers(message) {
+  return !has(message, 'method') && (has(message, 'result') || has(message, 'error'));
+}
+
+// The revision that the server has chosen; throws a Failure for one that this client does not speak.
+function chosenRevision(result, asked, body) {
+  const chosen = has(result, 'protocolVersion') ? result.protocolVersion : asked;
+  if (chosen === asked || REVISIONS.includes(chosen)) return chosen;
+  throw new Failure('jsonrpc', `the server speaks revision '${chosen}', and this client does not`, body);
 }
 
 // The data of each server-sent event; the data lines of one event are joined to one text.

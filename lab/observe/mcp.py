@@ -1,25 +1,37 @@
 """An MCP client over streamable HTTP (revision 2025-06-18) that says at which layer a call failed.
 
 The official SDK hides status codes, headers and session ids, which are just what has to be told apart here. The rules
-are those of `k6/mcp.js`; `tests/contract` lays both side by side.
+are those of `k6/mcp.js`; `tests/contract` runs both on the same table of cases.
 """
 
 import asyncio
 import itertools
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
 import httpx
+from httpx_sse import EventSource
 
 from lab import __version__
+from lab.boundary import attempt_async
 from lab.model.samples import Layer
 from lab.model.target import MESSAGE_CHARS_MAX, Operation, canonical, fill, first_broken
 from lab.ports import CallOutcome
 
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+# Revisions with a session and an `initialize`; a server may choose another one of them than it was asked for.
+REVISIONS = ("2025-03-26", "2025-06-18", "2025-11-25")
+# The first revision has no header that names it.
+_WITHOUT_VERSION_HEADER = "2025-03-26"
+# A call waits this long for an initialization that another call has begun, then it begins one itself: a server that
+# answers nothing must not hold up the calls that come after it has recovered.
+JOIN_S = 0.1
+# After the answer a stream has this long to end by itself, so that its connection can be used again.
+LINGER_S = 0.25
+# How long an unneeded session's end may take.
+DELETE_TIMEOUT_S = 2.0
 
 
 class _Failed(Exception):
@@ -36,20 +48,28 @@ class _SessionLost(Exception):
 
 
 class McpSession:
-    """One session, shared by concurrent calls; implements `lab.ports.Mcp`. Use it inside one event loop."""
+    """One session, shared by concurrent calls; implements `lab.ports.Mcp`. Use it inside one event loop.
+
+    `protocol_version` is what the client asks for; from then on it speaks the revision that the server has chosen.
+    """
 
     def __init__(self, url: str, protocol_version: str) -> None:
         self._url = url
-        self._version = protocol_version
+        self._asked_version = self._version = protocol_version
         self._http = httpx.AsyncClient(
             trust_env=False, follow_redirects=True, limits=httpx.Limits(max_connections=20)
         )
         self._session: str | None = None
         self._initialized = False
+        self._opening: asyncio.Event | None = None
         self._ids = itertools.count(1)
+        self._background: set[asyncio.Task[object]] = set()
 
     async def call(self, operation: Operation, values: Mapping[str, Any], *, timeout_s: float) -> CallOutcome:
-        """Call a tool within `timeout_s` (which includes a lost session's re-initialization); never raises."""
+        """Call a tool within `timeout_s`, which includes the initialization after a lost session.
+
+        Returns as soon as the answer is there, and not when its stream ends. What the target does never raises.
+        """
         lost = 0
         try:
             async with asyncio.timeout(timeout_s):
@@ -72,88 +92,158 @@ class McpSession:
         return CallOutcome(Layer.PAYLOAD if broken else Layer.OK, broken or "", payload, lost)
 
     async def initialize(self) -> None:
-        """Open a session if none is open; raises what `call` would classify."""
-        # No lock: a call that hangs while it initializes must not hold up the next one. The first to finish wins.
+        """Open a session if none is open; raises what `call` would classify.
+
+        Calls that find no session at the same time share one initialization. One that takes long is not waited for:
+        the next call begins another, the first to finish wins, and the session of any other is ended.
+        """
+        if not self._initialized and self._opening is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._opening.wait(), JOIN_S)
         if not self._initialized:
             await self._initialize()
 
     async def close(self) -> None:
         """End the session as the protocol asks, without minding whether the server still answers."""
+        if self._background:
+            await asyncio.wait(self._background, timeout=DELETE_TIMEOUT_S)
         if self._session is not None:
-            # The server may be gone by design; its session died with it.
-            with suppress(httpx.HTTPError):
-                await self._http.delete(self._url, headers=self._session_headers(), timeout=2.0)
+            await self._end_session(self._session)
+        for task in self._background:
+            task.cancel()
         await self._http.aclose()
 
     async def _initialize(self) -> None:
+        ended = self._opening = asyncio.Event()
+        session: str | None = None
+        try:
+            session, version = await self._open()
+            note = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+            accepted = await self._send(note, self._headers(session, version))
+            await accepted.aread()
+            if not self._initialized:
+                self._session, self._version, self._initialized = session, version, True
+        finally:
+            if session is not None and session != self._session:
+                self._later(self._end_session(session))
+            ended.set()
+            if self._opening is ended:
+                self._opening = None
+
+    async def _open(self) -> tuple[str | None, str]:
+        """A new session's id, if the server has sessions, and the revision that the server has chosen."""
         params = {
-            "protocolVersion": self._version,
+            "protocolVersion": self._asked_version,
             "capabilities": {},
             "clientInfo": {"name": "chaos-soak-lab", "version": __version__},
         }
         body = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
-        answer = await self._http.post(self._url, json=body, headers=_HEADERS, timeout=None)
-        _result(_message(answer, 0))
-        session = answer.headers.get("mcp-session-id")
-        note = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-        await self._http.post(self._url, json=note, headers=self._headers(session), timeout=None)
-        if not self._initialized:
-            self._session, self._initialized = session, True
+        answer = await self._send(body, _HEADERS)
+        result = _result(await self._message(answer, 0))
+        version = result.get("protocolVersion", self._asked_version)
+        if version not in REVISIONS and version != self._asked_version:
+            raise _Failed(Layer.JSONRPC, f"the server speaks revision {version!r}, and this client does not")
+        return answer.headers.get("mcp-session-id"), version
 
-    def _session_headers(self) -> dict[str, str]:
-        return self._headers(self._session)
+    async def _end_session(self, session: str) -> None:
+        # The server may be gone by design; its session died with it.
+        await attempt_async(
+            self._http.delete(
+                self._url, headers=self._headers(session, self._version), timeout=DELETE_TIMEOUT_S
+            )
+        )
 
-    def _headers(self, session: str | None) -> dict[str, str]:
-        headers = {**_HEADERS, "MCP-Protocol-Version": self._version}
-        return headers | ({"Mcp-Session-Id": session} if session else {})
+    def _headers(self, session: str | None, version: str) -> dict[str, str]:
+        named = {} if version == _WITHOUT_VERSION_HEADER else {"MCP-Protocol-Version": version}
+        return {**_HEADERS, **named} | ({"Mcp-Session-Id": session} if session else {})
 
     async def _tool(self, operation: Operation, values: Mapping[str, Any]) -> Any:
         await self.initialize()
         number, session = next(self._ids), self._session
         params = {"name": operation.tool, "arguments": fill(operation.arguments, values)}
         body = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
-        answer = await self._http.post(self._url, json=body, headers=self._session_headers(), timeout=None)
-        if session is not None and _forgotten(answer):
+        answer = await self._send(body, self._headers(session, self._version))
+        if session is not None and await _forgotten(answer):
             if self._session == session:
-                self._initialized = False
+                self._initialized, self._session = False, None
+                self._later(self._end_session(session))
             raise _SessionLost(answer.status_code)
-        result = _result(_message(answer, number))
+        result = _result(await self._message(answer, number))
         if result.get("isError"):
             raise _Failed(Layer.IS_ERROR, _text(result) or "isError without a text")
         return payload_of(result, operation.payload)
 
+    async def _send(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> httpx.Response:
+        """The answer's head; its body is still to be read."""
+        request = self._http.build_request("POST", self._url, json=body, headers=headers, timeout=None)
+        return await self._http.send(request, stream=True)
 
-def _forgotten(answer: httpx.Response) -> bool:
-    """Whether the server no longer knows the session: 404 by the protocol, 400 with a word about it by mcp 1.14."""
-    if answer.status_code == httpx.codes.NOT_FOUND:
-        return True
-    return answer.status_code == httpx.codes.BAD_REQUEST and "session" in answer.text.lower()
-
-
-def _message(answer: httpx.Response, number: int) -> Mapping[str, Any]:
-    """The JSON-RPC message with this id in an SSE or JSON body; notifications may come before it."""
-    if not answer.is_success:
-        raise _Failed(Layer.HTTP_STATUS, f"HTTP {answer.status_code}")
-    texts = [answer.text]
-    if answer.headers.get("content-type", "").startswith("text/event-stream"):
-        texts = _event_data(answer.text)
-    for text in texts:
+    async def _message(self, answer: httpx.Response, number: int) -> Mapping[str, Any]:
+        """The message that answers the request with this id, as soon as it has arrived."""
+        streamed = answer.headers.get("content-type", "").startswith("text/event-stream")
+        found = None
         try:
-            message = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(message, dict) and message.get("id") == number:
-            return message
-    raise _Failed(Layer.JSONRPC, "no message with the request's id in the answer")
+            if not answer.is_success:
+                raise _Failed(Layer.HTTP_STATUS, f"HTTP {answer.status_code}")
+            if streamed:
+                found = await self._streamed(answer, number)
+            else:
+                await answer.aread()
+                found = _answering(answer.text, number)
+        finally:
+            if found is None:
+                self._later(answer.aclose())
+        if found is None:
+            raise _Failed(Layer.JSONRPC, "no message with the request's id in the answer")
+        return found
+
+    async def _streamed(self, answer: httpx.Response, number: int) -> Mapping[str, Any] | None:
+        events = EventSource(answer).aiter_sse()
+        async for event in events:
+            if (found := _answering(event.data, number)) is not None:
+                self._later(_finish(events, answer))
+                return found
+        return None
+
+    def _later(self, work: Coroutine[Any, Any, object]) -> None:
+        """Do something that no call waits for."""
+        task = asyncio.get_running_loop().create_task(attempt_async(work))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
 
-def _event_data(body: str) -> list[str]:
-    """The data of each server-sent event, its lines joined; `splitlines` would also split at U+2028 inside JSON."""
-    events = re.split(r"(?:\r\n|\n|\r){2}", body)
-    lines = [
-        [line[5:] for line in re.split(r"\r\n|\n|\r", event) if line.startswith("data:")] for event in events
-    ]
-    return ["\n".join(data) for data in lines if data]
+async def _finish(events: Any, answer: httpx.Response) -> None:
+    """Let a stream end by itself for a moment, then close it: some servers leave it open and go on to send pings."""
+    try:
+        async with asyncio.timeout(LINGER_S):
+            async for _ in events:
+                pass
+    finally:
+        await events.aclose()
+        await answer.aclose()
+
+
+async def _forgotten(answer: httpx.Response) -> bool:
+    """Whether the server no longer knows the session: 404 by the protocol, 400 with a word about it by mcp 1.14."""
+    if answer.status_code not in (httpx.codes.NOT_FOUND, httpx.codes.BAD_REQUEST):
+        return False
+    await answer.aread()
+    return answer.status_code == httpx.codes.NOT_FOUND or "session" in answer.text.lower()
+
+
+def _answering(text: str, number: int) -> Mapping[str, Any] | None:
+    """The JSON-RPC message in a text, if it answers the request with this id.
+
+    Notifications may come before the answer, and so may requests of the server's own, which count their ids for
+    themselves: only a message with a result or an error, and without a method, is an answer.
+    """
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(message, dict) or message.get("id") != number or "method" in message:
+        return None
+    return message if "result" in message or "error" in message else None
 
 
 def _result(message: Mapping[str, Any]) -> Mapping[str, Any]:

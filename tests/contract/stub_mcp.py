@@ -11,11 +11,23 @@ from typing import Any
 from uuid import uuid4
 
 HANG_S = 4.0
+SLOW_INITIALIZE_S = 0.6
+# The revision that a mode answers with, whatever it is asked for; it refuses calls in another one.
+CHOSEN_REVISIONS = {
+    "newer_revision": "2025-11-25",
+    "first_revision": "2025-03-26",
+    "alien_revision": "1999-01-01",
+}
+# How long `open_stream` goes on with pings after its answer.
+OPEN_S = 3.0
 FORGETS_AFTER_CALLS = 3
 
 
 class StubMcp(ThreadingHTTPServer):
-    """The server and what it saw: requests by (mode, method), tool calls with arguments, open sessions, connections."""
+    """The server and what it saw: requests by (mode, method), tool calls with arguments, open sessions, connections.
+
+    `left` counts the clients that closed a stream which was still open.
+    """
 
     daemon_threads = True
     request_queue_size = 256
@@ -29,6 +41,8 @@ class StubMcp(ThreadingHTTPServer):
         self.sessions: set[tuple[str, str]] = set()
         self.forgetful = True
         self.connections = 0
+        self.left = 0
+        self.slow = True
         self.used: set[tuple[str, object]] = set()
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -129,8 +143,10 @@ class _Handler(BaseHTTPRequestHandler):
         session = {} if mode == "stateless" else {"Mcp-Session-Id": uuid4().hex}
         with self.server.lock:
             self.server.sessions.update((mode, value) for value in session.values())
+        if mode == "slow_initialize" and self.server.slow:
+            time.sleep(SLOW_INITIALIZE_S)
         result = {
-            "protocolVersion": "2025-06-18",
+            "protocolVersion": CHOSEN_REVISIONS.get(mode, "2025-06-18"),
             "capabilities": {},
             "serverInfo": {"name": "stub", "version": "0"},
         }
@@ -142,6 +158,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.forget_once(mode)
         if mode == "always_404" or (mode != "stateless" and not self._knows_session(mode)):
             self._empty(404)
+            return
+        if (
+            mode in CHOSEN_REVISIONS
+            and self.headers.get("MCP-Protocol-Version", "2025-03-26") != CHOSEN_REVISIONS[mode]
+        ):
+            self._empty(400)
             return
         if not self.server.takes(self.headers.get("Mcp-Session-Id", ""), message["id"]):
             self._empty(409)
@@ -179,11 +201,37 @@ class _Handler(BaseHTTPRequestHandler):
             case "hang":
                 time.sleep(HANG_S)
                 self._json(answer)
+            case "open_stream":
+                self._open_stream(answer)
+            case "split_data":
+                lines = json.dumps(answer, indent=1).split("\n")
+                body = "event: message\r\n" + "".join(f"data: {line}\r\n" for line in lines) + "\r\n"
+                self._send(200, body.encode(), {"Content-Type": "text/event-stream"})
+            case "asks_first":
+                asked = {"jsonrpc": "2.0", "id": number, "method": "roots/list", "params": {}}
+                self._events([asked, answer])
             case "closed":
                 self.close_connection = True
                 self.connection.close()
             case _:
                 self._events([answer])
+
+    def _open_stream(self, answer: dict[str, Any]) -> None:
+        """Answer at once, and leave the stream open: pings follow."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        try:
+            self.wfile.write(f"event: message\r\ndata: {json.dumps(answer)}\r\n\r\n".encode())
+            for _ in range(round(OPEN_S / 0.1)):
+                time.sleep(0.1)
+                self.wfile.write(b": ping\r\n\r\n")
+                self.wfile.flush()
+        except OSError:
+            with self.server.lock:
+                self.server.left += 1
 
     def _json(self, message: Any) -> None:
         self._send(200, json.dumps(message).encode(), {"Content-Type": "application/json"})
