@@ -1,4 +1,4 @@
-// An MCP client (revision 2025-06-18, streamable HTTP) that says at which layer a call failed.
+// An MCP client (revisions 2025-03-26 to 2025-11-25, streamable HTTP) that says at which layer a call failed.
 //
 // It follows the same rules as lab/model/target.py (what counts as a real success) and lab/observe/mcp.py (the
 // protocol); tests/contract compares both sides. Everything about a target arrives as data: nothing is inserted into

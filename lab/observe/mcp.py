@@ -1,4 +1,4 @@
-"""An MCP client over streamable HTTP (revision 2025-06-18) that says at which layer a call failed.
+"""An MCP client over streamable HTTP (revisions 2025-03-26 to 2025-11-25) that says at which layer a call failed.
 
 The official SDK hides status codes, headers and session ids, which are just what has to be told apart here. The rules
 are those of `k6/mcp.js`; `tests/contract` runs both on the same table of cases.
