@@ -55,7 +55,7 @@ make_venv() {
 
 # Heartbeats, for pip is silent for half a minute.
 with_heartbeat() {
-    ( seconds=0; while sleep 5 >/dev/null 2>&1; do seconds=$((seconds + 5)); echo "setup: $seconds s so far" >&2; done ) &
+    ( seconds=0; while sleep 15 >/dev/null 2>&1; do seconds=$((seconds + 15)); echo "setup: $seconds s so far" >&2; done ) &
     beats=$!
     status=0
     "$@" || status=$?
