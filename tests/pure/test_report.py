@@ -190,6 +190,17 @@ def test_the_terminal_names_the_targets_defects_and_what_is_new() -> None:
     assert "did not occur: status-errors" in gone
 
 
+def test_what_the_lab_itself_did_is_no_defect_of_the_target() -> None:
+    report = built(make())
+    for finding in report["findings"]:
+        if finding["check"] in ("observer_share", "latency"):
+            finding["gate_verdict"] = "fail"
+    for text in (shown(report), summary.render(report)):
+        assert "NEW: latency / steady" in text
+        assert "NEW: observer" not in text
+        assert "observer_share / steady" in text.replace("\\", ""), "it has failed all the same"
+
+
 @pytest.mark.parametrize(
     ("clock", "text"),
     [
