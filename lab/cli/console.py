@@ -154,7 +154,7 @@ class LiveView:
 
     def say(self, text: str) -> None:
         """One step of the work around a run."""
-        self._console.print(f"[dim]·[/dim] {escape(one_line(text, TEXT_CHARS_MAX))}")
+        self._print(f"[dim]·[/dim] {escape(one_line(text, TEXT_CHARS_MAX))}")
 
     def advance(self, text: str) -> None:
         """How far a long step has come."""
@@ -164,15 +164,25 @@ class LiveView:
         """One event of the journal, with the time since the run began."""
         if (text := self._lines.line(event)) is not None:
             at = format_duration(round(event.at_ms / 1000))
-            self._console.print(f"[dim]{at:>12}[/dim] {escape(text)}")
+            self._print(f"[dim]{at:>12}[/dim] {escape(text)}")
 
     @contextmanager
     def watching(self, plan: Plan, clock: Clock) -> Iterator[None]:
         """Show the bar while the run goes on."""
         self._lines.follow(plan)
         bar = _Bar(plan, clock, self._lines)
-        with Live(bar, console=self._console, refresh_per_second=2, transient=True):
+        live = Live(bar, console=self._console, refresh_per_second=2, transient=True)
+        with suppress(*_UNWRITABLE):
+            live.start()
+        try:
             yield
+        finally:
+            with suppress(*_UNWRITABLE):
+                live.stop()
+
+    def _print(self, markup: str) -> None:
+        with suppress(*_UNWRITABLE):
+            self._console.print(markup)
 
 
 class _Bar:

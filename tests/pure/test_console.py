@@ -162,6 +162,20 @@ def test_a_reader_that_is_gone_ends_no_run(clock: Clock) -> None:
         lines.event(event("run_ended"))
 
 
+def test_a_terminal_that_was_closed_ends_no_run(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+
+    class HungUp(Terminal):
+        def write(self, text: str) -> int:
+            raise OSError(5, "Input/output error")
+
+    view = progress_in(LogForm.AUTO, HungUp())
+    assert isinstance(view, LiveView)
+    with view.watching(make().plan, clock):
+        view.say("anybody there?")
+        view.event(event("run_ended"))
+
+
 def test_a_terminal_shows_the_lines_and_where_the_run_is(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
