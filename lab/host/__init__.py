@@ -1,1 +1,1 @@
-"""The world on one Docker host: the adapters that act on containers, links, networks, cgroups, processes and disks."""
+"""The world on one Docker host: adapters for containers, links, networks, cgroups, processes and disks."""

@@ -1,4 +1,4 @@
-"""The containers of one stack through the Docker engine's API; touches nothing without the lab's labels."""
+"""The containers of one stack, through the Docker engine's API; containers without the lab's labels are left alone."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ from lab.ports import ContainerState, CpuQuota, MemoryLimit
 
 
 class DockerContainers:
-    """Implements `lab.ports.Containers` for the stack `project`; each act is told to `audit` before it is done."""
+    """Implements `lab.ports.Containers` for the stack `project`; it calls `audit` before each action."""
 
     def __init__(self, client: docker.DockerClient, project: str, audit: Audit = unaudited) -> None:
         self._client = client
@@ -26,23 +26,23 @@ class DockerContainers:
         self.project = project
 
     def state(self, service: str) -> ContainerState:
-        """What the engine says now; raises GoneError where the stack has no such container."""
+        """The state now; raises GoneError if the stack has no such container."""
         return _state(service, self._find(service).attrs)
 
     def inspect(self, service: str, container_id: str) -> ContainerState:
-        """What the engine says of this very container, in one question; raises GoneError where it was replaced."""
+        """The state of exactly this container, from one call; raises GoneError if it was replaced."""
         return _state(service, self._inspect(service, container_id))
 
     def kill(self, service: str, container_id: str) -> None:
-        """SIGKILL to the container's first process."""
+        """Send SIGKILL to the container's first process."""
         self._act(service, container_id, "killed", lambda: self._api.kill(container_id, "SIGKILL"))
 
     def terminate(self, service: str, container_id: str) -> None:
-        """SIGTERM to the container's first process, which may take its time or ignore it."""
+        """Send SIGTERM to the container's first process, which may need time, or ignore it."""
         self._act(service, container_id, "terminated", lambda: self._api.kill(container_id, "SIGTERM"))
 
     def start(self, service: str, container_id: str) -> None:
-        """Start it; one that runs already is fine, also frozen: whoever froze it thaws it."""
+        """Start the container; it is fine if it runs already, also if it is paused: `unpause` ends that."""
         try:
             self._act(service, container_id, "started", lambda: self._api.start(container_id))
         except FaultError:
@@ -50,49 +50,49 @@ class DockerContainers:
                 raise
 
     def restart(self, service: str, container_id: str, grace_s: int) -> None:
-        """SIGTERM, SIGKILL after `grace_s`, then start again."""
+        """Send SIGTERM, after `grace_s` SIGKILL, then start the container again."""
         self._act(service, container_id, "restarted", lambda: self._api.restart(container_id, grace_s))
 
     def pause(self, service: str, container_id: str) -> None:
-        """Freeze all its processes."""
+        """Freeze all processes of the container."""
         self._act(service, container_id, "paused", lambda: self._api.pause(container_id))
 
     def unpause(self, service: str, container_id: str) -> None:
-        """Thaw it; one that is not paused is fine."""
+        """Let the processes go on; it is fine if the container is not paused."""
         if not self._paused(service, container_id):
             return
         try:
             self._act(service, container_id, "thawed", lambda: self._api.unpause(container_id))
         except FaultError:
-            # Killed between the question and the act: the engine thaws what it kills.
+            # It may have been killed since the check: the engine thaws a container that it kills.
             if self._paused(service, container_id):
                 raise
 
     def set_cpu_quota(self, service: str, container_id: str, quota: CpuQuota) -> None:
-        """Cap CPU time; a quota of -1 lifts the cap."""
+        """Set the CPU cap; a quota of -1 removes it."""
         limits = {"CpuPeriod": quota.period_us, "CpuQuota": quota.quota_us}
         self._update(service, container_id, "given a CPU quota", limits)
 
     def set_memory_limit(self, service: str, container_id: str, limit: MemoryLimit) -> None:
-        """Limit memory, and memory and swap together; the engine wants both at once. -1 lifts them."""
+        """Set the limits of memory, and of memory and swap; the engine takes both at once. -1 removes a limit."""
         taken = for_engine(limit, cgroup_version())
         limits = {"Memory": taken.memory_bytes, "MemorySwap": taken.memory_and_swap_bytes}
         self._update(service, container_id, "given a memory limit", limits)
 
     def set_pids_max(self, service: str, container_id: str, pids_max: int) -> None:
-        """Limit the number of its processes and threads; -1 lifts the limit."""
+        """Set the limit of processes and threads; -1 removes it."""
         self._update(service, container_id, "given a limit of processes", {"PidsLimit": pids_max})
 
     def logs(self, service: str) -> bytes:
-        """Everything that the service wrote so far, with time stamps."""
+        """The whole log of the service so far, with time stamps."""
         container = self._find(service)
         with as_engine_silent(f"log of {container.name}"):
             output: bytes = container.logs(timestamps=True)
         return output
 
     def _update(self, service: str, container_id: str, verb: str, limits: dict[str, int]) -> None:
-        # docker-py's own `update` knows neither PidsLimit nor an absent limit (-1) of memory; its client is a session
-        # of requests, so the engine can be asked directly.
+        # docker-py's own `update` supports neither PidsLimit nor an absent memory limit (-1). Its client is a session
+        # of requests, so the engine can be called directly.
         url = f"{self._api.base_url}/v{self._api.api_version}/containers/{container_id}/update"
 
         def update() -> None:
@@ -124,7 +124,7 @@ class DockerContainers:
         return found[0]
 
     def _inspect(self, service: str, container_id: str) -> dict[str, Any]:
-        """The container of this very id, seen to be ours: an id is never given twice."""
+        """The description of exactly this container, which must carry the lab's labels; ids are never used twice."""
         with as_engine_silent(f"container {container_id[:12]} of {service}"):
             try:
                 attrs: dict[str, Any] = self._api.inspect_container(container_id)
@@ -133,12 +133,12 @@ class DockerContainers:
         if not attrs:
             raise self._replaced(service, container_id)
         labels = attrs["Config"]["Labels"] or {}
-        wanted = {OWNER: OWNER_VALUE, STACK: self.project, SERVICE: service}
-        if any(labels.get(name) != value for name, value in wanted.items()):
+        expected = {OWNER: OWNER_VALUE, STACK: self.project, SERVICE: service}
+        if any(labels.get(name) != value for name, value in expected.items()):
             raise FaultError(
                 f"the container {container_id[:12]} is not {service} of the stack {self.project}",
                 where=str(attrs["Name"]),
-                try_="nothing: what does not carry the lab's labels is left alone",
+                try_="nothing: containers without the lab's labels are left alone",
             )
         return attrs
 

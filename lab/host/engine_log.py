@@ -39,10 +39,10 @@ class EngineLog:
     def stop(self, services: tuple[str, ...]) -> None:
         """Stop following, and keep the log of each service as `logs/SERVICE.log`.
 
-        Raises WorldError, after all services were tried, where a log cannot be written.
+        Raises WorldError if a log cannot be written, after it has tried all services.
         """
         self._stopping = True
-        # docker-py closes the socket below the stream by names that differ between its versions.
+        # How docker-py closes the socket of a stream differs between its versions, and may fail.
         attempt(self._stream.close)
         if self._thread.is_alive():
             self._thread.join(JOIN_TIMEOUT_S)
@@ -57,7 +57,7 @@ class EngineLog:
             )
 
     def died(self) -> list[tuple[str, str]]:
-        """Why following ended, if it ended without being stopped."""
+        """Why the events are no longer followed, if nobody called `stop`."""
         return list(self._deaths)
 
     def _keep(self, service: str, containers: DockerContainers) -> str:

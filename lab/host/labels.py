@@ -1,4 +1,4 @@
-"""The labels by which the lab knows its own containers, networks and volumes."""
+"""The labels that mark the lab's own containers, networks and volumes."""
 
 OWNER = "chaos-soak-lab.owner"
 OWNER_VALUE = "lab"
@@ -8,5 +8,5 @@ SERVICE = "com.docker.compose.service"
 
 
 def owned(project: str) -> dict[str, str]:
-    """The labels for something that belongs to a stack."""
+    """The labels of everything that belongs to a stack."""
     return {OWNER: OWNER_VALUE, STACK: project}

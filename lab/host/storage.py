@@ -1,4 +1,4 @@
-"""The file system on which a service keeps its data, through its container, or through its device when that is dead."""
+"""The file system of a service's data, reached through its container, or through its device if that is dead."""
 
 import errno
 import os
@@ -21,15 +21,15 @@ FILLER = ".lab-filler-"
 PROBE_BYTES = 1 << 20
 REMOVE_TIMEOUT_S = 30.0
 DEAD = "`lab status` says whether the service runs"
-# The mount lives in a namespace of this command's own: should it die, the kernel takes the mount away with it.
+# The mount exists only in the namespace of this command: if the command dies, the kernel removes the mount.
 _REMOVE_FROM_DEVICE = 'mount -t ext4 -o "$4" "$1" "$2" && rm -f -- "$2/$3" && umount "$2"'
 
 
 class HostStorage:
-    """Implements `lab.ports.Storage`, which needs root.
+    """Implements `lab.ports.Storage`; this needs root.
 
-    `folders` says where in a container each service keeps its data, `images` the file behind the device it lies on.
-    `host` are folders of the machine's own, whose file systems are never touched.
+    `folders` gives the data folder inside the container of each service, `images` the file behind its device. `host`
+    are folders of the machine, whose file systems are never touched.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""Translates what the operating system and the engine's library raise into the lab's own errors.
+"""Translates exceptions of the operating system and of the engine's library into the lab's own errors.
 
-Each adapter uses it at its border, so that nobody above needs to know which library or kernel file was asked. The lab's
-own errors pass through unchanged.
+Each adapter does this at its border, so that nobody above needs to know which library or kernel file it uses. The lab's
+own errors pass unchanged.
 """
 
 import struct
@@ -15,15 +15,15 @@ from urllib3.exceptions import HTTPError
 
 from lab.errors import FaultError, LabError, WorldError
 
-# Kernel files that vanish or hold something else than usual, programs that time out, texts that are not UTF-8.
+# For kernel files that vanish or have unexpected content, programs that time out, and texts that are not UTF-8.
 SYSTEM_ERRORS = (OSError, SubprocessError, ValueError, LookupError, struct.error)
-# docker-py lets some exceptions of the two libraries below it through, above all from streams.
+# docker-py does not translate all exceptions of the two libraries that it uses, above all those of streams.
 ENGINE_ERRORS = (DockerException, RequestException, HTTPError)
 
 
 @contextmanager
 def as_fault_error(what: str, *, where: str = "", try_: str = "") -> Iterator[None]:
-    """Raise a FaultError in place of an error of the operating system."""
+    """Turn an error of the operating system into a FaultError."""
     try:
         yield
     except SYSTEM_ERRORS as error:
@@ -32,9 +32,9 @@ def as_fault_error(what: str, *, where: str = "", try_: str = "") -> Iterator[No
 
 @contextmanager
 def as_world_error(what: str, *, where: str = "", try_: str = "") -> Iterator[None]:
-    """Raise a WorldError in place of an error of the operating system or of the engine's library.
+    """Turn an error of the operating system or of the engine's library into a WorldError.
 
-    An InterruptedError passes: it says that the work was cancelled, not that something refused.
+    An InterruptedError passes unchanged: it means that the work was cancelled.
     """
     try:
         yield
@@ -46,12 +46,12 @@ def as_world_error(what: str, *, where: str = "", try_: str = "") -> Iterator[No
 
 @contextmanager
 def as_engine_silent(where: str = "") -> Iterator[None]:
-    """Raise a WorldError in place of what docker-py raises when the engine does not answer, or refuses a question."""
+    """Turn any exception of docker-py into a WorldError that says that the engine does not answer."""
     with as_world_error("the Docker engine does not answer", where=where, try_="`lab doctor`, then `lab up`"):
         yield
 
 
 def _translated(kind: type[LabError], what: str, where: str, try_: str, error: Exception) -> LabError:
     explanation = getattr(error, "explanation", None)
-    said = str(explanation or error).strip() or "no message"
-    return kind(what, where=where, last_state=f"{type(error).__name__}: {said}", try_=try_)
+    text = str(explanation or error).strip() or "no message"
+    return kind(what, where=where, last_state=f"{type(error).__name__}: {text}", try_=try_)

@@ -1,4 +1,4 @@
-"""The world of one stack on one Docker host: the only place that knows which adapter serves which port."""
+"""Builds the world of a stack on one Docker host; only this module knows which adapter implements which port."""
 
 import docker
 
@@ -16,7 +16,7 @@ from lab.ports import Clock, World
 
 
 def docker_client() -> docker.DockerClient:
-    """A client of the Docker engine; raises WorldError where none answers."""
+    """A client of the Docker engine; raises WorldError if no engine answers."""
     with as_world_error("no Docker engine answers", try_="`lab up`, or `lab doctor`"):
         client = docker.from_env()
         client.ping()
@@ -31,9 +31,10 @@ def world_of(
     run_id: str = "by-hand",
     audit: Audit = unaudited,
 ) -> World:
-    """The world of a running stack; `audit` is called with act, object and detail before each effect on it.
+    """The world of a running stack; it calls `audit` with act, object and detail before each effect.
 
-    Loads that exist only for one measurement are not audited: the journal has each measurement with its parameters.
+    Load that exists only for one measurement is not audited, because the journal has each measurement with its
+    parameters.
     """
     containers = DockerContainers(client, topology.project, audit)
     processes = HostProcesses(run_id, audit)

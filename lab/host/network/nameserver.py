@@ -1,4 +1,4 @@
-"""Name servers of the lab's, on sockets that somebody else has bound: one that knows no name, and one that is slow."""
+"""Name servers of the lab on sockets that their parent has bound: one knows no name, the other is slow."""
 
 import select
 import socket
@@ -11,20 +11,20 @@ from dataclasses import dataclass, field
 
 HEADER_BYTES, NXDOMAIN = 12, 3
 RESPONSE, RECURSION_AVAILABLE, OPCODE_AND_RD = 0x8000, 0x0080, 0x7900
-TCP_PATIENCE_S = 1.0
+TCP_TIMEOUT_S = 1.0
 
 
 def denial(question: bytes) -> bytes:
-    """The answer to one question: its own header and question section, and "no such name". Source: RFC 1035."""
+    """The answer to one query: its own header and question section, with the code "no such name". Source: RFC 1035."""
     if len(question) < HEADER_BYTES:
         return b""
-    mark, flags, asked = struct.unpack("!HHH", question[:6])
-    said = RESPONSE | RECURSION_AVAILABLE | (flags & OPCODE_AND_RD) | NXDOMAIN
-    return struct.pack("!HHHHHH", mark, said, min(asked, 1), 0, 0, 0) + _section(question)
+    query_id, flags, questions = struct.unpack("!HHH", question[:6])
+    answer_flags = RESPONSE | RECURSION_AVAILABLE | (flags & OPCODE_AND_RD) | NXDOMAIN
+    return struct.pack("!HHHHHH", query_id, answer_flags, min(questions, 1), 0, 0, 0) + _section(question)
 
 
 def _section(question: bytes) -> bytes:
-    """The first question alone, without what may follow it (EDNS)."""
+    """The first question of a query, without the sections that may follow (EDNS)."""
     at = HEADER_BYTES
     while at < len(question) and question[at]:
         at += question[at] + 1
@@ -32,7 +32,7 @@ def _section(question: bytes) -> bytes:
 
 
 def deny(udp: str, tcp: str, seconds: str) -> None:
-    """Serve on two inherited sockets for so long."""
+    """Answer on two inherited sockets for `seconds`."""
     datagrams, listener = socket.socket(fileno=int(udp)), socket.socket(fileno=int(tcp))
     end = time.monotonic() + float(seconds)
     while (left_s := end - time.monotonic()) > 0:
@@ -42,7 +42,7 @@ def deny(udp: str, tcp: str, seconds: str) -> None:
                 question, asker = datagrams.recvfrom(4096)
                 datagrams.sendto(denial(question), asker)
         if listener in ready:
-            with suppress(OSError):
+            with suppress(OSError, struct.error):
                 _answer(listener.accept()[0])
 
 
@@ -52,8 +52,8 @@ def _answer(connection: socket.socket) -> None:
 
 
 def _received(connection: socket.socket) -> bytes:
-    """The one question on a TCP connection."""
-    connection.settimeout(TCP_PATIENCE_S)
+    """The query on a TCP connection."""
+    connection.settimeout(TCP_TIMEOUT_S)
     size = struct.unpack("!H", connection.recv(2, socket.MSG_WAITALL))[0]
     return connection.recv(size, socket.MSG_WAITALL)
 
@@ -67,14 +67,14 @@ Reply = Callable[[bytes], object]
 
 @dataclass(slots=True)
 class _SlowServer:
-    """Passes each question on to a resolver after a delay, under a number of its own, and passes its answer back."""
+    """Forwards each query to a resolver after a delay, with an id of its own, and sends the resolver's answer back."""
 
     datagrams: socket.socket
     listener: socket.socket
     resolver: socket.socket
     delay_s: float
     waiting: deque[tuple[float, bytes, Reply]] = field(default_factory=deque)
-    asked: dict[int, tuple[bytes, Reply]] = field(default_factory=dict)
+    forwarded: dict[int, tuple[bytes, Reply]] = field(default_factory=dict)
     number: int = 0
 
     def serve(self, until: float) -> None:
@@ -82,13 +82,13 @@ class _SlowServer:
             due = self.waiting[0][0] if self.waiting else until
             sockets = [self.datagrams, self.listener, self.resolver]
             ready, _, _ = select.select(sockets, [], [], max(0.0, min(due, until) - now))
-            for one, act in zip(
+            for source, handle in zip(
                 sockets, (self._take_datagram, self._take_connection, self._pass_back), strict=True
             ):
-                if one in ready:
-                    # A malformed question, an asker that has gone, a resolver that refuses: none ends the server.
+                if source in ready:
+                    # A malformed query, a client that has gone or a resolver that refuses must not end the server.
                     with suppress(OSError, struct.error):
-                        act()
+                        handle()
             while self.waiting and self.waiting[0][0] <= time.monotonic():
                 with suppress(OSError):
                     self._pass_on(*self.waiting.popleft()[1:])
@@ -112,17 +112,17 @@ class _SlowServer:
 
     def _pass_on(self, question: bytes, reply: Reply) -> None:
         self.number = (self.number + 1) & 0xFFFF
-        self.asked[self.number] = (question[:2], reply)
+        self.forwarded[self.number] = (question[:2], reply)
         self.resolver.send(struct.pack("!H", self.number) + question[2:])
 
     def _pass_back(self) -> None:
         answer = self.resolver.recv(4096)
-        mark, reply = self.asked.pop(struct.unpack("!H", answer[:2])[0], (b"", None))
+        query_id, reply = self.forwarded.pop(struct.unpack("!H", answer[:2])[0], (b"", None))
         if reply is not None:
-            reply(mark + answer[2:])
+            reply(query_id + answer[2:])
 
 
 def delay(udp: str, tcp: str, asking: str, delay_s: str, seconds: str) -> None:
-    """Serve on two inherited sockets for so long; a third is connected to the resolver that knows the answers."""
+    """Answer late on two inherited sockets, for `seconds`; the third one is connected to the real resolver."""
     datagrams, listener, resolver = (socket.socket(fileno=int(handle)) for handle in (udp, tcp, asking))
     _SlowServer(datagrams, listener, resolver, float(delay_s)).serve(time.monotonic() + float(seconds))

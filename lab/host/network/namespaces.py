@@ -1,4 +1,4 @@
-"""Network namespaces of the lab's own containers: opened by a checked process, entered by threads made for it."""
+"""Network namespaces of the lab's containers: opened after checks, and entered only by threads made for it."""
 
 import ctypes
 import os
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def belongs(pid: int, container_id: str) -> bool:
-    """Whether a process is in a cgroup of that container."""
+    """True if a process is in a cgroup of that container."""
     try:
         return container_id in Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -30,9 +30,9 @@ def belongs(pid: int, container_id: str) -> bool:
 
 
 def host_namespaces() -> set[int]:
-    """Inodes of the namespaces that are never entered: the lab's own, and the first process's where it may be seen."""
+    """The inodes of the namespaces that are never entered: the lab's own, and the first process's if it can be read."""
     found = {os.stat("/proc/self/ns/net").st_ino}
-    # Inside a container without all capabilities, even root may not look at the first process.
+    # Inside a container without all capabilities, even root may not read that of the first process.
     with suppress(PermissionError):
         found.add(os.stat("/proc/1/ns/net").st_ino)
     return found
@@ -40,9 +40,10 @@ def host_namespaces() -> set[int]:
 
 @contextmanager
 def namespace_of(state: ContainerState) -> Iterator[int]:
-    """A file descriptor of the network namespace of a container that runs, closed at the end.
+    """A file descriptor of the network namespace of a running container; it is closed at the end.
 
-    Raises FaultError where it does not run, is not in that container, or shares the host's network.
+    Raises FaultError if the container does not run, or shares the host's network; GoneError if its process was
+    replaced.
     """
     namespace = _opened(state)
     try:
@@ -66,37 +67,44 @@ def _opened(state: ContainerState) -> int:
             last_state=str(error),
             try_="as root",
         ) from error
-    # Compared after it was opened: what is held now is the namespace of that very process.
+    # This comes after the opening, so it proves that the namespace belongs to that process.
     if started_ticks(state.pid) != began or not belongs(state.pid, state.id):
         os.close(namespace)
-        raise GoneError(f"{state.service} ended while the lab looked at it", where=state.name)
+        raise GoneError(f"{state.service} ended while it was measured", where=state.name)
     if os.fstat(namespace).st_ino in host_namespaces():
         os.close(namespace)
-        raise FaultError(f"{state.service} is in the host's own network namespace", where=state.name)
+        raise FaultError(
+            f"{state.service} is in the host's own network namespace",
+            where=state.name,
+            try_="nothing: the host's network is left alone",
+        )
     return namespace
 
 
 def enter(namespace: int) -> None:
-    """Move the calling thread into a network namespace, for good: only in threads made for it."""
+    """Move the calling thread into a network namespace. It stays there, so call this only in a thread made for it."""
     if _libc.setns(namespace, CLONE_NEWNET) != 0:
         raise FaultError(
-            "the network namespace cannot be entered", last_state=os.strerror(ctypes.get_errno())
+            "the network namespace cannot be entered",
+            where=f"file descriptor {namespace}",
+            last_state=os.strerror(ctypes.get_errno()),
+            try_="run as root",
         )
 
 
-def inside(namespace: int, act: Callable[[], T]) -> T:
-    """What `act` gives in a thread of its own inside the namespace; sockets that it makes stay there."""
+def inside(namespace: int, work: Callable[[], T]) -> T:
+    """The result of `work` in a new thread inside the namespace; sockets that it makes belong to the namespace."""
 
     def entered() -> T:
         enter(namespace)
-        return act()
+        return work()
 
     with ThreadPoolExecutor(max_workers=1) as pool:
         return pool.submit(entered).result()
 
 
 def sockets(namespace: int, count: int, kind: socket.SocketKind, protocol: int = 0) -> list[socket.socket]:
-    """`count` new sockets inside a namespace; raises FaultError, and keeps none, where one cannot be made."""
+    """`count` new sockets inside a namespace; if one cannot be made, it closes all and raises FaultError."""
     made: list[socket.socket] = []
 
     def make() -> None:

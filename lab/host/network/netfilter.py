@@ -1,4 +1,4 @@
-"""Chains and queueing disciplines inside a network namespace, by the programs that the host has for them."""
+"""Netfilter chains and queueing disciplines inside a network namespace, through the host's own programs."""
 
 import os
 import subprocess
@@ -9,19 +9,19 @@ from lab.host.system_errors import as_fault_error
 from lab.ports.netns import Rules
 
 TIMEOUT_S = 10.0
-# Whose qdisc it is: a handle that nobody has by chance.
+# The handle of the lab's own queueing discipline; nobody else uses it by chance.
 HANDLE = "1ab:"
-# What a device has that nobody has given a queueing discipline.
+# The queueing disciplines that a device has by default.
 PLAIN = ("noqueue", "pfifo_fast", "fq_codel", "mq")
 
 
 def run(namespace: int, *command: str, text: str = "") -> str:
-    """The output of a program inside a namespace; raises FaultError with what it said instead."""
+    """Run a program inside a namespace and return its output; raises FaultError with its error message."""
     entered = ["nsenter", f"--net=/proc/self/fd/{namespace}", *command]
-    asked = " ".join(command)
+    command_line = " ".join(command)
     with as_fault_error(
         f"{command[0]} could not be run inside a network namespace",
-        where=asked,
+        where=command_line,
         try_="`lab doctor` says what is missing",
     ):
         done = subprocess.run(
@@ -37,7 +37,7 @@ def run(namespace: int, *command: str, text: str = "") -> str:
     if done.returncode != 0:
         raise FaultError(
             f"{command[0]} refuses",
-            where=asked,
+            where=command_line,
             last_state=f"exit {done.returncode}: {done.stderr.strip()}",
             try_="`lab doctor` says what this kernel and machine have",
         )
@@ -45,14 +45,14 @@ def run(namespace: int, *command: str, text: str = "") -> str:
 
 
 def add_chain(namespace: int, rules: Rules) -> None:
-    """Chain, rules and jumps in one transaction: all or nothing."""
+    """Add the chain, its rules and its jumps in one transaction: either all or none."""
     jumps = [f"-I {jump} -j {rules.chain}" for jump in rules.jumps]
     lines = [f"-A {rules.chain} {line}" for line in rules.lines]
     _restore(namespace, rules.table, [f":{rules.chain} - [0:0]", *lines, *jumps])
 
 
 def remove_chain(namespace: int, table: str, chain: str) -> bool:
-    """Remove a chain and every jump to it; False where there was none."""
+    """Remove a chain and every jump to it; False if there was none."""
     saved = run(namespace, "iptables-save", "-t", table).splitlines()
     if not any(line.startswith(f":{chain} ") for line in saved):
         return False
@@ -60,7 +60,11 @@ def remove_chain(namespace: int, table: str, chain: str) -> bool:
     _restore(namespace, table, [*jumps, f"-F {chain}", f"-X {chain}"])
     left = run(namespace, "iptables-save", "-t", table)
     if chain in left:
-        raise FaultError(f"the chain {chain} is still there after its removal")
+        raise FaultError(
+            f"the chain {chain} is still there after its removal",
+            where=f"table {table}",
+            try_="`lab heal` again; `lab down && lab up` makes the network anew",
+        )
     return True
 
 
@@ -70,7 +74,7 @@ def _restore(namespace: int, table: str, lines: Sequence[str]) -> None:
 
 
 def packets(namespace: int, prefix: str) -> int:
-    """Packets that matched a rule that ends their way, in all chains whose name begins so."""
+    """The number of packets that matched a final rule, in all chains whose name begins with `prefix`."""
     total = 0
     for line in run(namespace, "iptables-save", "-c").splitlines():
         counted, _, rule = line.partition("] -A ")
@@ -81,7 +85,7 @@ def packets(namespace: int, prefix: str) -> int:
 
 
 def qdisc_kind(namespace: int, device: str) -> tuple[str, str]:
-    """Kind and handle of a device's root queueing discipline."""
+    """The kind and the handle of a device's root queueing discipline."""
     for line in run(namespace, "tc", "qdisc", "show", "dev", device).splitlines():
         words = line.split()
         if "root" in words and len(words) > 2:
@@ -90,20 +94,24 @@ def qdisc_kind(namespace: int, device: str) -> tuple[str, str]:
 
 
 def add_qdisc(namespace: int, device: str, kind: str, options: Sequence[str]) -> None:
-    """Give a device the lab's root queueing discipline."""
+    """Add the lab's root queueing discipline to a device."""
     run(namespace, "tc", "qdisc", "add", "dev", device, "root", "handle", HANDLE, kind, *options)
 
 
 def remove_qdisc(namespace: int, device: str, kind: str) -> bool:
-    """Remove it; False where the device has another one or none."""
+    """Remove the lab's queueing discipline; False if the device has another one or none."""
     if qdisc_kind(namespace, device) != (kind, HANDLE):
         return False
     run(namespace, "tc", "qdisc", "del", "dev", device, "root", "handle", HANDLE)
     if qdisc_kind(namespace, device) == (kind, HANDLE):
-        raise FaultError(f"the {kind} qdisc of {device} is still there after its removal")
+        raise FaultError(
+            f"the {kind} qdisc of {device} is still there after its removal",
+            where=device,
+            try_="`lab heal` again; `lab down && lab up` makes the network anew",
+        )
     return True
 
 
 def inode(namespace: int) -> int:
-    """What tells namespaces apart."""
+    """The inode of a namespace, which identifies it."""
     return os.fstat(namespace).st_ino
