@@ -219,17 +219,18 @@ STALLED = "stalled"
 # The outcome of a probe whose answer claims success and holds too few of the right documents.
 WRONG = "wrong"
 TABLES = ("requests", "probes", "recall", "memory", "host")
-# Which of these tables miss rows once a sampler has died. The watchdog and the engine's log write none; a sampler that
-# is not listed may have written any.
+# Which of these tables miss rows once a sampler has died. One that died for a single slot
+# is a `probe`. The watchdog and the engine's log write none; a sampler that is not listed may have written any.
 STREAMS_OF_SAMPLER: dict[str, tuple[str, ...]] = {
     "load": ("requests",),
     "canary": ("probes",),
     "store_idle": ("probes",),
     "stalls": ("probes",),
+    "probe": ("probes", "recall"),
     "recall": ("recall",),
     "memory": ("memory", "host"),
     "observer": ("probes", "recall", "memory", "host"),
     "engine_log": (),
     "watchdog": (),
-    "wall_clock": (),
+    "wall_clock": ("requests",),
 }

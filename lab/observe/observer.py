@@ -27,6 +27,8 @@ from lab.probes.recall import TruthQuery
 
 RECENT_PROBES = 5000
 STOP_TIMEOUT_S = 15.0
+# So many truth queries that the lab itself could not ask mean that it cannot ask any.
+LOST_QUERIES_MAX = 20
 STOP_NOTICED_MS = 100.0
 # Of a whole deadline waited in vain, a stall of the lab must account for at least the rest of this.
 WAITED_SHARE = 0.8
@@ -110,6 +112,7 @@ class TargetObserver:
         self._clock, self._sink, self._on_memory = clock, sink, on_memory
         self._fast = False
         self._outstanding = 0
+        self._queries_lost = 0
         self._stalls = Stalls(clock)
         self._recent: deque[Probe] = deque(maxlen=RECENT_PROBES)
         self._deaths: list[tuple[str, str]] = []
@@ -201,7 +204,7 @@ class TargetObserver:
         asked = canary.measure(session, self._clock, self._target, query, self._deadline_s)
         probe = await attempt_async(asked)
         if isinstance(probe, Caught):
-            self._report("canary", str(probe))
+            self._report("probe", str(probe))
             return canary.unsent(self._clock, self._target, str(probe))
         return probe
 
@@ -226,12 +229,22 @@ class TargetObserver:
         for query in itertools.cycle(self._queries):
             if self._stopping.is_set():
                 return
+            if self._queries_lost >= LOST_QUERIES_MAX:
+                raise RuntimeError(f"{self._queries_lost} truth queries were lost")
             self._spawn(pending, "recall", self._recall_slot(session, query))
             next_ms = await self._sleep_until(next_ms + 1000 / self._plan.recall_hz)
 
     async def _recall_slot(self, session: McpSession, query: TruthQuery) -> None:
-        row = await recall.measure(session, self._clock, self._target, query, self._plan.recall_k)
-        self._sink.add([row])
+        sent_ms = self._clock.now_ms()
+        row = await attempt_async(
+            recall.measure(session, self._clock, self._target, query, self._plan.recall_k)
+        )
+        if isinstance(row, Caught):
+            # No row says that it is missing, so each one is reported.
+            self._queries_lost += 1
+            self._report("probe", f"the truth query of {sent_ms:.0f} ms was lost: {row}")
+        else:
+            self._sink.add([row])
 
     async def _memory_loop(self) -> None:
         next_ms = self._clock.now_ms()

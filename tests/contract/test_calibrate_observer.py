@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -78,19 +78,29 @@ def store() -> Iterator[Store]:
     thread.join(timeout=5)
 
 
+def observer_of(
+    url: str,
+    clock: RunClock,
+    sink: Kept,
+    store_url: str | None = None,
+    on_memory: Callable[[], None] = lambda: None,
+) -> TargetObserver:
+    return TargetObserver(
+        url=url,
+        target=load_target(TARGET),
+        plan=PLAN,
+        queries=[TruthQuery("q", "a query", frozenset(f"d{n}" for n in range(10)))],
+        clock=clock,
+        sink=sink,
+        on_memory=on_memory,
+        store_url=store_url,
+    )
+
+
 @contextmanager
 def observed(store_url: str | None, clock: RunClock, sink: Kept) -> Iterator[TargetObserver]:
     with running() as reference:
-        observer = TargetObserver(
-            url=reference.url,
-            target=load_target(TARGET),
-            plan=PLAN,
-            queries=[TruthQuery("q", "a query", frozenset(f"d{n}" for n in range(10)))],
-            clock=clock,
-            sink=sink,
-            on_memory=lambda: None,
-            store_url=store_url,
-        )
+        observer = observer_of(reference.url, clock, sink, store_url)
         observer.start()
         try:
             yield observer
@@ -123,7 +133,9 @@ def test_looks_are_rare_until_the_store_is_watched_or_busy_and_are_no_canary(sto
 def test_without_a_store_address_nobody_looks_and_the_canary_goes_on() -> None:
     clock, sink = RunClock(), Kept()
     with observed(None, clock, sink) as observer:
-        time.sleep(0.3)
+        give_up = time.monotonic() + 10
+        while len(observer.recent_probes(0.0)) < 3 and time.monotonic() < give_up:
+            time.sleep(0.05)
         assert observer.recent_probes(0.0)
     assert sink.looks() == []
 
@@ -228,3 +240,44 @@ def test_a_stall_of_the_lab_is_told_as_one_and_blames_neither_store_nor_target(s
     outcomes = {probe.outcome for probe in [*canary, *sink.looks()]}
     assert outcomes <= {"ok", "stalled"}
     assert "stalled" in {probe.outcome for probe in sink.looks()}
+
+
+class Bug(Exception):
+    """Of no class that anybody foresaw."""
+
+
+def raising(*arguments: object) -> None:
+    raise Bug("planted")
+
+
+def test_a_sampler_that_breaks_is_reported_and_the_others_go_on(store: Store) -> None:
+    clock, sink = RunClock(), Kept()
+    observer = observer_of(store.url, clock, sink, store.url, raising)
+    observer.start()
+    give_up = time.monotonic() + 10
+    while not (observer.died() and sink.looks()) and time.monotonic() < give_up:
+        time.sleep(0.05)
+    observer.stop()
+    ((sampler, why),) = observer.died()
+    assert sampler == "memory" and why.startswith("Bug at ") and why.endswith(": planted")
+    assert sink.looks() and observer.recent_probes(0.0)
+
+
+def test_a_probe_that_the_lab_could_not_make_is_no_evidence(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*arguments: object) -> None:
+        raise Bug("planted")
+
+    monkeypatch.setattr("lab.probes.canary.measure", broken)
+    monkeypatch.setattr("lab.probes.recall.measure", broken)
+    clock, sink = RunClock(), Kept()
+    observer = observer_of(store.url, clock, sink)
+    observer.start()
+    give_up = time.monotonic() + 10
+    while len(observer.died()) < 2 and time.monotonic() < give_up:
+        time.sleep(0.05)
+    observer.stop()
+    assert {probe.outcome for probe in observer.recent_probes(0.0)} == {"unsent"}
+    assert {sampler for sampler, _ in observer.died()} == {"probe"}
+    assert any("truth query" in why for _, why in observer.died())

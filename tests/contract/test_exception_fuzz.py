@@ -27,8 +27,23 @@ from tests.contract.examples import EXAMPLES, FAMILY
 from tests.contract.fragile import ERRORS, Effects, Ran, run, short_plan
 
 # What concerns the whole run when it fails, wherever it does.
-OF_THE_RUN = ("recorder.", "guard.lost", "guard.close", "run.deaths", "run.wall_step_ms", "log.", "store.")
-SAMPLERS = ("observer", "load", "watchdog")
+OF_THE_RUN = (
+    "recorder.",
+    "guard.lost",
+    "guard.close",
+    "store.",
+    "observer.start",
+    "load.start",
+    "watchdog.start",
+)
+# What concerns a sampler: then its streams are touched from then on, and nothing that rests on them passes.
+STREAMS = {
+    "observer.stop": {"probes", "recall", "memory", "host"},
+    "load.stop": {"requests"},
+    "watchdog.stop": set[str](),
+    "run.wall_step_ms": {"requests"},
+    "run.deaths": {"requests", "probes", "recall", "memory", "host"},
+}
 # The end of the journal: everything before it, or itself, is on disk by then, and the exit code is 12 all the same.
 LAST = ("recorder.close",)
 
@@ -79,10 +94,7 @@ def concerned(effects: Effects) -> set[tuple[str, str]]:
     if name in LAST or (effects.after and name.startswith("recorder.")):
         # What was to be written is on disk.
         return set()
-    of_the_run = name.startswith(OF_THE_RUN) or (
-        name.endswith((".start", ".stop")) and name.startswith(SAMPLERS)
-    )
-    found = {("integrity", "run")} if of_the_run else set()
+    found = {("integrity", "run")} if name.startswith(OF_THE_RUN) else set()
     story = [event for event in effects.told if event.kind.startswith("fault_")]
     if name == "undos.record":
         begun = not story and not any(event.kind == "phase_started" for event in effects.told)
@@ -107,6 +119,9 @@ def require_healed(ran: Ran, *, for_good: bool = False) -> None:
 
 
 def require_verdict(ran: Ran, effects: Effects) -> Judgement:
+    if (streams := STREAMS.get(effects.raised_in)) is not None:
+        died = [set(event.data["streams"]) for event in ran.events if event.kind == "sampler_died"]
+        assert streams in died or ran.failures, (effects.raised_in, died)
     judgement = judge_by(ran.evidence, judged_by())
     passed = {(f.check, f.subject) for f in judgement.findings if f.gate_verdict is Verdict.PASS}
     assert not passed & concerned(effects), (passed & concerned(effects), effects.raised_in)
