@@ -1,6 +1,6 @@
-"""One fault step: see absent, inject, prove, hold, heal in reverse, see gone, wait for the recovery.
+"""Runs one fault step: observe absent, inject, prove, keep in force, heal in reverse, observe absent, await recovery.
 
-Whatever an adapter raises here is an observation that could not be made, a void fault or a failed heal; only a journal
+Whatever an adapter raises becomes an observation that could not be made, a void fault or a failed heal. Only a journal
 that cannot be written, a broken clock and the guardian's fence end the run.
 """
 
@@ -18,151 +18,178 @@ from lab.model.plan import Plan, PlannedFault
 from lab.model.recovery import CANARY
 from lab.model.undo import UndoRecord, to_json
 from lab.ports import Fault, Observation
-from lab.run.crew import Crew, InForce, State, ask_closely, note, note_deaths, note_error, pass_time
+from lab.run.context import (
+    ActiveFault,
+    RunContext,
+    RunState,
+    record_best_effort,
+    report_deaths,
+    report_error,
+    set_canary_rate,
+    wait,
+)
 
 GONE_TIMEOUT_S = 45.0
-# A relapse must show within the hold: a target that is usually asked less often is asked closely until its end.
+# A relapse must show within the hold time, so a canary slower than this goes on at its fast rate until then.
 HOLD_WATCHED_HZ = 1.0
 
 
-def carry_out(faults: Sequence[PlannedFault], plan: Plan, crew: Crew, state: State) -> None:
-    """Carry out the faults of one step; one that cannot be injected voids itself and heals what is in force.
+def run_fault_step(faults: Sequence[PlannedFault], plan: Plan, context: RunContext, state: RunState) -> None:
+    """Run the faults of one step. A fault that cannot be injected is void, and the faults before it are healed.
 
-    Raises FaultError where something could not be healed, or was taken away: the run proves nothing from there on.
+    Raises FaultError if a fault could not be healed, or if somebody removed its container: the run proves nothing after
+    that.
     """
-    note_deaths(crew, state)
+    report_deaths(context, state)
     if state.unguarded:
         for planned in faults:
-            _void(planned, "the guardian is dead, and without it nothing is injected", crew)
+            _void(planned, "the guardian is dead, and without it nothing is injected", context)
         return
-    looked = [(planned, _seen_absent(planned, crew, state)) for planned in faults]
-    ready = [(planned, *found) for planned, found in looked if found is not None]
+    checked = [(planned, _check_absent(planned, context, state)) for planned in faults]
+    ready = [(planned, *found) for planned, found in checked if found is not None]
     if len(ready) < len(faults):
         return
     for planned, fault, before in ready:
-        in_force = _inject(planned, fault, before, crew, state)
+        in_force = _inject(planned, fault, before, context, state)
         if in_force is None:
-            _heal_or_end(crew, state)
+            _heal_or_raise(context, state)
             return
-        _prove(in_force, crew, state)
-    _hold(faults, crew, state)
+        _prove(in_force, context, state)
+    _keep_in_force(faults, context, state)
     injected = list(state.pending)
-    _heal_or_end(crew, state, watch_closely=True)
-    _settle(injected, plan, crew, state)
+    _heal_or_raise(context, state, watch_closely=True)
+    _wait_for_recovery(injected, plan, context, state)
 
 
-def heal_all(crew: Crew, state: State, *, watch_closely: bool = False) -> None:
-    """Heal all that is in force, in reverse; whatever one of them raises, the others are healed."""
+def heal_all(context: RunContext, state: RunState, *, watch_closely: bool = False) -> None:
+    """Heal all faults with a pending undo, in reverse order. If one heal raises, the others are still carried out."""
     with ExitStack() as reverse:
-        reverse.callback(ask_closely, crew, state, watch_closely)
+        reverse.callback(set_canary_rate, context, state, watch_closely)
         for in_force in state.pending:
-            reverse.callback(_heal, in_force, crew, state)
+            reverse.callback(_heal, in_force, context, state)
 
 
-def _heal_or_end(crew: Crew, state: State, *, watch_closely: bool = False) -> None:
-    """Heal all, for a while again and again; raises FaultError where something stays or is gone."""
-    give_up_ms = crew.world.clock.now_ms() + HEAL_TIMEOUT_S * 1000
-    heal_all(crew, state, watch_closely=watch_closely)
-    while state.pending and crew.world.clock.now_ms() < give_up_ms:
-        pass_time(RETRY_S, crew, state)
-        heal_all(crew, state, watch_closely=watch_closely)
+def _heal_or_raise(context: RunContext, state: RunState, *, watch_closely: bool = False) -> None:
+    """Heal all faults, with retries for HEAL_TIMEOUT_S; raises FaultError if one stays, or if its container is gone."""
+    give_up_ms = context.world.clock.now_ms() + HEAL_TIMEOUT_S * 1000
+    heal_all(context, state, watch_closely=watch_closely)
+    while state.pending and context.world.clock.now_ms() < give_up_ms:
+        wait(RETRY_S, context, state)
+        heal_all(context, state, watch_closely=watch_closely)
     if state.gone:
         raise GoneError(
             "what a fault acted on was taken away by somebody else", last_state="; ".join(state.gone)
         )
     if state.pending:
-        left = ", ".join(one.planned.id for one in state.pending)
+        left = ", ".join(active.planned.id for active in state.pending)
         raise FaultError(f"{left} could not be healed, so nothing more can be measured", try_="`lab heal`")
 
 
-def _void(planned: PlannedFault, why: str, crew: Crew) -> None:
-    crew.recorder.record("fault_void", durable=True, fault=planned.id, why=why)
+def _void(planned: PlannedFault, why: str, context: RunContext) -> None:
+    context.recorder.record("fault_void", durable=True, fault=planned.id, why=why)
 
 
-def _seen_absent(planned: PlannedFault, crew: Crew, state: State) -> tuple[Fault, Observation] | None:
-    """The fault and how its effect looked before it; None, and the fault void, where the effect is there already."""
-    fault = attempt(lambda: crew.build(planned))
+def _check_absent(
+    planned: PlannedFault, context: RunContext, state: RunState
+) -> tuple[Fault, Observation] | None:
+    """The fault and the observation before it; None, with the fault void, if such an effect is there already."""
+    fault = attempt(lambda: context.build(planned))
     if isinstance(fault, Caught):
-        note_error(crew, state, "build", fault, fault=planned.id)
-        _void(planned, f"it could not be made from the plan: {fault}", crew)
+        report_error(context, state, "build", fault, fault=planned.id)
+        _void(planned, f"it could not be made from the plan: {fault}", context)
         return None
-    before = _look_until(planned, fault, crew, state, "before", None)
+    before = _observe_until(planned, fault, context, state, "before", None)
     if before.absent:
         return fault, before
-    _void(planned, f"an effect like {planned.kind}'s is there already: {before.detail}", crew)
+    _void(planned, f"an effect like {planned.kind}'s is there already: {before.detail}", context)
     return None
 
 
-def _look(
-    planned: PlannedFault, fault: Fault, crew: Crew, state: State, moment: str, before: Observation | None
+def _observe(
+    planned: PlannedFault,
+    fault: Fault,
+    context: RunContext,
+    state: RunState,
+    moment: str,
+    before: Observation | None,
 ) -> Observation:
-    """One observation, journalled; where none could be made the fault neither holds nor is absent."""
-    seen = attempt(lambda: fault.observe(crew.world, before))
-    if isinstance(seen, Caught):
-        note_error(crew, state, f"observe {moment}", seen, fault=planned.id)
-        detail = f"could not be observed: {seen}"
-        seen = Observation(float("nan"), "", holds=False, absent=False, detail=detail)
-    finite = seen.measured if math.isfinite(seen.measured) else None
-    crew.recorder.record(
+    """Observe once and journal it. If the observation fails, the effect counts neither as holding nor as absent."""
+    observation = attempt(lambda: fault.observe(context.world, before))
+    if isinstance(observation, Caught):
+        report_error(context, state, f"observe {moment}", observation, fault=planned.id)
+        detail = f"could not be observed: {observation}"
+        observation = Observation(float("nan"), "", holds=False, absent=False, detail=detail)
+    finite = observation.measured if math.isfinite(observation.measured) else None
+    context.recorder.record(
         "proof",
         fault=planned.id,
         moment=moment,
         measured=finite,
-        unit=seen.unit,
-        holds=seen.holds,
-        absent=seen.absent,
-        detail=seen.detail,
+        unit=observation.unit,
+        holds=observation.holds,
+        absent=observation.absent,
+        detail=observation.detail,
     )
-    return seen
+    return observation
 
 
-def _look_until(
-    planned: PlannedFault, fault: Fault, crew: Crew, state: State, moment: str, before: Observation | None
+def _observe_until(
+    planned: PlannedFault,
+    fault: Fault,
+    context: RunContext,
+    state: RunState,
+    moment: str,
+    before: Observation | None,
 ) -> Observation:
-    """Look until what the moment wants is seen, for a few seconds: one look can be spoilt by a busy machine."""
-    give_up_ms = crew.world.clock.now_ms() + PROOF_TIMEOUT_S * 1000
+    """Observe until the effect is as it must be, for PROOF_TIMEOUT_S: a busy machine can spoil one observation."""
+    give_up_ms = context.world.clock.now_ms() + PROOF_TIMEOUT_S * 1000
     while True:
-        seen = _look(planned, fault, crew, state, moment, before)
-        wanted = seen.absent if before is None else seen.holds
-        if wanted or crew.world.clock.now_ms() > give_up_ms:
-            return seen
-        pass_time(RETRY_S, crew, state)
+        observation = _observe(planned, fault, context, state, moment, before)
+        wanted = observation.absent if before is None else observation.holds
+        if wanted or context.world.clock.now_ms() > give_up_ms:
+            return observation
+        wait(RETRY_S, context, state)
 
 
 def _inject(
-    planned: PlannedFault, fault: Fault, before: Observation, crew: Crew, state: State
-) -> InForce | None:
-    """Inject one fault; None, and the fault void, where that failed. Raises FencedError."""
-    in_force = attempt(lambda: _begin(planned, fault, before, crew, state), passing=(FencedError,))
+    planned: PlannedFault, fault: Fault, before: Observation, context: RunContext, state: RunState
+) -> ActiveFault | None:
+    """Inject one fault; None, with the fault void, if that failed. Raises FencedError."""
+    in_force = attempt(
+        lambda: _record_and_inject(planned, fault, before, context, state), passing=(FencedError,)
+    )
     if not isinstance(in_force, Caught):
         return in_force
-    note_error(crew, state, "inject", in_force, fault=planned.id)
-    if not any(one.planned is planned for one in state.pending):
-        # Nothing was touched yet, but the guardian may have been told of it.
-        attempt(lambda: crew.guard.release(planned.id))
-    _void(planned, str(in_force), crew)
+    report_error(context, state, "inject", in_force, fault=planned.id)
+    if not any(active.planned is planned for active in state.pending):
+        # Nothing was touched yet, but the guardian may hold a lease for it.
+        attempt(lambda: context.guard.release(planned.id))
+    _void(planned, str(in_force), context)
     return None
 
 
-def _begin(planned: PlannedFault, fault: Fault, before: Observation, crew: Crew, state: State) -> InForce:
-    undo = fault.prepare(crew.world)
-    lease_until_s = crew.guard.lease(planned.id, planned.lease_s)
+def _record_and_inject(
+    planned: PlannedFault, fault: Fault, before: Observation, context: RunContext, state: RunState
+) -> ActiveFault:
+    undo = fault.prepare(context.world)
+    lease_until_s = context.guard.lease(planned.id, planned.lease_s)
     record = UndoRecord(
-        crew.run_id,
+        context.run_id,
         planned.id,
         planned.kind,
-        crew.project,
-        *crew.process,
+        context.project,
+        *context.process,
         undo,
-        *crew.guard.process,
+        *context.guard.process,
         lease_until_s,
     )
-    in_force = InForce(planned, fault, before, record)
-    # In this order an interrupt at any point heals too much rather than too little, and healing is idempotent.
+    in_force = ActiveFault(planned, fault, before, record)
+    # The undo is pending before anything is touched. So an interrupt never leaves a fault behind; at worst it heals one
+    # that was not injected yet, which is harmless because heals are idempotent.
     state.pending.append(in_force)
-    crew.undos.record(record)
-    ask_closely(crew, state, True)
-    crew.recorder.record(
+    context.undos.record(record)
+    set_canary_rate(context, state, True)
+    context.recorder.record(
         "fault_injecting",
         durable=True,
         fault=planned.id,
@@ -173,67 +200,68 @@ def _begin(planned: PlannedFault, fault: Fault, before: Observation, crew: Crew,
         transient=fault.transient,
         lease_s=planned.lease_s,
     )
-    crew.guard.check()
-    fault.inject(crew.world, undo)
-    crew.recorder.record("fault_injected", fault=planned.id)
+    context.guard.check()
+    fault.inject(context.world, undo)
+    context.recorder.record("fault_injected", fault=planned.id)
     return in_force
 
 
-def _prove(in_force: InForce, crew: Crew, state: State) -> None:
-    """See the fault in force; one that never is stays void, and the run goes on to heal it."""
+def _prove(in_force: ActiveFault, context: RunContext, state: RunState) -> None:
+    """Observe the fault in force. One that never is becomes void, and the run goes on to heal it."""
     planned = in_force.planned
-    seen = _look_until(planned, in_force.fault, crew, state, "during", in_force.before)
-    if seen.holds:
-        crew.recorder.record("fault_in_force", fault=planned.id)
+    observation = _observe_until(planned, in_force.fault, context, state, "during", in_force.before)
+    if observation.holds:
+        context.recorder.record("fault_in_force", fault=planned.id)
         return
-    why = f"never seen in force within {PROOF_TIMEOUT_S:g} s: {seen.measured:.4g} {seen.unit}; {seen.detail}"
-    _void(planned, why, crew)
+    measured = f"{observation.measured:.4g} {observation.unit}; {observation.detail}"
+    why = f"never seen in force within {PROOF_TIMEOUT_S:g} s: {measured}"
+    _void(planned, why, context)
 
 
-def _hold(faults: Sequence[PlannedFault], crew: Crew, state: State) -> None:
-    """Keep everything in force for the longest of the holds, then see that it still is; not without a guardian."""
-    if pass_time(max(planned.hold_s for planned in faults), crew, state, lambda: state.unguarded):
+def _keep_in_force(faults: Sequence[PlannedFault], context: RunContext, state: RunState) -> None:
+    """Keep the faults in force for the longest hold time, then observe them again. Stop early if the guardian dies."""
+    if wait(max(planned.hold_s for planned in faults), context, state, lambda: state.unguarded):
         return
     for in_force in state.pending:
         if not in_force.fault.transient:
-            _look_until(in_force.planned, in_force.fault, crew, state, "still", in_force.before)
+            _observe_until(in_force.planned, in_force.fault, context, state, "still", in_force.before)
 
 
-def _heal(in_force: InForce, crew: Crew, state: State) -> None:
-    """Heal, look, then record; an undo whose heal failed stays on disk for `lab heal`. Raises FencedError."""
+def _heal(in_force: ActiveFault, context: RunContext, state: RunState) -> None:
+    """Heal one fault and remove its undo. If either fails, the undo stays pending for a retry. Raises FencedError."""
     planned = in_force.planned
-    if not in_force.healed and not _undone(in_force, crew, state):
+    if not in_force.healed and not _try_undo(in_force, context, state):
         return
     in_force.healed = True
-    # An undo that stays on disk would be carried out by the guardian, or by the next `lab`, under another fault.
-    forgotten = attempt(lambda: crew.undos.done(crew.run_id, planned.id))
+    # An undo that stayed on disk would be carried out again later, perhaps while another fault is in force.
+    forgotten = attempt(lambda: context.undos.done(context.run_id, planned.id))
     if isinstance(forgotten, Caught):
         why = f"healed, but its undo cannot be removed from disk: {forgotten}"
-        note(crew, "heal_failed", fault=planned.id, why=why)
-        note_error(crew, state, "undos.done", forgotten, fault=planned.id)
+        record_best_effort(context, "heal_failed", fault=planned.id, why=why)
+        report_error(context, state, "undos.done", forgotten, fault=planned.id)
         return
     state.pending.remove(in_force)
-    released = attempt(lambda: crew.guard.release(planned.id))
+    released = attempt(lambda: context.guard.release(planned.id))
     if isinstance(released, Caught):
-        note_error(crew, state, "guard.release", released, fault=planned.id)
+        report_error(context, state, "guard.release", released, fault=planned.id)
 
 
-def _undone(in_force: InForce, crew: Crew, state: State) -> bool:
-    """Carry out the undo; True where it succeeded, or where what it would act on is gone."""
+def _try_undo(in_force: ActiveFault, context: RunContext, state: RunState) -> bool:
+    """Carry out the undo; True if that succeeded, or if the container that it acts on is gone."""
     planned, undo = in_force.planned, in_force.record.undo
-    note(crew, "fault_healing", fault=planned.id)
+    record_best_effort(context, "fault_healing", fault=planned.id)
 
     def heal() -> None:
-        crew.guard.check()
-        require_own_toxiproxy(crew.world, undo)
-        in_force.fault.heal(crew.world, undo)
+        context.guard.check()
+        require_own_toxiproxy(context.world, undo)
+        in_force.fault.heal(context.world, undo)
 
     failed = attempt(heal)
     if not isinstance(failed, Caught):
-        note(crew, "fault_healed", fault=planned.id)
+        record_best_effort(context, "fault_healed", fault=planned.id)
         return True
-    note(crew, "heal_failed", fault=planned.id, why=str(failed))
-    note_error(crew, state, "heal", failed, fault=planned.id)
+    record_best_effort(context, "heal_failed", fault=planned.id, why=str(failed))
+    report_error(context, state, "heal", failed, fault=planned.id)
     if isinstance(failed.error, FencedError):
         raise failed.error
     if isinstance(failed.error, GoneError):
@@ -242,35 +270,39 @@ def _undone(in_force: InForce, crew: Crew, state: State) -> bool:
     return False
 
 
-def _settle(injected: Sequence[InForce], plan: Plan, crew: Crew, state: State) -> None:
-    """See the effects gone, then wait until the target has recovered and held, or its time is up."""
-    clock = crew.world.clock
+def _wait_for_recovery(
+    injected: Sequence[ActiveFault], plan: Plan, context: RunContext, state: RunState
+) -> None:
+    """Observe that the effects are absent, then wait until the target has recovered and stayed so, or time is up."""
+    clock = context.world.clock
     healed_ms = clock.now_ms()
-    recovery_max_s = max(one.planned.recovery_max_s for one in injected)
+    recovery_max_s = max(active.planned.recovery_max_s for active in injected)
     give_up_ms = healed_ms + recovery_max_s * 1000
-    for one in injected:
-        _wait_until_gone(one, crew, state, recovery_max_s)
+    for active in injected:
+        _wait_until_absent(active, context, state, recovery_max_s)
 
-    def held() -> bool:
-        since_ms = attempt(partial(_well_since_ms, plan, crew, healed_ms))
+    def recovered_and_held() -> bool:
+        since_ms = attempt(partial(_well_since_ms, plan, context, healed_ms))
         if isinstance(since_ms, Caught):
-            note_error(crew, state, "observer.recent_probes", since_ms)
+            report_error(context, state, "observer.recent_probes", since_ms)
             since_ms = None
-        ask_closely(crew, state, since_ms is None or plan.observer.canary_slow_hz < HOLD_WATCHED_HZ)
+        set_canary_rate(context, state, since_ms is None or plan.observer.canary_slow_hz < HOLD_WATCHED_HZ)
         return since_ms is not None and clock.now_ms() - since_ms >= CANARY.hold_ms
 
-    recovered = pass_time((give_up_ms - clock.now_ms()) / 1000, crew, state, held)
-    ask_closely(crew, state, False)
-    for one in injected:
-        crew.recorder.record("settled", fault=one.planned.id, recovered=recovered)
+    recovered = wait((give_up_ms - clock.now_ms()) / 1000, context, state, recovered_and_held)
+    set_canary_rate(context, state, False)
+    for active in injected:
+        context.recorder.record("settled", fault=active.planned.id, recovered=recovered)
 
 
-def _well_since_ms(plan: Plan, crew: Crew, healed_ms: float) -> float | None:
-    return held_since(crew.observer.recent_probes(healed_ms), plan.observer, healed_ms)
+def _well_since_ms(plan: Plan, context: RunContext, healed_ms: float) -> float | None:
+    return held_since(context.observer.recent_probes(healed_ms), plan.observer, healed_ms)
 
 
-def _wait_until_gone(one: InForce, crew: Crew, state: State, recovery_max_s: float) -> None:
-    def gone() -> bool:
-        return _look(one.planned, one.fault, crew, state, "after", one.before).absent
+def _wait_until_absent(
+    active: ActiveFault, context: RunContext, state: RunState, recovery_max_s: float
+) -> None:
+    def absent() -> bool:
+        return _observe(active.planned, active.fault, context, state, "after", active.before).absent
 
-    pass_time(min(GONE_TIMEOUT_S, recovery_max_s), crew, state, gone)
+    wait(min(GONE_TIMEOUT_S, recovery_max_s), context, state, absent)

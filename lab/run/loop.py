@@ -14,110 +14,122 @@ from lab.model.lease import RETRY_S
 from lab.model.plan import FAULT, Plan, Step
 from lab.model.undo import EndRun, UndoRecord
 from lab.run.closing import run_failed
-from lab.run.crew import Crew, State, note, note_deaths, note_error, pass_time, sampler_died
-from lab.run.fault_step import carry_out, heal_all
+from lab.run.context import (
+    RunContext,
+    RunState,
+    record_best_effort,
+    report_deaths,
+    report_error,
+    report_sampler_death,
+    wait,
+)
+from lab.run.fault_step import heal_all, run_fault_step
 
-__all__ = ["Crew", "execute", "uninterruptible"]
+__all__ = ["RunContext", "execute", "uninterruptible"]
 
 # How often a heal is tried once the run has ended; what stays is healed by the guardian, or by `lab heal`.
 LAST_HEALS = 3
 
 
-def execute(plan: Plan, crew: Crew) -> bool:
+def execute(plan: Plan, context: RunContext) -> bool:
     """Run every step; returns True when the plan was carried out to its end.
 
     On Ctrl-C, SIGTERM, a condition of `abort_if` or a fault that cannot be healed the rest is left out, on any error
     too (raised as RunFailed once all is healed); always heals, in reverse.
     """
-    state = State()
+    state = RunState()
     failed: list[Caught] = []
     finished = False
     with _interruptible():
         try:
-            ended = attempt(lambda: _all_steps(plan, crew, state))
+            ended = attempt(lambda: _all_steps(plan, context, state))
             finished = not isinstance(ended, Caught)
-            if isinstance(ended, Caught) and not _aborted(ended, crew):
-                _fail(ended, crew, state, failed)
+            if isinstance(ended, Caught) and not _aborted(ended, context):
+                _fail(ended, context, state, failed)
         except KeyboardInterrupt:
-            _say_why(crew)
+            _say_why(context)
         finally:
             with uninterruptible(), ExitStack() as last:
-                last.callback(_end, crew, state, failed)
-                last.callback(_stop, "observer", crew.observer.stop, crew, state, failed)
-                last.callback(_stop, "load", crew.load.stop, crew, state, failed)
-                last.callback(_stop, "watchdog", crew.watchdog.stop, crew, state, failed)
-                _heal_what_is_left(crew, state, failed)
+                last.callback(_end, context, state, failed)
+                last.callback(_stop, "observer", context.observer.stop, context, state, failed)
+                last.callback(_stop, "load", context.load.stop, context, state, failed)
+                last.callback(_stop, "watchdog", context.watchdog.stop, context, state, failed)
+                _heal_what_is_left(context, state, failed)
     if failed:
         raise RunFailed(str(run_failed(failed[0]))) from failed[0].error
     return finished
 
 
-def _all_steps(plan: Plan, crew: Crew, state: State) -> None:
-    crew.undos.record(_belongings(crew))
-    crew.observer.start()
-    crew.load.start(plan.steps[0].load if plan.steps else None)
-    crew.watchdog.start()
+def _all_steps(plan: Plan, context: RunContext, state: RunState) -> None:
+    context.undos.record(_belongings(context))
+    context.observer.start()
+    context.load.start(plan.steps[0].load if plan.steps else None)
+    context.watchdog.start()
     for step in plan.steps:
-        _step(step, plan, crew, state)
+        _step(step, plan, context, state)
 
 
-def _aborted(ended: Caught, crew: Crew) -> bool:
+def _aborted(ended: Caught, context: RunContext) -> bool:
     """Whether a fault that could not be healed, or was taken away, ended the run; then the journal says so."""
     if not isinstance(ended.error, FaultError) or isinstance(ended.error, FencedError):
         return False
-    note(crew, "aborted", why=str(ended))
+    record_best_effort(context, "aborted", why=str(ended))
     return True
 
 
-def _fail(caught: Caught, crew: Crew, state: State, failed: list[Caught]) -> None:
+def _fail(caught: Caught, context: RunContext, state: RunState, failed: list[Caught]) -> None:
     """The lab itself failed: the journal says with what and where."""
-    note_error(crew, state, "run", caught)
-    note(crew, "lab_failed", why=str(caught))
+    report_error(context, state, "run", caught)
+    record_best_effort(context, "lab_failed", why=str(caught))
     failed.append(caught)
 
 
-def _heal_what_is_left(crew: Crew, state: State, failed: list[Caught]) -> None:
+def _heal_what_is_left(context: RunContext, state: RunState, failed: list[Caught]) -> None:
     for number in range(LAST_HEALS):
         if number and state.pending:
-            attempt(lambda: crew.world.clock.sleep_s(RETRY_S))
-        ended = attempt(lambda: heal_all(crew, state))
+            attempt(lambda: context.world.clock.sleep_s(RETRY_S))
+        ended = attempt(lambda: heal_all(context, state))
         if isinstance(ended, Caught):
             if isinstance(ended.error, FencedError):
                 # The guardian heals now.
                 return
-            _fail(ended, crew, state, failed)
+            _fail(ended, context, state, failed)
         if not state.pending:
             return
 
 
-def _stop(what: str, stop: Callable[[], None], crew: Crew, state: State, failed: list[Caught]) -> None:
+def _stop(
+    what: str, stop: Callable[[], None], context: RunContext, state: RunState, failed: list[Caught]
+) -> None:
     """Stop a sampler; one that cannot be stopped has lost samples, so it counts as dead."""
     stopped = attempt(stop)
     if isinstance(stopped, Caught):
-        note_error(crew, state, f"{what}.stop", stopped)
-        recorded = attempt(lambda: sampler_died(crew, state, what, f"it could not be stopped: {stopped}"))
+        report_error(context, state, f"{what}.stop", stopped)
+        recorded = attempt(
+            lambda: report_sampler_death(context, state, what, f"it could not be stopped: {stopped}")
+        )
         if isinstance(recorded, Caught):
-            _fail(recorded, crew, state, failed)
+            _fail(recorded, context, state, failed)
 
 
-def _say_why(crew: Crew) -> None:
-    why = attempt(crew.watchdog.tripped)
+def _say_why(context: RunContext) -> None:
+    why = attempt(context.watchdog.tripped)
     if isinstance(why, str):
-        note(crew, "aborted", why=why)
+        record_best_effort(context, "aborted", why=why)
     else:
-        note(crew, "interrupted", why="stopped by the user (Ctrl-C or SIGTERM)")
+        record_best_effort(context, "interrupted", why="stopped by the user (Ctrl-C or SIGTERM)")
 
 
-def _belongings(crew: Crew) -> UndoRecord:
+def _belongings(context: RunContext) -> UndoRecord:
     """What must end with the run even when the run cannot do it itself: its load and its own processes."""
-    pid, started = crew.process
-    guardian, guardian_started = crew.guard.process
-    undo = EndRun(crew.run_id, crew.project)
+    pid, started = context.process
+    guardian, guardian_started = context.guard.process
+    undo = EndRun(context.run_id, context.project)
     return UndoRecord(
-        crew.run_id,
+        context.run_id,
         "run",
         "",
-        crew.project,
+        context.project,
         pid,
         started,
         undo,
@@ -127,17 +139,17 @@ def _belongings(crew: Crew) -> UndoRecord:
     )
 
 
-def _end(crew: Crew, state: State, failed: list[Caught]) -> None:
+def _end(context: RunContext, state: RunState, failed: list[Caught]) -> None:
     """What died and was not reported yet, whether the guardian took over, and the end of the run's own undo."""
-    ended = attempt(lambda: _report_and_forget(crew, state))
+    ended = attempt(lambda: _report_and_forget(context, state))
     if isinstance(ended, Caught) and not (failed and isinstance(failed[0].error, FencedError)):
-        _fail(ended, crew, state, failed)
+        _fail(ended, context, state, failed)
 
 
-def _report_and_forget(crew: Crew, state: State) -> None:
-    note_deaths(crew, state)
-    crew.guard.check()
-    crew.undos.done(crew.run_id, "run")
+def _report_and_forget(context: RunContext, state: RunState) -> None:
+    report_deaths(context, state)
+    context.guard.check()
+    context.undos.done(context.run_id, "run")
 
 
 @contextmanager
@@ -165,12 +177,12 @@ def uninterruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _step(step: Step, plan: Plan, crew: Crew, state: State) -> None:
-    begins_ms = crew.load.change_to(step.load)
-    pass_time((begins_ms - crew.world.clock.now_ms()) / 1000, crew, state)
-    crew.recorder.record("phase_started", durable=True, phase=step.kind, step=step.name)
+def _step(step: Step, plan: Plan, context: RunContext, state: RunState) -> None:
+    begins_ms = context.load.change_to(step.load)
+    wait((begins_ms - context.world.clock.now_ms()) / 1000, context, state)
+    context.recorder.record("phase_started", durable=True, phase=step.kind, step=step.name)
     if step.kind == FAULT and step.faults:
-        carry_out(step.faults, plan, crew, state)
+        run_fault_step(step.faults, plan, context, state)
     else:
-        pass_time(step.duration_s, crew, state)
-    crew.recorder.record("phase_ended", durable=True, phase=step.kind, step=step.name)
+        wait(step.duration_s, context, state)
+    context.recorder.record("phase_ended", durable=True, phase=step.kind, step=step.name)

@@ -34,7 +34,7 @@ from lab.provision.images.images import nearest
 from lab.provision.machine import doctor
 from lab.read.campaigns import build_fault
 from lab.run.closing import close_all
-from lab.run.crew import Crew
+from lab.run.context import RunContext
 from lab.run.preparation import PreparedStack
 
 
@@ -91,7 +91,7 @@ def build_planned(planned: PlannedFault) -> Fault:
     return build_fault(planned.kind, params, where="plan.json", faults=discover())
 
 
-def participants(resources: RunResources) -> Crew:
+def participants(resources: RunResources) -> RunContext:
     """Everything that takes part in the run beside the plan, made of its resources."""
     prepared, plan, directory, clock = (
         resources.prepared,
@@ -115,7 +115,7 @@ def participants(resources: RunResources) -> Crew:
     engine_root = Path(str(prepared.client.info()["DockerRootDir"]))
     watchdog = AbortWatch(plan.abort_if, clock, observer, [directory, nearest(engine_root), state_dir()])
     samplers = (observer, load, resources.store, resources.engine_log, watchdog)
-    return Crew(
+    return RunContext(
         run_id=directory.name,
         project=spec.project,
         process=own_process(),

@@ -20,7 +20,7 @@ from lab.read.campaigns import build_fault
 from lab.run.closing import close_all, record_failure
 from lab.run.loop import execute
 from tests.contract.fakes import fake_world
-from tests.contract.run_fakes import FakeGuard, FakeUndos, crew, plan_of
+from tests.contract.run_fakes import FakeGuard, FakeUndos, context, plan_of
 
 
 class Unforeseen(Exception):
@@ -142,7 +142,7 @@ def _fault(kind: str, target: str, params: str) -> Fault:
 
 
 def _built(planned: PlannedFault) -> Fault:
-    """As `crew` builds it, but once for thousands of runs."""
+    """As `context` builds it, but once for thousands of runs."""
     return _fault(planned.kind, planned.target, json.dumps(dict(planned.params)))
 
 
@@ -169,7 +169,7 @@ def run(plan: Plan, effects: Effects) -> Ran:
         for port in fields(World)
         if port.name != "topology"
     }
-    parts = replace(crew(world, None, undos), build=_built)  # type: ignore[arg-type]
+    parts = replace(context(world, None, undos), build=_built)  # type: ignore[arg-type]
     guard: Any = Fragile(FakeGuard(), "guard", effects)
     fragile: dict[str, Any] = {
         name: Fragile(getattr(parts, name), name, effects)

@@ -16,7 +16,7 @@ from lab.model.target import Condition, Operation, Target
 from lab.model.undo import UndoRecord
 from lab.ports import Clock, World
 from lab.read.campaigns import build_fault
-from lab.run.loop import Crew
+from lab.run.loop import RunContext
 
 
 class Stop(Exception):
@@ -219,9 +219,9 @@ def _planned(number: int, kind: str, params: dict[str, Any]) -> PlannedFault:
     return PlannedFault(f"f{number}-{kind}", kind, params["target"], rest, hold_s=5, recovery_max_s=65)
 
 
-def crew(world: World, recorder: FakeRecorder, undos: FakeUndos) -> Crew:
-    """A crew of fakes around a world."""
-    return Crew(
+def context(world: World, recorder: FakeRecorder, undos: FakeUndos) -> RunContext:
+    """A context of fakes around a world."""
+    return RunContext(
         run_id="run",
         project="project",
         process=(1, 1.0),

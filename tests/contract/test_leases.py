@@ -24,10 +24,10 @@ from lab.plan.steps import steps_of
 from lab.ports import Observation, World, proxies
 from lab.ports.proxies import Exchange
 from lab.read.campaigns import build_fault
-from lab.run.crew import State
-from lab.run.fault_step import carry_out
+from lab.run.context import RunState
+from lab.run.fault_step import run_fault_step
 from tests.contract.fakes import FakeClock, fake_world
-from tests.contract.run_fakes import FakeGuard, FakeRecorder, FakeUndos, crew, plan_of
+from tests.contract.run_fakes import FakeGuard, FakeRecorder, FakeUndos, context, plan_of
 
 KINDS = discover()
 ENTRIES = {entry.kind: entry for entry in catalogue()}
@@ -138,11 +138,11 @@ def needed_s(spec: FaultSpec, faults: tuple[PlannedFault, ...]) -> dict[str, flo
     built = {fault.id: Laggard(one, world) for fault, one in zip(faults, spec.together, strict=True)}
     plan = plan_of([[("kill", {"target": "qdrant"})]])
     run = replace(
-        crew(world, FakeRecorder(world), FakeUndos()),
+        context(world, FakeRecorder(world), FakeUndos()),
         guard=guard,
         build=lambda planned: built[planned.id],  # type: ignore[arg-type,return-value]
     )
-    carry_out(faults, plan, run, State())
+    run_fault_step(faults, plan, run, RunState())
     return guard.needed_s
 
 

@@ -22,7 +22,7 @@ from tests.contract.run_fakes import (
     FakeUndos,
     FakeWatchdog,
     Stop,
-    crew,
+    context,
     plan,
     plan_of,
 )
@@ -41,7 +41,7 @@ def healthy(world) -> bool:  # type: ignore[no-untyped-def]
 def test_each_fault_goes_through_its_life_in_order() -> None:
     world, undos = fake_world(), FakeUndos()
     recorder = FakeRecorder(world)
-    assert execute(plan(ALL_FAULTS), crew(world, recorder, undos))
+    assert execute(plan(ALL_FAULTS), context(world, recorder, undos))
     for kind, _ in ALL_FAULTS:
         story = [e for e in recorder.events if str(e.data.get("fault", "")).endswith(kind)]
         assert [e.kind for e in story if e.kind != "proof"] == [
@@ -65,7 +65,7 @@ def test_a_hold_is_watched_closely_where_the_usual_rate_would_hardly_show_a_rela
     world = fake_world()
     recorder = FakeRecorder(world)
     usual = plan([("latency", EXAMPLES["latency"])])
-    cast = crew(world, recorder, FakeUndos())
+    cast = context(world, recorder, FakeUndos())
     seen: list[bool] = []
     assert isinstance(cast.observer, FakeObserver)
     heed = cast.observer.watch_closely
@@ -78,7 +78,7 @@ def test_a_hold_is_watched_closely_where_the_usual_rate_would_hardly_show_a_rela
 def _events_of_a_whole_run() -> int:
     world = fake_world()
     recorder = FakeRecorder(world)
-    execute(plan(ALL_FAULTS), crew(world, recorder, FakeUndos()))
+    execute(plan(ALL_FAULTS), context(world, recorder, FakeUndos()))
     return len(recorder.events)
 
 
@@ -88,7 +88,7 @@ def test_whatever_ends_a_run_at_whatever_event_it_is_healed(raising: type[BaseEx
         world, undos = fake_world(), FakeUndos()
         recorder = FakeRecorder(world, at=at, raising=raising)
         with suppress(KeyboardInterrupt, RunFailed):
-            execute(plan(ALL_FAULTS), crew(world, recorder, undos))
+            execute(plan(ALL_FAULTS), context(world, recorder, undos))
         left = heal_pending(undos, discover(), lambda project, world=world: world, lambda record: False)
         assert healthy(world), f"interrupted at event {at}, {recorder.events[at].kind}"
         assert not undos.records, left
@@ -98,7 +98,8 @@ def test_a_fault_that_misses_is_void_and_healed() -> None:
     world, undos = fake_world(deaf={"qdrant", "mcp"}), FakeUndos()
     recorder = FakeRecorder(world)
     execute(
-        plan([("kill", {"target": "qdrant"}), ("cpu_cap", {"target": "mcp"})]), crew(world, recorder, undos)
+        plan([("kill", {"target": "qdrant"}), ("cpu_cap", {"target": "mcp"})]),
+        context(world, recorder, undos),
     )
     assert recorder.kinds().count("fault_void") == 2
     assert "fault_in_force" not in recorder.kinds()
@@ -108,7 +109,7 @@ def test_a_fault_that_misses_is_void_and_healed() -> None:
 def test_a_disabled_proxy_voids_latency_before_anything_is_touched() -> None:
     world, undos = fake_world(disabled={"qdrant"}), FakeUndos()
     recorder = FakeRecorder(world)
-    execute(plan([("latency", {"target": "qdrant"})]), crew(world, recorder, undos))
+    execute(plan([("latency", {"target": "qdrant"})]), context(world, recorder, undos))
     assert "fault_void" in recorder.kinds() and "fault_injecting" not in recorder.kinds()
     assert not undos.records
 
@@ -116,7 +117,7 @@ def test_a_disabled_proxy_voids_latency_before_anything_is_touched() -> None:
 def test_a_target_that_never_recovers_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     world, undos = fake_world(), FakeUndos()
     recorder = FakeRecorder(world)
-    team = crew(world, recorder, undos)
+    team = context(world, recorder, undos)
     bad = [Probe(0, 5000, "list", "transport", "refused")]
     monkeypatch.setattr(team.observer, "recent_probes", lambda since_ms: bad)
     execute(plan([("latency", {"target": "qdrant"})]), team)
@@ -129,7 +130,7 @@ def test_a_target_that_never_recovers_is_given_up_in_time(monkeypatch: pytest.Mo
 def test_heal_leaves_a_live_run_alone_and_forgets_a_vanished_stack() -> None:
     world, undos = fake_world(), FakeUndos()
     recorder = FakeRecorder(world, at=None)
-    team = crew(world, recorder, undos)
+    team = context(world, recorder, undos)
     fault = team.build(plan([("latency", {"target": "qdrant"})]).faults()[0])
     undo = fault.prepare(world)
     undos.record(UndoRecord("run", "f1", "latency", "project", 1, 1.0, undo))
@@ -146,7 +147,7 @@ def test_a_journal_that_cannot_be_written_any_more_does_not_keep_a_fault_from_he
         world, undos = fake_world(), FakeUndos()
         recorder = FakeRecorder(world, at=at, raising=WorldError, for_good=True)
         with pytest.raises(RunFailed):
-            execute(plan(ALL_FAULTS), crew(world, recorder, undos))
+            execute(plan(ALL_FAULTS), context(world, recorder, undos))
         assert healthy(world), f"journal broken from event {at}, {recorder.events[at].kind}"
         assert not undos.records
 
@@ -155,7 +156,7 @@ def test_faults_of_one_step_are_in_force_together_and_healed_in_reverse() -> Non
     world, undos = fake_world(), FakeUndos()
     recorder = FakeRecorder(world)
     step = [("latency", EXAMPLES["latency"]), ("cpu_cap", EXAMPLES["cpu_cap"])]
-    assert execute(plan_of([step]), crew(world, recorder, undos))
+    assert execute(plan_of([step]), context(world, recorder, undos))
     told = [
         (e.kind, e.data["fault"]) for e in recorder.events if e.kind in ("fault_injected", "fault_healed")
     ]
@@ -173,7 +174,7 @@ def test_without_a_living_guardian_nothing_is_injected() -> None:
     recorder = FakeRecorder(world)
     execute(
         plan([("kill", {"target": "qdrant"})]),
-        replace(crew(world, recorder, undos), guard=FakeGuard(dead=True)),
+        replace(context(world, recorder, undos), guard=FakeGuard(dead=True)),
     )
     assert "fault_void" in recorder.kinds() and "fault_injecting" not in recorder.kinds()
 
@@ -184,7 +185,7 @@ def test_a_run_that_was_fenced_neither_injects_nor_heals() -> None:
     with pytest.raises(RunFailed, match="taken over"):
         execute(
             plan([("kill", {"target": "qdrant"})]),
-            replace(crew(world, recorder, undos), guard=FakeGuard(fenced=True)),
+            replace(context(world, recorder, undos), guard=FakeGuard(fenced=True)),
         )
     assert "fault_injected" not in recorder.kinds() and "fault_healed" not in recorder.kinds()
     assert set(undos.records) == {"run", "f1-kill"}
@@ -196,7 +197,7 @@ def test_a_tripped_watchdog_is_told_from_the_user() -> None:
         recorder = FakeRecorder(world, at=12)
         execute(
             plan([("kill", {"target": "qdrant"})]),
-            replace(crew(world, recorder, FakeUndos()), watchdog=FakeWatchdog(why=why)),
+            replace(context(world, recorder, FakeUndos()), watchdog=FakeWatchdog(why=why)),
         )
         assert kind in recorder.kinds() and healthy(world)
 
@@ -216,7 +217,7 @@ def test_a_guardian_that_dies_is_noted_once_and_nothing_more_is_injected(
     world, undos = fake_world(), FakeUndos()
     recorder = FakeRecorder(world)
     guard = FakeGuard(dies_ms=dies_ms, clock=world.clock)
-    execute(plan(TWO), replace(crew(world, recorder, undos), guard=guard))
+    execute(plan(TWO), replace(context(world, recorder, undos), guard=guard))
     lost = _times(recorder, "guardian_lost")
     assert len(lost) == 1 and dies_ms <= lost[0] <= dies_ms + 500
     assert len(_times(recorder, "fault_injecting")) == injected
@@ -232,7 +233,7 @@ def test_a_fault_is_not_held_without_a_guardian() -> None:
         world = fake_world()
         recorder = FakeRecorder(world)
         guard = FakeGuard(dies_ms=dies_ms, clock=world.clock)
-        assert execute(plan(TWO[:1]), replace(crew(world, recorder, FakeUndos()), guard=guard))
+        assert execute(plan(TWO[:1]), replace(context(world, recorder, FakeUndos()), guard=guard))
         held.append(_times(recorder, "fault_healed")[0] - _times(recorder, "fault_injected")[0])
         assert ("guardian_lost" in recorder.kinds()) is (dies_ms == 12_000)
     assert held[0] < 3_000 and held[1] >= 5_000
@@ -250,7 +251,7 @@ def test_what_somebody_took_away_ends_the_run_and_is_forgotten(monkeypatch: pyte
 
     monkeypatch.setattr(world.clock, "sleep_s", replaced)
     kill = ("kill", {"target": "qdrant"})
-    assert not execute(plan([kill, kill]), crew(world, recorder, undos))
+    assert not execute(plan([kill, kill]), context(world, recorder, undos))
     kinds = recorder.kinds()
     assert kinds.count("heal_failed") == 1 and "fault_healed" not in kinds
     assert kinds[-1] == "aborted" and "taken away" in recorder.events[-1].data["why"]
@@ -273,7 +274,7 @@ def test_an_engine_that_is_away_is_waited_for_and_then_the_run_ends(
 
     monkeypatch.setattr(world.containers, "start", away)
     kill = ("kill", {"target": "qdrant"})
-    assert execute(plan([kill]), crew(world, recorder, undos)) is ends
+    assert execute(plan([kill]), context(world, recorder, undos)) is ends
     assert "heal_failed" in recorder.kinds()
     assert ("aborted" in recorder.kinds()) is not ends
     assert set(undos.records) == (set() if ends else {"f1-kill"}), "what is not healed stays pending"
@@ -293,7 +294,7 @@ def test_a_bug_in_one_heal_does_not_keep_the_others_from_being_healed(
 
     monkeypatch.setattr(world.containers, "set_cpu_quota", broken)
     recorder = FakeRecorder(world)
-    assert not execute(plan_of([step]), crew(world, recorder, undos))
+    assert not execute(plan_of([step]), context(world, recorder, undos))
     assert not world.proxies.toxics("qdrant")
     assert set(undos.records) == {"f1-cpu_cap"}, "what could not be healed is named and pending"
     aborted = next(event for event in recorder.events if event.kind == "aborted")

@@ -6,7 +6,7 @@ from lab.model.load import ConstantArrivalRate, LoadProfile
 from lab.run.loop import execute
 from tests.contract.examples import EXAMPLES
 from tests.contract.fakes import fake_world
-from tests.contract.run_fakes import LOAD, FakeLoad, FakeRecorder, FakeUndos, crew, plan
+from tests.contract.run_fakes import LOAD, FakeLoad, FakeRecorder, FakeUndos, context, plan
 
 STRESS = replace(LOAD, name="stress", schedule=ConstantArrivalRate(40))
 
@@ -18,7 +18,7 @@ def begun(*loads: LoadProfile | None) -> tuple[list[tuple[float, LoadProfile | N
     asked = plan([("latency", EXAMPLES["latency"])])
     steps = tuple(replace(step, load=load) for step, load in zip(asked.steps, loads, strict=True))
     load = FakeLoad(clock=world.clock, change_ms=5000)
-    assert execute(replace(asked, steps=steps), replace(crew(world, recorder, FakeUndos()), load=load))
+    assert execute(replace(asked, steps=steps), replace(context(world, recorder, FakeUndos()), load=load))
     return load.loads, [e.at_ms for e in recorder.events if e.kind == "phase_started"]
 
 

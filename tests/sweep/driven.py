@@ -35,7 +35,7 @@ from lab.observe.watchdog import AbortWatch
 from lab.ports import Guard, Watchdog
 from lab.provision.stack import stack
 from lab.read.campaigns import build_fault
-from lab.run.loop import Crew, execute
+from lab.run.loop import RunContext, execute
 from tests.contract.run_fakes import FakeWatchdog, plan
 
 HOLDER = (
@@ -180,7 +180,7 @@ def carry_out(order: Order) -> None:
     if order.dark_s is not None:
         abort = Abort(free_disk_bytes=1, host_memory_bytes=1, canary_dark_s=order.dark_s)
         watchdog = AbortWatch(abort, clock, observer, [directory])
-    crew = Crew(
+    context = RunContext(
         run_id=order.run_id,
         project=order.project,
         process=own_process(),
@@ -200,7 +200,7 @@ def carry_out(order: Order) -> None:
         wall_step_ms=lambda: None,
     )
     try:
-        execute(planned(order), crew)
+        execute(planned(order), context)
     finally:
         guard.close()
 

@@ -14,8 +14,8 @@ from lab.host.world import world_of
 from lab.observe.clock import RunClock
 from lab.ports import World
 from lab.provision.stack import stack
-from lab.run.crew import State
-from lab.run.fault_step import carry_out
+from lab.run.context import RunState
+from lab.run.fault_step import run_fault_step
 from tests.contract.examples import EXAMPLES
 from tests.contract.fault_suite import (
     LOOKS,
@@ -26,7 +26,7 @@ from tests.contract.fault_suite import (
     check_void,
     eventually,
 )
-from tests.contract.run_fakes import FakeRecorder, FakeUndos, crew, plan_of
+from tests.contract.run_fakes import FakeRecorder, FakeUndos, context, plan_of
 from tests.e2e import stacks
 from tests.e2e.misses import build, misses
 
@@ -169,8 +169,8 @@ def test_several_at_once_are_all_in_force_and_heal_in_reverse(world: World) -> N
     """The faults of a step with `with:` in a campaign, carried out by the run's own code."""
     plan = plan_of([[(kind, EXAMPLES[kind]) for kind in TOGETHER]])
     faults = [replace(one, hold_s=1.0, recovery_max_s=20.0) for one in plan.steps[1].faults]
-    recorder, undos, state = FakeRecorder(world), FakeUndos(), State()
-    carry_out(faults, plan, crew(world, recorder, undos), state)
+    recorder, undos, state = FakeRecorder(world), FakeUndos(), RunState()
+    run_fault_step(faults, plan, context(world, recorder, undos), state)
     told = [(event.kind, str(event.data.get("fault"))) for event in recorder.events]
     ids = [one.id for one in faults]
     assert [fault for kind, fault in told if kind == "fault_in_force"] == ids, recorder.events
