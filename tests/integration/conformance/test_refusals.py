@@ -168,6 +168,38 @@ def test_bounds_on_the_number_of_values_that_include_0_are_501(
     assert status == 501 or answer.json()["result"]["count"] == 0
 
 
+@pytest.mark.parametrize(
+    ("index", "listed", "status"),
+    [
+        ("keyword", ["x"], 200),
+        ("keyword", [], 200),
+        ("keyword", [1], 501),
+        ("integer", [1], 200),
+        ("integer", ["x"], 501),
+        ("integer", [], 501),
+        ({"type": "integer", "lookup": False, "range": True}, [1], 501),
+        ("float", [1], 501),
+        ("text", ["x"], 501),
+        ("uuid", ["x"], 200),
+    ],
+)
+def test_except_on_a_key_with_an_index_of_another_type_is_501(
+    raw: httpx.Client, small: str, index: Any, listed: list[Any], status: int
+) -> None:
+    """Until 1.17, Qdrant matches every point of which such an index holds any value; this engine reads the payload."""
+    raw.put(
+        f"/collections/{small}/points?wait=true",
+        json={"points": [{"id": 2, "vector": VECTOR, "payload": {"a": None}}]},
+    )
+    body = {"filter": {"must": [{"key": "a", "match": {"except": listed}}]}}
+    assert raw.post(f"/collections/{small}/points/count", json=body).json()["result"]["count"] == 0
+    made = raw.put(f"/collections/{small}/index?wait=true", json={"field_name": "a", "field_schema": index})
+    assert made.status_code == 200, made.text
+    assert raw.post(f"/collections/{small}/points/count", json=body).status_code == status
+    nested = {"filter": {"must": [{"nested": {"key": "b", "filter": body["filter"]}}]}}
+    assert raw.post(f"/collections/{small}/points/count", json=nested).status_code == 200
+
+
 @pytest.mark.parametrize("bad", ["a:b", "a*b", "x" * 256, ".."])
 def test_names_that_qdrant_refuses(raw: httpx.Client, bad: str) -> None:
     path = bad.replace(".", "%2E")

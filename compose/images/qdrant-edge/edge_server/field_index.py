@@ -40,24 +40,35 @@ _PARAMS: dict[str, tuple[Any, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class PayloadIndexes:
-    """The payload keys that have an index, and those with a text index: they decide what some conditions mean."""
+    """The payload keys that have an index, by what the index can find: that decides what some conditions mean."""
 
-    keys: frozenset[str]
-    text: frozenset[str]
+    keys: frozenset[str] = frozenset()
+    text: frozenset[str] = frozenset()
+    strings: frozenset[str] = frozenset()
+    integers: frozenset[str] = frozenset()
 
     # In quotes: the stubs know this class, the module does not have it.
     @classmethod
     def of(cls, info: "edge.ShardInfo") -> "PayloadIndexes":
-        """The indexes of a shard."""
-        schema = info.payload_schema
-        text = (key for key, index in schema.items() if index.data_type == edge.PayloadSchemaType.Text)
-        return cls(frozenset(schema), frozenset(text))
+        """The indexes of a shard. An integer index finds single values unless it was made for ranges only."""
+        kinds = {key: index.data_type for key, index in info.payload_schema.items()}
+        ranges = {k for k, i in info.payload_schema.items() if getattr(i.params, "lookup", None) is False}
+
+        def of_type(*types: edge.PayloadSchemaType) -> frozenset[str]:
+            return frozenset(key for key, kind in kinds.items() if kind in types)
+
+        return cls(
+            frozenset(kinds),
+            of_type(edge.PayloadSchemaType.Text),
+            of_type(edge.PayloadSchemaType.Keyword, edge.PayloadSchemaType.Uuid),
+            of_type(edge.PayloadSchemaType.Integer) - ranges,
+        )
 
     def inside(self, array: str) -> "PayloadIndexes":
         """For conditions of a nested filter, whose keys begin at an element: Qdrant asks only text indexes there."""
         prefix = f"{array.removesuffix('[]')}[]."
         text = frozenset(key.removeprefix(prefix) for key in self.text if key.startswith(prefix))
-        return PayloadIndexes(frozenset(), text)
+        return PayloadIndexes(text=text)
 
 
 def parse_create_index(body: object) -> edge.UpdateOperation:

@@ -134,8 +134,22 @@ def _field_condition(fields: Fields, indexes: PayloadIndexes) -> Any:
     value = _VALUES[name](raw, fields.path(name))
     if isinstance(value, TEXT_MATCHES) and key not in indexes.text:
         return substring_condition(key, value, fields.where, indexes)
+    if isinstance(value, edge.MatchExcept):
+        _check_except(key, value, fields.where, indexes)
     options: dict[str, Any] = {name: value}
     return engine_call(lambda: edge.FieldCondition(key, **options))
+
+
+def _check_except(key: str, match: edge.MatchExcept, where: str, indexes: PayloadIndexes) -> None:
+    """Refuse `except` where the index cannot find the listed values.
+
+    Until 1.17, Qdrant then matches every point of which the index holds any value, whatever the list says. The
+    engine reads the payload. An empty list counts as strings.
+    """
+    listed = match.value
+    suitable = indexes.integers if listed and isinstance(listed[0], int) else indexes.strings
+    if key in indexes.keys and key not in suitable:
+        raise MissingFeatureError(f"`except` in `{where}` on a key with an index of another type")
 
 
 class _Boolean:
