@@ -35,7 +35,7 @@ def pouring(world: World, port: int) -> Iterator[None]:
     opened: list[socket.socket] = []
 
     def begin() -> None:
-        namespace = link_sockets.namespace_of(link_sockets.proxying(world.containers, "toxiproxy"))
+        namespace = link_sockets.namespace_of(link_sockets.find_proxy_process(world.containers, "toxiproxy"))
         namespaces.enter(namespace)
         os.close(namespace)
         opened.append(socket.create_connection(("127.0.0.1", port), BLOCKED_S))

@@ -1,4 +1,4 @@
-"""The files of memory, pids and block device cgroups, v1 and v2, as values; nothing here knows a container."""
+"""Reads and writes the files of cgroups, v1 and v2, as values; it knows directories, and no containers."""
 
 from pathlib import Path
 
@@ -7,9 +7,9 @@ from lab.ports import CpuQuota, CpuUsage, MemoryLimit
 from lab.ports.cgroups import MemoryUse, PidsUse
 from lab.ports.storage import Throttle
 
-# What v1 shows where there is no limit: the largest number of whole pages (kernel, page_counter.h).
+# On v1, no limit is shown as the largest number of whole pages (kernel, page_counter.h).
 UNLIMITED_FROM = 1 << 60
-# The largest whole page, which the kernel reads as no limit.
+# The largest whole page; the kernel takes it as no limit.
 NO_LIMIT_BYTES = (1 << 63) - 4096
 _V1_FILES = {
     "read_bps": "blkio.throttle.read_bps_device",
@@ -21,25 +21,26 @@ _V2_KEYS = {"read_bps": "rbps", "write_bps": "wbps", "read_iops": "riops", "writ
 
 
 def flat(path: Path) -> dict[str, int]:
-    """A file of lines `key number`."""
+    """A file whose lines are `key number`."""
     pairs = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
     return {key: int(value) for key, value in pairs}
 
 
 def for_engine(limit: MemoryLimit, version: int) -> MemoryLimit:
-    """A limit as the engine takes it, which takes no -1 for memory: an absent one is the largest that there is.
+    """A memory limit in the form that the engine accepts: it takes no -1, so no limit is the largest number.
 
-    So is that of both together on cgroup version 1, where the kernel refuses it below the other. On version 2 the
-    engine takes swap for the difference of the two, and two largest would leave no swap at all: there it stays -1.
+    On cgroup v1 this is also true for memory and swap together, because the kernel refuses a value below the other one.
+    On v2 the engine takes the difference of the two as the swap limit. Two largest numbers would then allow no swap, so
+    there -1 stays.
     """
     memory, both = (
-        one if one >= 0 else NO_LIMIT_BYTES for one in (limit.memory_bytes, limit.memory_and_swap_bytes)
+        size if size >= 0 else NO_LIMIT_BYTES for size in (limit.memory_bytes, limit.memory_and_swap_bytes)
     )
     return MemoryLimit(memory, both if version == 1 else limit.memory_and_swap_bytes)
 
 
 def read_quota(directory: Path) -> CpuQuota:
-    """The cap in force in a CPU cgroup directory."""
+    """The CPU cap in force, from a CPU cgroup directory."""
     if (unified := directory / "cpu.max").exists():
         quota, period = unified.read_text(encoding="utf-8").split()
         return CpuQuota(-1 if quota == "max" else int(quota), int(period))
@@ -48,7 +49,7 @@ def read_quota(directory: Path) -> CpuQuota:
 
 
 def read_usage(directory: Path, cpuacct: Path, at_ms: float) -> CpuUsage:
-    """Cumulative CPU time and throttling of a CPU cgroup directory (`cpuacct` is used on v1 only)."""
+    """Cumulative CPU time and throttling, from a CPU cgroup directory; `cpuacct` is used only on v1."""
     stat = flat(directory / "cpu.stat")
     usage_us = stat.get("usage_usec")
     if usage_us is None:
@@ -57,7 +58,7 @@ def read_usage(directory: Path, cpuacct: Path, at_ms: float) -> CpuUsage:
 
 
 def read_anonymous_bytes(directory: Path) -> int:
-    """Anonymous memory and swap of a memory cgroup: what a leak fills, without the page cache.
+    """Anonymous memory and swap of a memory cgroup: a leak fills these, and they exclude the page cache.
 
     Source: kernel documentation, cgroup-v1/memory and cgroup-v2 (`total_rss`, `anon`).
     """
@@ -69,7 +70,7 @@ def read_anonymous_bytes(directory: Path) -> int:
 
 
 def _number(path: Path, absent: int) -> int:
-    """The one number of a file; `absent` where there is no such file, -1 for no limit."""
+    """The number in a file; `absent` if there is no such file, -1 for no limit."""
     if not path.exists():
         return absent
     text = path.read_text(encoding="utf-8").strip()
@@ -81,7 +82,7 @@ def _number(path: Path, absent: int) -> int:
 def read_memory(directory: Path) -> MemoryUse:
     """Usage, limits and counters of a memory cgroup directory.
 
-    On v1 memory and memory+swap count apart, and where both limits are the same it is the second that counts.
+    On v1, memory and memory+swap are counted separately; if both limits are equal, the kernel counts the second.
     Source: kernel documentation, cgroup-v1/memory (failcnt, oom_control) and cgroup-v2 (memory.events).
     """
     if (directory / "memory.events").exists():
@@ -105,11 +106,11 @@ def _read_memory_v2(directory: Path) -> MemoryUse:
 
 
 def _lowest(*limits: int) -> int:
-    return min((one for one in limits if one >= 0), default=-1)
+    return min((limit for limit in limits if limit >= 0), default=-1)
 
 
 def read_pids(directory: Path) -> PidsUse:
-    """Processes and threads of a pids cgroup directory; v1 and v2 have the same files."""
+    """Processes and threads, from a pids cgroup directory; v1 and v2 have the same files."""
     events = directory / "pids.events"
     refusals = flat(events).get("max", 0) if events.exists() else 0
     return PidsUse(_number(directory / "pids.current", 0), _number(directory / "pids.max", -1), refusals)
@@ -129,7 +130,7 @@ def read_throttle(directory: Path, device: str) -> Throttle:
 
 
 def write_throttle(directory: Path, device: str, throttle: Throttle) -> None:
-    """Set the limits of a device absolutely; 0 lifts one. Raises FaultError where the kernel refuses."""
+    """Set the limits of a device to absolute values; 0 removes a limit. Raises FaultError if the kernel refuses."""
     values = {field: int(getattr(throttle, field)) for field in _V1_FILES}
     try:
         if _is_v1(directory):

@@ -1,10 +1,10 @@
-"""The lab's own processes inside a container's cgroup; run as a script, by itself, on nothing but the standard library.
+"""Processes of the lab inside a container's cgroup; a script that needs nothing but the standard library.
 
     python -I -S cgroup_jobs.py MARK JOB SECONDS [PROCS[,PROCS...]] ARGUMENT...
 
-MARK is not read here: whoever has to end the process finds it by this argument. It is empty where nobody has to.
-The process ends after SECONDS whatever happens, and joins the cgroups (their `cgroup.procs`) before it works. What it
-has to say is one line on standard output.
+The script does not read MARK: another process finds it by this argument in order to end it. MARK is empty if nobody has
+to. The script ends after SECONDS in any case, and joins the cgroups (their `cgroup.procs`) before it works. Its result
+is one line on standard output.
 """
 
 import errno
@@ -20,31 +20,31 @@ from pathlib import Path
 MIB = 1 << 20
 PIECE = 1 << 18
 SPARSE_BYTES = 1 << 36
-# How much page cache the hog leaves behind where no limit takes it away.
+# How much page cache the hog keeps if no limit makes the kernel take it back.
 BEHIND_BYTES = 128 * MIB
 NAP_S = 0.02
 EXHAUST_NAP_S = 0.001
 
 
 def join(procs: str) -> None:
-    """Enter the cgroups."""
+    """Move this process into the cgroups."""
     for path in filter(None, procs.split(",")):
         Path(path).write_text(str(os.getpid()), encoding="ascii")
 
 
 def say(word: object) -> None:
-    """Say one line at once."""
+    """Write one line to standard output, and flush it."""
     sys.stdout.write(f"{word}\n")
     sys.stdout.flush()
 
 
 def nameless(folder: str, flags: int = 0) -> int:
-    """A file that nobody can find and that ends with this process."""
+    """A file without a name, which the kernel removes when this process ends."""
     return os.open(folder, os.O_TMPFILE | os.O_RDWR | flags, 0o600)
 
 
 def holes(folder: str) -> Iterator[int]:
-    """Read ever new holes of a sparse file: clean page cache, charged here, at no cost to the disk."""
+    """Read new holes of a sparse file again and again: this fills page cache of this cgroup, without disk access."""
     handle = nameless(folder)
     os.ftruncate(handle, SPARSE_BYTES)
     at = 0
@@ -56,7 +56,7 @@ def holes(folder: str) -> Iterator[int]:
 
 
 def counted(directory: Path) -> int:
-    """How often a limit was hit so far, as far as this kernel counts it."""
+    """How often a limit was hit so far; not every kernel counts it."""
     if (events := directory / "memory.events").exists():
         pairs = dict(line.split() for line in events.read_text(encoding="ascii").splitlines())
         return int(pairs.get("high", 0)) + int(pairs.get("max", 0))
@@ -65,9 +65,9 @@ def counted(directory: Path) -> int:
 
 
 def watch(counter: str, folder: str, mib: str, seconds: str) -> None:
-    """Demand so much page cache, which the kernel can take back at any time; say how often a limit was hit.
+    """Ask for `mib` of page cache, which the kernel can take back at any time, and report how often a limit was hit.
 
-    New kernels count no failures on v1 (none in 6.18), so there the notices of reclaim in this very cgroup count too.
+    On v1, new kernels count no failures (none in 6.18). There the notifications of reclaim in this cgroup count too.
     Source: kernel documentation, cgroup-v1/memory (memory.pressure_level, cgroup.event_control).
     """
     directory, notices = Path(counter), os.eventfd(0, os.EFD_NONBLOCK)
@@ -82,23 +82,23 @@ def watch(counter: str, folder: str, mib: str, seconds: str) -> None:
             if done >= int(mib) * MIB:
                 break
     time.sleep(float(seconds))
-    heard = 0
+    notified = 0
     with suppress(BlockingIOError):
-        heard = os.eventfd_read(notices)
-    say(counted(directory) - before + heard)
+        notified = os.eventfd_read(notices)
+    say(counted(directory) - before + notified)
 
 
 def sacrifice(score: int) -> None:
-    """Say how gladly the kernel may kill this process when memory runs out."""
+    """Set how early the kernel kills this process when memory runs out (proc_pid_oom_score_adj(5))."""
     Path("/proc/self/oom_score_adj").write_text(str(score), encoding="ascii")
 
 
 def hog(folder: str, mib: str) -> None:
-    """Hold memory for good and go on demanding page cache; the kernel's first choice when it kills."""
+    """Hold memory and keep asking for page cache; if the kernel has to kill, it kills this process first."""
     sacrifice(1000)
-    held = mmap.mmap(-1, int(mib) * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    for at in range(0, len(held), mmap.PAGESIZE):
-        held[at] = 1
+    memory = mmap.mmap(-1, int(mib) * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    for at in range(0, len(memory), mmap.PAGESIZE):
+        memory[at] = 1
     say("ready")
     for _ in holes(folder):
         time.sleep(NAP_S)
@@ -114,11 +114,11 @@ def oom_kills(directory: Path) -> int:
 
 
 def exhaust(counter: str, mib: str) -> None:
-    """Take memory until the kernel has killed something here.
+    """Take memory until the kernel has killed a process of this cgroup.
 
-    It is taken as a file in memory, which no process is blamed for, so that the largest other one is chosen.
+    The memory is a file in memory, which belongs to no process, so the kernel chooses the largest other process.
     """
-    # Without CAP_SYS_RESOURCE that is protection enough.
+    # Without CAP_SYS_RESOURCE this is refused; the file in memory is then the only protection.
     with suppress(PermissionError):
         sacrifice(-1000)
     directory, handle, piece = Path(counter), os.memfd_create("lab"), b"\xa5" * MIB
@@ -126,7 +126,7 @@ def exhaust(counter: str, mib: str) -> None:
     for _ in range(int(mib)):
         with suppress(OSError):
             os.write(handle, piece)
-        # A cgroup that is gone has lost all its processes but this one.
+        # If the cgroup is gone, all its processes but this one are dead.
         if not directory.exists() or oom_kills(directory) > before:
             say("killed")
             return
@@ -135,7 +135,7 @@ def exhaust(counter: str, mib: str) -> None:
 
 
 def forks(seconds: int, count: str) -> None:
-    """Say how many children could be had at once."""
+    """Report how many child processes the kernel allows at the same time."""
     children: list[int] = []
     for _ in range(int(count)):
         try:
@@ -155,7 +155,7 @@ def forks(seconds: int, count: str) -> None:
 
 
 def disk(procs: str, folder: str, act: str, block: str, blocks: str) -> None:
-    """Say how many seconds so many direct reads or writes take; what is read is written before joining."""
+    """Report how many seconds `blocks` O_DIRECT reads or writes take; data to read is written before joining."""
     handle = nameless(folder, os.O_DIRECT)
     size, count = int(block), int(blocks)
     buffer = mmap.mmap(-1, size)
@@ -165,7 +165,7 @@ def disk(procs: str, folder: str, act: str, block: str, blocks: str) -> None:
             os.pwrite(handle, buffer, number * size)
         os.fsync(handle)
     join(procs)
-    # What a limit left unused a moment ago may be used up at once: that is not timed.
+    # A limit allows a burst after a quiet time; this uses the burst up before the measurement.
     _transfer(handle, act, buffer, count // 2)
     began = time.monotonic()
     _transfer(handle, act, buffer, count)
@@ -181,7 +181,7 @@ def _transfer(handle: int, act: str, buffer: mmap.mmap, count: int) -> None:
 
 
 def main(mark: str, job: str, seconds: str, procs: str, *arguments: str) -> None:
-    """Do one job."""
+    """Run one job."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(int(seconds))
     if job == "disk":

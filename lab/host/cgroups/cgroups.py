@@ -1,4 +1,4 @@
-"""The cgroups of containers, v1 and v2, read and loaded from the host; nothing is cached between reads."""
+"""The cgroups of containers, v1 and v2, which the host reads and starts load in; nothing is cached."""
 
 import subprocess
 import sys
@@ -30,14 +30,14 @@ ROOT = Path("/sys/fs/cgroup")
 JOBS = Path(__file__).with_name("cgroup_jobs.py")
 PROBE_S = 20
 EXHAUST_S = 20
-# On cgroup v1 limiting (cpu) and counting (cpuacct) may be two hierarchies: the burner must be in both.
+# On cgroup v1, limiting (cpu) and counting (cpuacct) may be two hierarchies: the burner must be in both.
 _BURNER = 'echo $$ > "$1" && echo $$ > "$2" || exit 3; exec timeout "$3" sh -c "while :; do :; done"'
 
 
 def cgroup_dir(pid: int, controller: str, *, root: Path = ROOT, proc: Path = Path("/proc")) -> Path:
     """The directory of a process's cgroup for a controller (`cpu`, `memory`), on v1 and v2.
 
-    Source: cgroups(7). Raises FaultError where the process is gone or the controller is not mounted.
+    Raises FaultError if the process is gone or the controller is not mounted. Source: cgroups(7).
     """
     try:
         text = (proc / str(pid) / "cgroup").read_text(encoding="utf-8", errors="replace")
@@ -60,10 +60,10 @@ def cgroup_dir(pid: int, controller: str, *, root: Path = ROOT, proc: Path = Pat
 
 
 def own_directory(containers: Containers, service: str, controller: str, container_id: str = "") -> Path:
-    """The cgroup directory of a service's container, seen to bear that container's id in its path.
+    """The cgroup directory of a service's container; its path must contain the container's id.
 
-    So a process id that was reused, or the host's root cgroup, is refused. Raises GoneError for another container
-    than `container_id` (where given), FaultError for one that does not run.
+    So a process id that was reused is refused, and the host's root cgroup too. Raises GoneError if the service has
+    another container than `container_id` (if given), FaultError if it does not run.
     """
     state = containers.state(service)
     if container_id and state.id != container_id:
@@ -77,7 +77,7 @@ def own_directory(containers: Containers, service: str, controller: str, contain
         raise FaultError(
             f"the {controller} cgroup of process {state.pid} is not that of {service}'s container",
             where=str(directory),
-            try_="nothing: what is not the container's own is left alone",
+            try_="nothing: other cgroups are left alone",
         )
     return directory
 
@@ -109,7 +109,7 @@ def run_job(job: str, directory: Path | None, *arguments: object) -> str:
 
 
 class HostCgroups:
-    """Implements `lab.ports.Cgroups` by entering the cgroups from the host, which needs root.
+    """Implements `lab.ports.Cgroups`; processes enter the cgroups from the host, which needs root.
 
     A container may die at any moment, and its cgroup with it: every method raises FaultError then.
     """

@@ -1,1 +1,1 @@
-"""The links between load, MCP server and store: Toxiproxy, and what is measured through it."""
+"""The links between load, MCP server and store: Toxiproxy, and measurements through its proxies."""

@@ -1,4 +1,4 @@
-"""Clients of the proxies: exchanges from inside Toxiproxy's namespace where that is allowed, else from the host."""
+"""Clients of the proxies: they run inside Toxiproxy's network namespace if that is allowed, else on the host."""
 
 import os
 import socket
@@ -26,56 +26,60 @@ from lab.ports.proxies import (
 
 
 class LinkClients:
-    """`links` maps a proxy to the address behind which it answers on this host; its path is asked for.
+    """Makes exchanges through the proxies of one stack, and directly with the services behind them.
 
-    `past` maps it to the address of the service behind it; `service` is the one whose container runs the proxies.
+    `links` maps a proxy to its address on this host, whose path is requested; `direct` maps it to the address of the
+    service behind it. `service` is the one whose container runs the proxies.
     """
 
     def __init__(
-        self, links: Mapping[str, str], past: Mapping[str, str], containers: Containers | None, service: str
+        self, links: Mapping[str, str], direct: Mapping[str, str], containers: Containers | None, service: str
     ) -> None:
         self._service = service
-        self._links, self._past = links, past
+        self._links, self._direct = links, direct
         self._containers = containers if os.geteuid() == 0 else None
-        self._process: link_sockets.Proxying | None = None
+        self._process: link_sockets.ProxyProcess | None = None
         self._kept: dict[str, tuple[socket.socket, ConnectionEnd | None]] = {}
         weakref.finalize(self, _close_all, self._kept)
 
     def exchange(self, proxy: str, port: int, what: Exchange, tries: int) -> Sequence[ExchangeResult]:
-        """So many exchanges on new connections; `port` is where the proxy listens inside its container."""
-        with self._asking(proxy, port, what, tries) as through:
-            talks = [through() for _ in range(tries)]
-        return [talk.result() for talk in talks]
+        """Make `tries` exchanges, each on a new connection; `port` is where the proxy listens in its container."""
+        with self._through_proxy(proxy, port, what, tries) as through:
+            started = [through() for _ in range(tries)]
+        return [exchange.result() for exchange in started]
 
     def compare(self, proxy: str, port: int, what: Exchange, tries: int) -> Comparison:
-        """So many exchanges through the proxy, and between any two of them one past it.
+        """Make `tries` exchanges through the proxy, and a direct one between each two of them.
 
-        They begin one after the other. So a service, or a machine, that stands still for long enough to delay one
-        through the proxy and the next delays the one between them as well.
+        They start one after the other. So if the service or the machine stands still and delays two exchanges through
+        the proxy, it also delays the direct one between them.
         """
-        talks: list[Future[ExchangeResult]] = []
+        started: list[Future[ExchangeResult]] = []
         with (
-            self._asking(proxy, port, what, tries) as through,
+            self._through_proxy(proxy, port, what, tries) as through,
             ThreadPoolExecutor(max_workers=1 if what.alone else min(tries, AT_ONCE_MAX)) as pool,
         ):
-            address, path = _host(self._past[proxy]), self._path(proxy)
+            address, path = _host(self._direct[proxy]), self._path(proxy)
             for number in range(2 * tries - 1):
-                past = number % 2 == 1
-                talks.append(pool.submit(converse, _socket(None), address, path, what) if past else through())
+                if number % 2 == 1:
+                    started.append(pool.submit(converse, _socket(None), address, path, what))
+                else:
+                    started.append(through())
                 if what.alone:
-                    wait(talks)
+                    wait(started)
                 else:
                     time.sleep(START_PAUSE_S)
-        return Comparison([talk.result() for talk in talks[::2]], [talk.result() for talk in talks[1::2]])
+        results = [exchange.result() for exchange in started]
+        return Comparison(results[::2], results[1::2])
 
     @contextmanager
-    def _asking(
+    def _through_proxy(
         self, proxy: str, port: int, what: Exchange, tries: int
     ) -> Iterator[Callable[[], Future[ExchangeResult]]]:
-        """A way to begin exchanges through the proxy; all of them have ended when it is left."""
+        """A function that starts an exchange through the proxy; all exchanges have ended when the context is left."""
         address, path, namespace = self._address(proxy, port), self._path(proxy), self._namespace()
         try:
-            # Threads of this pool alone, for one that has entered a namespace stays there.
+            # A pool of its own, because a thread that has entered a namespace stays there.
             with ThreadPoolExecutor(max_workers=1 if what.alone else min(tries, AT_ONCE_MAX)) as pool:
                 yield lambda: pool.submit(lambda: converse(_socket(namespace), address, path, what))
         finally:
@@ -86,7 +90,7 @@ class LinkClients:
         return urlsplit(self._links[proxy]).path or "/"
 
     def open_held_connection(self, proxy: str, port: int) -> None:
-        """Open the witness anew; raises FaultError where it is not answered."""
+        """Open the held connection anew; raises FaultError if its request is not answered."""
         if proxy in self._kept:
             self._kept.pop(proxy)[0].close()
         address, path, namespace = self._address(proxy, port), self._path(proxy), self._namespace()
@@ -109,7 +113,7 @@ class LinkClients:
         self._kept[proxy] = (kept, None)
 
     def held_connection_end(self, proxy: str) -> ConnectionEnd | None:
-        """How the witness ended, remembered once it has; None while it is open, or where there is none."""
+        """How the held connection ended; None while it is open, or if there is none."""
         if proxy not in self._kept:
             return None
         kept, end = self._kept[proxy]
@@ -121,19 +125,21 @@ class LinkClients:
         return end
 
     def reset_connections(self, port: int) -> int:
-        """Reset every connection that is open on the proxy's port; raises FaultError where that cannot be done."""
+        """Reset all connections that are open on the proxy's port; raises FaultError if that is not possible."""
         if self._containers is None:
             raise FaultError(
                 "only root can reset connections that are open in Toxiproxy",
-                try_="as root; or link_down, which closes them",
+                where=self._service,
+                last_state=f"user id {os.geteuid()}",
+                try_="run as root; or take link_down, which closes them",
             )
-        self._process = link_sockets.proxying(self._containers, self._service, self._process)
+        self._process = link_sockets.find_proxy_process(self._containers, self._service, self._process)
         return link_sockets.reset_accepted(self._process, port)
 
     def _namespace(self) -> int | None:
         if self._containers is None:
             return None
-        self._process = link_sockets.proxying(self._containers, self._service, self._process)
+        self._process = link_sockets.find_proxy_process(self._containers, self._service, self._process)
         return link_sockets.namespace_of(self._process)
 
     def _address(self, proxy: str, port: int) -> tuple[str, int]:
@@ -148,8 +154,8 @@ def _host(address: str) -> tuple[str, int]:
 
 
 def _close_all(kept: dict[str, tuple[socket.socket, ConnectionEnd | None]]) -> None:
-    for one, _ in kept.values():
-        one.close()
+    for connection, _ in kept.values():
+        connection.close()
 
 
 def _socket(namespace: int | None) -> socket.socket:
@@ -170,7 +176,7 @@ def _open(kept: socket.socket, address: tuple[str, int], path: str) -> None:
 
 
 def _end_of(kept: socket.socket) -> ConnectionEnd | None:
-    """Nothing was asked, so nothing is to be read but the end; what else comes is read and left."""
+    """How a connection on which no request is pending ended; None while it is open. Bytes that arrive are dropped."""
     kept.setblocking(False)
     with suppress(BlockingIOError):
         try:

@@ -1,4 +1,4 @@
-"""Exchanges on raw sockets: what a client of a proxy sees of its connection, byte by byte and to the very end."""
+"""Exchanges on raw sockets, which show what happens to a connection, byte by byte and until its end."""
 
 import math
 import select
@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 
 from lab.ports.proxies import CONNECT_TIMEOUT_S, ConnectionEnd, Exchange, ExchangeResult
 
-# The least that any HTTP server answers with its headers; what is asked for is divided by this.
+# The smallest HTTP answer, headers included; the wanted size divided by this is the number of requests.
 ANSWER_BYTES = 100
-# Headers stay well below what the servers accept in one request (uvicorn 64 KiB, actix 128 KiB).
+# Servers accept larger headers in one request (uvicorn 64 KiB, actix 128 KiB).
 PADDING_MAX = 8192
 CHUNK = 65536
 
 
 @dataclass(slots=True)
-class _Talk:
-    """One exchange under way; times in ms since the connection stood."""
+class _Progress:
+    """One exchange that is in progress; times are ms since the connect succeeded."""
 
     wanted: int
     left: bytes
@@ -32,7 +32,7 @@ class _Talk:
     def now_ms(self) -> float:
         return (time.perf_counter() - self.began) * 1000
 
-    def seen(self, end: ConnectionEnd) -> ExchangeResult:
+    def result(self, end: ConnectionEnd) -> ExchangeResult:
         ended = math.inf if end == "silent" else self.now_ms()
         last = max(0.0 if math.isinf(self.last_ms) else self.last_ms, self.half_closed_ms)
         received = len(self.answers)
@@ -42,7 +42,7 @@ class _Talk:
 
 
 def payload(what: Exchange, path: str) -> tuple[bytes, int]:
-    """The pipelined requests of an exchange, and how many they are."""
+    """The pipelined requests of an exchange, and their number."""
     count = max(1, math.ceil(what.answer_bytes / ANSWER_BYTES), math.ceil(what.request_bytes / PADDING_MAX))
     padding = "x" * math.ceil(what.request_bytes / count)
     pad = f"X-Lab-Padding: {padding}\r\n" if padding else ""
@@ -52,7 +52,7 @@ def payload(what: Exchange, path: str) -> tuple[bytes, int]:
 
 
 def complete(answers: bytes | bytearray, wanted: int) -> bool:
-    """Whether so many whole HTTP answers are there; only the last one's length is looked at."""
+    """True if `wanted` complete HTTP answers have arrived; only the length of the last one is checked."""
     if answers.count(b"HTTP/1.1 ") < wanted:
         return False
     head, separator, body = answers[answers.rfind(b"HTTP/1.1 ") :].partition(b"\r\n\r\n")
@@ -63,7 +63,7 @@ def complete(answers: bytes | bytearray, wanted: int) -> bool:
 
 
 def converse(sock: socket.socket, address: tuple[str, int], path: str, what: Exchange) -> ExchangeResult:
-    """Carry out one exchange on a fresh socket, which is closed afterwards; never longer than the patience."""
+    """Make one exchange on a new socket, which is closed at the end; it never lasts longer than its timeout."""
     with sock:
         sock.settimeout(min(CONNECT_TIMEOUT_S, what.timeout_s))
         try:
@@ -72,37 +72,39 @@ def converse(sock: socket.socket, address: tuple[str, int], path: str, what: Exc
             return ExchangeResult("refused")
         except ConnectionResetError:
             return ExchangeResult("reset")
-        except OSError:  # a time-out, or no way there: nothing was sent, and that tells it from a black hole
+        except (
+            OSError
+        ):  # a timeout, or no route: `sent` is 0, which tells it from a connection that went silent
             return ExchangeResult("silent")
         sock.setblocking(False)
         requests, count = payload(what, path)
-        talk = _Talk(count, requests, time.perf_counter())
-        return _until_end(sock, talk, what)
+        progress = _Progress(count, requests, time.perf_counter())
+        return _until_end(sock, progress, what)
 
 
-def _until_end(sock: socket.socket, talk: _Talk, what: Exchange) -> ExchangeResult:
+def _until_end(sock: socket.socket, progress: _Progress, what: Exchange) -> ExchangeResult:
     poll = select.poll()
     try:
-        while (left_ms := what.timeout_s * 1000 - talk.now_ms()) > 0:
-            poll.register(sock, select.POLLIN | (select.POLLOUT if talk.left else 0))
-            if poll.poll(left_ms) and _step(sock, talk, what):
-                done = complete(talk.answers, talk.wanted)
-                return talk.seen("answered" if done else "closed")
+        while (left_ms := what.timeout_s * 1000 - progress.now_ms()) > 0:
+            poll.register(sock, select.POLLIN | (select.POLLOUT if progress.left else 0))
+            if poll.poll(left_ms) and _step(sock, progress, what):
+                done = complete(progress.answers, progress.wanted)
+                return progress.result("answered" if done else "closed")
     except ConnectionResetError:
-        return talk.seen("reset")
-    except ConnectionError:  # written to after an orderly close
-        return talk.seen("closed")
+        return progress.result("reset")
+    except ConnectionError:  # data was sent after an orderly close
+        return progress.result("closed")
     except OSError:  # the kernel gave up on the connection (ETIMEDOUT, no route): no answer came
-        return talk.seen("silent")
-    return talk.seen("silent")
+        return progress.result("silent")
+    return progress.result("silent")
 
 
-def _step(sock: socket.socket, talk: _Talk, what: Exchange) -> bool:
-    """Send and receive what is possible now; True at the end of the connection."""
-    if talk.left:
+def _step(sock: socket.socket, progress: _Progress, what: Exchange) -> bool:
+    """Send and receive what is possible now; True if the connection has ended."""
+    if progress.left:
         try:
-            count = sock.send(talk.left[:CHUNK])
-            talk.sent, talk.left = talk.sent + count, talk.left[count:]
+            count = sock.send(progress.left[:CHUNK])
+            progress.sent, progress.left = progress.sent + count, progress.left[count:]
         except BlockingIOError:
             pass
     try:
@@ -111,11 +113,11 @@ def _step(sock: socket.socket, talk: _Talk, what: Exchange) -> bool:
         return False
     if not data:
         return True
-    talk.last_ms = talk.now_ms()
-    talk.first_ms = min(talk.first_ms, talk.last_ms)
-    talk.answers += data
-    talk.pieces.append(len(data))
-    if what.half_close and not talk.half_closed_ms and complete(talk.answers, talk.wanted):
+    progress.last_ms = progress.now_ms()
+    progress.first_ms = min(progress.first_ms, progress.last_ms)
+    progress.answers += data
+    progress.pieces.append(len(data))
+    if what.half_close and not progress.half_closed_ms and complete(progress.answers, progress.wanted):
         sock.shutdown(socket.SHUT_WR)
-        talk.half_closed_ms = talk.now_ms()
+        progress.half_closed_ms = progress.now_ms()
     return False

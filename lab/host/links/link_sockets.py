@@ -1,7 +1,7 @@
-"""Sockets in Toxiproxy's network namespace, and the sockets that Toxiproxy itself has open, reset where asked.
+"""Toxiproxy's network namespace, and resets of the connections that Toxiproxy has open.
 
-Published ports go through the engine's relay process, which turns a reset and a refused connect into an orderly close;
-so what a client sees of its connection is measured from inside, which needs root.
+A published port leads through the engine's relay process, which turns a reset or a refused connect into an orderly
+close. Therefore connections are measured from inside the namespace, which needs root.
 """
 
 import ctypes
@@ -25,18 +25,20 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Proxying:
-    """The Toxiproxy process of a stack, as it was when it was seen to be in its container."""
+class ProxyProcess:
+    """The Toxiproxy process of a stack, at the time when it was checked to be in its container."""
 
     pid: int
     started: float
     container_id: str
 
 
-def proxying(containers: Containers, service: str, known: Proxying | None = None) -> Proxying:
-    """Toxiproxy's process, seen to be in the container that carries the lab's labels; raises FaultError.
+def find_proxy_process(
+    containers: Containers, service: str, known: ProxyProcess | None = None
+) -> ProxyProcess:
+    """Toxiproxy's process, checked to be in the container with the lab's labels; raises FaultError if it is not.
 
-    The very process that is `known` from before is still the right one while it is in its container.
+    A process that is `known` from before is still the right one while it is in its container.
     """
     if (
         known is not None
@@ -48,7 +50,7 @@ def proxying(containers: Containers, service: str, known: Proxying | None = None
     started = started_ticks(state.pid) if state.running and state.pid > 0 else None
     if started is None:
         raise FaultError("Toxiproxy does not run", where=state.name, try_="`lab status`, then `lab up`")
-    found = Proxying(state.pid, started, state.id)
+    found = ProxyProcess(state.pid, started, state.id)
     if not belongs(found.pid, found.container_id) or containers.state(service) != state:
         raise FaultError(
             f"process {state.pid} is not in the container {state.id[:12]} any more",
@@ -58,30 +60,34 @@ def proxying(containers: Containers, service: str, known: Proxying | None = None
     return found
 
 
-def namespace_of(process: Proxying) -> int:
-    """A file descriptor of Toxiproxy's network namespace; refuses the host's own. The caller closes it."""
+def namespace_of(process: ProxyProcess) -> int:
+    """A file descriptor of Toxiproxy's network namespace, which the caller closes; the host's own is refused."""
     path = f"/proc/{process.pid}/ns/net"
     try:
         namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise FaultError("Toxiproxy ended just now", where=path, last_state=str(error)) from error
+        raise FaultError(
+            "Toxiproxy ended just now", where=path, last_state=str(error), try_="`lab status`"
+        ) from error
     same = started_ticks(process.pid) == process.started
     if not same or os.fstat(namespace).st_ino in host_namespaces():
         os.close(namespace)
         raise FaultError(
-            "that is not the network namespace of a container of ours, so it is left alone", where=path
+            "that is not the network namespace of a container of the lab",
+            where=path,
+            try_="nothing: other namespaces are left alone",
         )
     return namespace
 
 
-def reset_accepted(process: Proxying, port: int) -> int:
+def reset_accepted(process: ProxyProcess, port: int) -> int:
     """Reset (RST) every connection that Toxiproxy has accepted on a port; returns how many there were.
 
-    Their sockets are borrowed from the process by pidfd_getfd(2), Linux 5.6; a connect(2) to AF_UNSPEC then dissolves
-    the association, which sends the reset. Toxiproxy reads an error and closes its end. Raises FaultError.
+    pidfd_getfd(2), of Linux 5.6, duplicates the sockets of the process. A connect(2) to AF_UNSPEC then dissolves the
+    connection, which sends the reset; Toxiproxy reads an error and closes its side. Raises FaultError.
     """
-    life = open_process(process.pid, process.started)
-    if life is None:
+    toxiproxy = open_process(process.pid, process.started)
+    if toxiproxy is None:
         raise FaultError("Toxiproxy ended just now", where=f"process {process.pid}", try_="`lab status`")
     try:
         with as_fault_error(
@@ -89,12 +95,12 @@ def reset_accepted(process: Proxying, port: int) -> int:
             where=f"process {process.pid}",
             try_="`lab status`; run as root",
         ):
-            return sum(_reset(borrowed, port) for borrowed in _borrowed(process.pid, life.handle))
+            return sum(_reset(borrowed, port) for borrowed in _duplicates(process.pid, toxiproxy.handle))
     finally:
-        life.close()
+        toxiproxy.close()
 
 
-def _borrowed(pid: int, pidfd: int) -> Iterator[socket.socket]:
+def _duplicates(pid: int, pidfd: int) -> Iterator[socket.socket]:
     directory = f"/proc/{pid}/fd"
     for name in os.listdir(directory):
         try:

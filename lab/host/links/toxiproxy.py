@@ -1,4 +1,4 @@
-"""Toxiproxy's HTTP API, every call time-boxed: its control port may hang when a toxic is removed under load."""
+"""Toxiproxy's HTTP API. Each call has a timeout: the control port may hang when a toxic is removed under load."""
 
 import json
 import socket
@@ -15,7 +15,7 @@ from lab.host.system_errors import as_fault_error
 from lab.ports import Containers
 from lab.ports.proxies import Comparison, ConnectionEnd, Exchange, ExchangeResult
 
-# A healthy control port answers within a millisecond; what takes this long hangs.
+# A healthy control port answers within a millisecond; one that needs this long hangs.
 TIMEOUT_S = 2.0
 RESTARTED_WITHIN_S = 15.0
 SERVICE = "toxiproxy"
@@ -23,19 +23,19 @@ NOT_FOUND = 404
 
 
 class HungError(FaultError):
-    """The control port took the call and did not answer in time, or does not take calls at all."""
+    """The control port did not answer in time, or did not accept the connection."""
 
 
 class MissingError(FaultError):
-    """Toxiproxy knows no proxy, or no toxic, of that name."""
+    """Toxiproxy has no proxy, or no toxic, of that name."""
 
 
 class Toxiproxy:
-    """Implements `lab.ports.Proxies`; `links` maps a proxy to the address behind which it answers on this host.
+    """Implements `lab.ports.Proxies`; `links` maps a proxy to its address on this host.
 
-    `past` maps it to the address of the service behind it, with which a link is compared. With `containers` a control
-    port that hangs, or a proxy that is not there, is healed by recreating the proxy, then by restarting the container,
-    and links are measured from inside the container's namespace where that is allowed.
+    `direct` maps it to the address of the service behind it, with which the link is compared. With `containers`, a
+    control port that hangs or a proxy that is missing is healed: the proxy is recreated, and if that fails the
+    container is restarted. Links are then measured from inside the container's network namespace, if that is allowed.
     """
 
     def __init__(
@@ -59,13 +59,13 @@ class Toxiproxy:
         self._known: dict[str, dict[str, Any]] = {}
 
     def require_enabled(self, proxy: str) -> None:
-        """Raises FaultError where the proxy is missing or disabled, for a toxic there would change nothing.
+        """Raise FaultError if the proxy is missing or disabled, because a toxic on it would change nothing.
 
-        And where the stack has no running Toxiproxy with the lab's labels: whatever answers here is not ours then.
+        It also raises FaultError if no Toxiproxy with the lab's labels runs: another server may answer at its address.
         """
         if self._containers is not None and not (state := self._containers.state(self._service)).running:
             raise FaultError(
-                "Toxiproxy does not run, so a link cannot be hurt", where=state.name, try_="`lab up`"
+                "Toxiproxy does not run, so no fault can act on a link", where=state.name, try_="`lab up`"
             )
         if not self.is_enabled(proxy):
             raise FaultError(
@@ -75,18 +75,18 @@ class Toxiproxy:
             )
 
     def is_enabled(self, proxy: str) -> bool:
-        """What Toxiproxy says; a measurement says more."""
+        """True if Toxiproxy reports the proxy as enabled; only a measurement proves it."""
         return bool(self._proxy(proxy)["enabled"])
 
     def disable(self, proxy: str) -> None:
-        """Stop listening, and close all connections."""
+        """Let the proxy stop listening, and close all its connections."""
         self._audit("disabled", f"proxy {proxy}", "")
         self._ask("POST", f"/proxies/{proxy}", {"enabled": False})
 
     def enable(self, proxy: str) -> None:
-        """Listen again; one that listens is fine. Raises GoneError where the proxy is gone and cannot be made anew."""
+        """Let the proxy listen again; it may do so already. Raises GoneError if it cannot be recreated."""
         self._audit("enabled", f"proxy {proxy}", "")
-        self._or_anew(proxy, lambda: self._ask("POST", f"/proxies/{proxy}", {"enabled": True}))
+        self._or_recreate(proxy, lambda: self._ask("POST", f"/proxies/{proxy}", {"enabled": True}))
 
     def toxics(self, proxy: str) -> list[str]:
         """The names of the toxics on a proxy."""
@@ -102,37 +102,37 @@ class Toxiproxy:
         attributes: dict[str, Any],
         toxicity: float = 1.0,
     ) -> None:
-        """Add a toxic to all connections, open and new; for each, `toxicity` is how probably it is hit."""
+        """Add a toxic to open and new connections; `toxicity` is the probability that a connection is affected."""
         body = {"name": name, "type": kind, "stream": stream, "toxicity": toxicity, "attributes": attributes}
         self._audit("added toxic", f"proxy {proxy}", json.dumps(body, sort_keys=True))
         self._ask("POST", f"/proxies/{proxy}/toxics", body)
 
     def remove_toxic(self, proxy: str, *, name: str) -> None:
-        """Remove a toxic; one that is gone already is fine, and its proxy is made anew where that is gone.
+        """Remove a toxic; none is fine. If its proxy is missing, the proxy is recreated.
 
-        Raises GoneError where that cannot be: the toxic ended with its proxy, but the link is broken.
+        Raises GoneError if that is not possible: the toxic ended with its proxy, but the link is broken.
         """
         self._audit("removed toxic", f"proxy {proxy}", name)
-        self._or_anew(proxy, lambda: self._ask("DELETE", f"/proxies/{proxy}/toxics/{name}"))
+        self._or_recreate(proxy, lambda: self._ask("DELETE", f"/proxies/{proxy}/toxics/{name}"))
 
     def exchange(self, proxy: str, what: Exchange, tries: int) -> Sequence[ExchangeResult]:
-        """So many exchanges through the proxy, each on a new connection, several at a time."""
+        """Make `tries` exchanges through the proxy, each on a new connection, several at a time."""
         return self._clients.exchange(proxy, self._port(proxy), what, tries)
 
     def compare(self, proxy: str, what: Exchange, tries: int) -> Comparison:
-        """So many exchanges through the proxy, and between any two of them one past it."""
+        """Make `tries` exchanges through the proxy, and a direct one between each two of them."""
         return self._clients.compare(proxy, self._port(proxy), what, tries)
 
     def open_held_connection(self, proxy: str) -> None:
-        """Open one connection on which a request has been answered, and keep it as a witness."""
+        """Open a connection, get one answer on it, and keep it open in order to learn how it ends."""
         self._clients.open_held_connection(proxy, self._port(proxy))
 
     def held_connection_end(self, proxy: str) -> ConnectionEnd | None:
-        """How the witness ended; None while it is open, or where there is none."""
+        """How the held connection ended; None while it is open, or if there is none."""
         return self._clients.held_connection_end(proxy)
 
     def reset_connections(self, proxy: str) -> int:
-        """Reset every connection that is open now, from the proxy's side; returns how many there were."""
+        """Reset all open connections from the proxy's side; returns how many there were."""
         self._audit("reset open connections", f"proxy {proxy}", "")
         return self._clients.reset_connections(self._port(proxy))
 
@@ -152,25 +152,25 @@ class Toxiproxy:
         self._known[proxy] = found
         return dict(found)
 
-    def _or_anew(self, proxy: str, call: Callable[[], Any]) -> None:
-        """What heals: where the control port hangs, or the proxy is gone, that is made anew, then its container."""
+    def _or_recreate(self, proxy: str, call: Callable[[], Any]) -> None:
+        """Heal with `call`; if the port hangs or the proxy is missing, recreate it, or restart the container."""
         was = self._known.get(proxy)
         try:
-            # First, for a port that hangs does not say any more how the proxy is to be made anew.
+            # Read this first: a port that hangs cannot tell any more how the proxy has to be recreated.
             was = was or self._proxy(proxy)
-            self._where_there(proxy, call)
+            self._unless_missing(proxy, call)
         except (HungError, MissingError) as broken:
-            self._anew(proxy, was, broken)
-            self._see_clean(proxy)
+            self._make_anew(proxy, was, broken)
+            self._require_clean(proxy)
 
-    def _where_there(self, proxy: str, call: Callable[[], Any]) -> None:
-        """What is not there on a proxy that is there is fine; raises MissingError where the proxy is not."""
+    def _unless_missing(self, proxy: str, call: Callable[[], Any]) -> None:
+        """Ignore a missing toxic on a proxy that exists; raise MissingError if the proxy itself is missing."""
         try:
             call()
         except MissingError:
             self._proxy(proxy)
 
-    def _anew(self, proxy: str, was: dict[str, Any] | None, broken: HungError | MissingError) -> None:
+    def _make_anew(self, proxy: str, was: dict[str, Any] | None, broken: HungError | MissingError) -> None:
         why = "the control port hung" if isinstance(broken, HungError) else f"there was no proxy {proxy}"
         if was is not None:
             with suppress(FaultError):
@@ -188,7 +188,7 @@ class Toxiproxy:
         self._ask("POST", "/proxies", body)
 
     def _restart(self, broken: FaultError, why: str) -> None:
-        """Restart the container, whose config file brings the proxies back, enabled and without toxics."""
+        """Restart the container; its configuration file brings all proxies back, enabled and without toxics."""
         if self._containers is None:
             raise broken
         self._audit("restarting", self._service, f"{why}; all toxics of all proxies go")
@@ -201,13 +201,13 @@ class Toxiproxy:
             except HungError:
                 time.sleep(0.1)
         raise FaultError(
-            f"{why}, and Toxiproxy did not come back within {RESTARTED_WITHIN_S:g} s of a restart",
+            f"{why}, and Toxiproxy did not answer within {RESTARTED_WITHIN_S:g} s of a restart",
             where=self._api,
             last_state=broken.last_state,
             try_="`lab down && lab up`",
         ) from broken
 
-    def _see_clean(self, proxy: str) -> None:
+    def _require_clean(self, proxy: str) -> None:
         try:
             found = self._proxy(proxy)
         except MissingError as missing:
@@ -215,16 +215,16 @@ class Toxiproxy:
         left = [toxic["name"] for toxic in found["toxics"] if str(toxic["name"]).startswith("lab-")]
         if left or not found["enabled"]:
             raise FaultError(
-                f"the proxy {proxy!r} was made anew and is still not as it should be",
+                f"the proxy {proxy!r} was recreated and is still not as it should be",
                 where=self._api,
                 last_state=f"enabled {found['enabled']}, toxics {left}",
                 try_="`lab down && lab up`",
             )
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        """The JSON answer; HungError where none comes within the time-box, which holds for the whole call.
+        """The JSON answer. Raises HungError if none arrives before the timeout, which covers the whole call.
 
-        MissingError for an HTTP 404.
+        Raises MissingError for HTTP 404.
         """
         where = f"{method} {self._api}{path}"
         try:
@@ -241,11 +241,11 @@ class Toxiproxy:
                 return json.loads(text) if text else None
         last_state = f"HTTP {status} {text[:200].decode('utf-8', 'replace')}"
         refused = MissingError if status == NOT_FOUND else FaultError
-        raise refused("Toxiproxy refused", where=where, last_state=last_state)
+        raise refused("Toxiproxy refused", where=where, last_state=last_state, try_="`lab status`")
 
     def _call(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
-        # By hand, because a library's time-out starts anew with each byte and its set-up costs more than the call.
-        # HTTP/1.0: one connection for one call, whose end is the answer's end, in one piece.
+        # Written by hand, because the timeout of a library starts anew with each byte, and its setup costs more than
+        # the call. With HTTP/1.0 a connection serves one call, and its end is the end of the answer.
         end = time.monotonic() + self._timeout_s
         host, port = self._where.hostname or "127.0.0.1", self._where.port or 80
         head = f"{method} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Type: application/json\r\n"
@@ -276,7 +276,7 @@ def _is_proxy(found: Any) -> bool:
 
 def _lost(proxy: str, missing: MissingError) -> GoneError:
     return GoneError(
-        f"Toxiproxy has no proxy {proxy!r}, so its toxics are gone too; the link stays broken until "
+        f"Toxiproxy has no proxy {proxy!r}, so its toxics are gone too; the link is broken until "
         "`lab down && lab up`",
         where=missing.where,
         last_state=missing.last_state,

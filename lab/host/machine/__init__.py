@@ -1,1 +1,1 @@
-"""What this machine is and has: kernel, loop devices, state directory, programs to run."""
+"""This machine: its kernel, loop devices and programs, and the lab's state directory."""

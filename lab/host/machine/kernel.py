@@ -1,4 +1,4 @@
-"""What this machine's kernel offers to faults and measurements; looked up, never tried out."""
+"""The features of this machine's kernel that faults and measurements need; it reads files and changes nothing."""
 
 import gzip
 import os
@@ -15,25 +15,23 @@ V2_NAMES = {"cpu": "cpu", "memory": "memory", "blkio": "io", "pids": "pids"}
 
 
 def cgroup_version(root: Path = Path("/sys/fs/cgroup")) -> int:
-    """2 for the unified hierarchy, 1 for the old one, 0 where neither is mounted."""
+    """2 for the unified hierarchy, 1 for the old hierarchies, 0 if neither is mounted."""
     if (root / "cgroup.controllers").exists():
         return 2
     return 1 if any((root / name).is_dir() for name in ("cpu", "memory")) else 0
 
 
 def has_controller(name: str, root: Path = Path("/sys/fs/cgroup")) -> bool:
-    """Whether `cpu`, `memory`, `blkio` or `pids` can be limited; on version 1 the file that does it must be there."""
+    """True if `cpu`, `memory`, `blkio` or `pids` can be limited; on version 1 the file for it must exist."""
     if cgroup_version(root) == 2:
         return V2_NAMES[name] in (root / "cgroup.controllers").read_text(encoding="ascii").split()
     file = root / V1_FILES[name]
-    # The root group itself has no quota on some kernels, but its children have.
+    # On some kernels the root group has no quota file, but its children have one.
     return file.exists() or any(file.parent.glob(f"*/{file.name}"))
 
 
 def has_module(module: str, option: str) -> bool:
-    """Whether a kernel module is loaded, built in or on disk; `option` is its name in the kernel's
-    configuration.
-    """
+    """True if a kernel module is loaded, built in or on disk; `option` is its name in the kernel configuration."""
     release = platform.release()
     folder = Path("/lib/modules") / release
     if Path("/sys/module", module).is_dir() or _listed(folder / "modules.builtin", module):
@@ -42,7 +40,7 @@ def has_module(module: str, option: str) -> bool:
         return True
     for path in (Path("/proc/config.gz"), Path(f"/boot/config-{release}")):
         text = _config(path)
-        # With no module folder a module cannot be loaded, so only what is built in counts.
+        # Without a module folder nothing can be loaded, so only what is built in counts.
         if f"{option}=y" in text:
             return True
     return False
@@ -61,7 +59,7 @@ def _config(path: Path) -> str:
 
 
 def ptrace_scope(path: Path = Path("/proc/sys/kernel/yama/ptrace_scope")) -> int:
-    """Yama's rule for looking into other processes: 0 one's own, 1 children only, 2 root only, 3 nobody."""
+    """Which processes may be traced (Yama): 0 all of the same user, 1 only children, 2 only by root, 3 none."""
     try:
         return int(path.read_text(encoding="ascii"))
     except (OSError, ValueError):
@@ -69,12 +67,12 @@ def ptrace_scope(path: Path = Path("/proc/sys/kernel/yama/ptrace_scope")) -> int
 
 
 def memory_bytes() -> tuple[int, int]:
-    """Total and available memory in bytes."""
+    """The total and the available memory, in bytes."""
     pairs = (line.split(":") for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
     kib = {name: int(rest.split()[0]) for name, rest in pairs}
     return kib["MemTotal"] * 1024, kib.get("MemAvailable", kib["MemFree"]) * 1024
 
 
 def cpus() -> int:
-    """The CPUs that this process may use."""
+    """The number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0))

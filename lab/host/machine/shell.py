@@ -1,6 +1,4 @@
-"""Running programs: one port with a real implementation, so that tests can stand in for apt, go and
-systemctl.
-"""
+"""Runs programs, behind a Protocol: tests use a fake in place of apt, go and systemctl."""
 
 import os
 import shutil
@@ -20,7 +18,7 @@ TAIL_LINES = 12
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a program ended: 127 when it does not exist, 124 when its time was up."""
+    """The result of a program; exit code 127 means that it does not exist, 124 that it reached its timeout."""
 
     command: tuple[str, ...]
     returncode: int
@@ -32,19 +30,19 @@ class Outcome:
         return self.returncode == 0
 
     def tail(self) -> str:
-        """The last lines of what it said, errors preferred."""
-        return tail(self.stderr.strip() or self.stdout.strip()) or "it said nothing"
+        """The last lines of its error output, or of its output if there are no errors."""
+        return tail(self.stderr.strip() or self.stdout.strip()) or "it printed nothing"
 
     def require(self, what: str, *, try_: str, where: str = "") -> "Outcome":
-        """Itself when the program succeeded, else a WorldError with its last words."""
+        """The outcome itself if the program succeeded; else raise a WorldError with its last lines."""
         if self.ok:
             return self
-        said = f"`{' '.join(self.command[:4])}` exited {self.returncode}: {self.tail()}"
-        raise WorldError(what, where=where, last_state=said, try_=try_)
+        state = f"`{' '.join(self.command[:4])}` exited {self.returncode}: {self.tail()}"
+        raise WorldError(what, where=where, last_state=state, try_=try_)
 
 
 class Runner(Protocol):
-    """Programs on this machine."""
+    """Finds and runs programs on this machine."""
 
     def run(
         self,
@@ -60,7 +58,7 @@ class Runner(Protocol):
 
 
 class Detached(Protocol):
-    """A program started to outlive this one."""
+    """A program that was started and may outlive this process."""
 
     @property
     def pid(self) -> int: ...
@@ -69,9 +67,7 @@ class Detached(Protocol):
 
 
 class Subprocesses:
-    """The real `Runner`; `env` adds to the environment, and what still runs can be stopped from another
-    thread.
-    """
+    """The real `Runner`. `env` adds to the environment; another thread can stop the programs that still run."""
 
     def __init__(self) -> None:
         self._live: set[subprocess.Popen[str]] = set()
@@ -86,7 +82,7 @@ class Subprocesses:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> Outcome:
-        """Run to the end, or kill when `timeout_s` is over."""
+        """Run a program until it ends; it is killed after `timeout_s`."""
         parts = tuple(command)
         try:
             process = self._open(parts, {**os.environ, **(env or {})}, cwd)
@@ -103,19 +99,19 @@ class Subprocesses:
             self._forget(process)
 
     def find(self, program: str) -> str | None:
-        """The program's path, or None; looks where root's programs live even when PATH leaves them out."""
+        """The path of a program, or None; the folders of root's programs are searched even if PATH lacks them."""
         path = os.environ.get("PATH", os.defpath)
         return shutil.which(program, path=f"{path}:/usr/local/sbin:/usr/sbin:/sbin")
 
     def detach(self, command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-        """Start a program in a session of its own, its words in `log`; it outlives this process."""
+        """Start a program in a session of its own, with its output in `log`; it outlives this process."""
         with log.open("ab") as file:
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, cwd="/"
             )
 
     def stop_all(self) -> None:
-        """Terminate what runs, and refuse to start more: somebody interrupted, or another part failed."""
+        """Terminate all running programs and start no more, because of an interrupt or of another failure."""
         with self._lock:
             self._stopped = True
             live = list(self._live)
@@ -155,5 +151,5 @@ def tail(text: str, lines: int = TAIL_LINES) -> str:
 
 
 def is_root() -> bool:
-    """Whether this process may do anything on this machine."""
+    """True if this process runs as root."""
     return os.geteuid() == 0

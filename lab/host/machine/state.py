@@ -1,4 +1,4 @@
-"""The lab's state directory: caches, saved stacks, store volumes and logs that outlive one command."""
+"""The lab's state directory: it holds caches, saved stacks, store volumes and logs between commands."""
 
 import fcntl
 import json
@@ -16,10 +16,10 @@ OWNER_ONLY = 0o700
 
 
 def state_dir() -> Path:
-    """`LAB_STATE_DIR`, else the system's place as root, else the user's; made if absent, open to its owner
-    only.
+    """The state directory: `LAB_STATE_DIR`, or a system folder for root, or a folder of the user.
 
-    Without symlinks in it, for the kernel names files by such paths (loop devices, mounts).
+    It is created if necessary, and only its owner may enter it. The path has no symlinks, because the kernel reports
+    such paths for loop devices and mounts.
     """
     path = _chosen()
     try:
@@ -47,7 +47,7 @@ def _chosen() -> Path:
 
 
 def cache_directory(*parts: str) -> Path:
-    """A directory below the state directory's cache, made if absent; all in it can be made again."""
+    """A directory below the cache, created if necessary; everything in the cache can be made again."""
     path = state_dir().joinpath("cache", *parts)
     with as_world_error("the cache directory cannot be made", where=str(path), try_="free disk space"):
         path.mkdir(parents=True, exist_ok=True)
@@ -55,9 +55,7 @@ def cache_directory(*parts: str) -> Path:
 
 
 def write_atomically(path: Path, text: str, *, mode: int = 0o600) -> None:
-    """Replace `path` by `text` so that a reader, or a crash, sees the old or the new file and nothing
-    between.
-    """
+    """Replace a file so that a reader sees the old or the new content, even after a crash."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -72,13 +70,13 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o600) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically, keys sorted."""
+    """Write a value as JSON, atomically and with sorted keys."""
     write_atomically(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
 @contextmanager
 def machine_lock(name: str, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold a lock that all labs on this machine respect; calls `waiting` once when another lab holds it."""
+    """Hold a lock of this machine; if another lab holds it, `waiting` is called once, then this waits."""
     path = state_dir() / f"{name}.lock"
     with as_world_error("the lock file cannot be opened", where=str(path), try_="free disk space"):
         lock = path.open("w", encoding="utf-8")
@@ -92,5 +90,5 @@ def machine_lock(name: str, waiting: Callable[[], None] = lambda: None) -> Itera
 
 
 def lock_names() -> list[str]:
-    """The names of all locks that were ever taken here, held or not."""
+    """The names of all locks that were ever used here, whether they are held now or not."""
     return sorted(path.name.removesuffix(".lock") for path in state_dir().glob("*.lock"))

@@ -1,1 +1,1 @@
-"""Processes: the lab's own inside a fault, and those of others that it holds by a pidfd."""
+"""Processes: those of the lab that serve a fault, and handles of other processes."""

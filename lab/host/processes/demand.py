@@ -1,6 +1,7 @@
-"""The lab's own process inside a fault: `python -m lab.host.processes.demand lab-fault=TOKEN ACT ...`; ends by itself.
+"""A process that the lab starts for one fault; it ends by itself.
 
-It says `ready` once it is at work; an error before that is said on the same pipe.
+Usage: `python -m lab.host.processes.demand lab-fault=TOKEN ACT ARGUMENT...`. It prints `ready` once it works; an error
+before that appears on the same pipe.
 """
 
 import ctypes
@@ -17,18 +18,18 @@ from lab.host.network.nameserver import delay, deny
 
 CONNECT_PAUSE_S = 0.05
 SPARE_FILES = 64
-# What was reached may be a full backlog: a connection that is still under way is given so long between looks.
+# After so many kills the process ends, even if its time is not over.
 CRASHES_MAX = 2000
 
 
 def ready() -> None:
-    """Tell the parent, which then closes the pipe."""
+    """Tell the parent that this process works now; the parent then closes the pipe."""
     sys.stdout.write("ready\n")
     sys.stdout.flush()
 
 
 def burn(cpu: str, cpuacct: str, burners: str, seconds: str) -> None:
-    """Enter the cgroups and demand a core with each of `burners` processes."""
+    """Enter the CPU cgroups, and use a whole core with each of `burners` processes."""
     for entry in (cpu, cpuacct):
         Path(entry).write_text(str(os.getpid()), encoding="utf-8")
     end = time.monotonic() + float(seconds)
@@ -42,26 +43,27 @@ def burn(cpu: str, cpuacct: str, burners: str, seconds: str) -> None:
 
 
 def connect(namespace: str, port: str, count: str, seconds: str) -> None:
-    """Enter the network namespace and hold connections that say nothing; one that is closed is made anew."""
+    """Enter the network namespace and hold idle connections; a connection that the server closes is replaced."""
     if ctypes.CDLL(None, use_errno=True).setns(int(namespace), 0x40000000) != 0:  # CLONE_NEWNET, setns(2)
         raise OSError(ctypes.get_errno(), "setns")
     wanted = int(count) + SPARE_FILES
     hard = max(wanted, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    held = {one.fileno(): one for one in (_open(int(port)) for _ in range(int(count)))}
+    opened = (_open(int(port)) for _ in range(int(count)))
+    connections = {connection.fileno(): connection for connection in opened}
     poll = select.poll()
-    for number in held:
+    for number in connections:
         poll.register(number, select.POLLIN | select.POLLHUP | select.POLLERR)
     ready()
     end = time.monotonic() + float(seconds)
     while time.monotonic() < end:
         for number, _ in poll.poll(200):
             poll.unregister(number)
-            held.pop(number).close()
+            connections.pop(number).close()
             new = _open(int(port))
-            held[new.fileno()] = new
+            connections[new.fileno()] = new
             poll.register(new.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
-        # A server that closes at once, or is dead, must not make this process spin.
+        # If the server closes at once, or is dead, this process must not use a whole core.
         time.sleep(CONNECT_PAUSE_S)
 
 
@@ -73,8 +75,8 @@ def _open(port: int) -> socket.socket:
 
 
 def crash(service: str, container_id: str, every_s: str, seconds: str) -> None:
-    """Kill and start one container of the lab's own again and again."""
-    # The engine's library is slow to import and none of the other acts needs it.
+    """Kill and start one container of the lab again and again."""
+    # The engine's library is slow to import, and no other act needs it.
     import docker
 
     from lab.host.containers import DockerContainers
@@ -96,13 +98,13 @@ def crash(service: str, container_id: str, every_s: str, seconds: str) -> None:
 
 
 def deny_names(udp: str, tcp: str, seconds: str) -> None:
-    """Answer every question for a name with "no such name", on sockets bound inside the container's network."""
+    """Answer every DNS query with "no such name", on sockets that were bound inside the container's network."""
     ready()
     deny(udp, tcp, seconds)
 
 
 def delay_names(udp: str, tcp: str, asking: str, delay_s: str, seconds: str) -> None:
-    """Answer every question for a name late, with the answer of the resolver that `asking` is connected to."""
+    """Answer every DNS query late, with the answer of the resolver that `asking` is connected to."""
     ready()
     delay(udp, tcp, asking, delay_s, seconds)
 
@@ -117,7 +119,7 @@ ACTS: dict[str, Callable[..., None]] = {
 
 
 def main() -> None:
-    """Carry out the act that the arguments name."""
+    """Run the act that the arguments name."""
     _, act, *arguments = sys.argv[1:]
     ACTS[act](*arguments)
 

@@ -1,4 +1,4 @@
-"""The lab's own processes, found by the token that each carries in its arguments."""
+"""Finds and ends processes of the lab by the token in their arguments."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ def end_processes(token: str, *, prefix: bool = False) -> list[int]:
     """Send SIGKILL to every process of a token and wait until all are gone; raises FaultError for one that stays."""
     ended = marked(token, prefix=prefix)
     for pid in ended:
-        # Between the search and the signal it may have ended, and only root may signal what root has started.
+        # It may have ended since the search; and a process that this user may not signal stays, which is said below.
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
     give_up = time.monotonic() + END_TIMEOUT_S

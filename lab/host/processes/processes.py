@@ -1,4 +1,4 @@
-"""The lab's own processes that make demand inside a fault, known by a token in their arguments."""
+"""Processes that the lab starts for a fault, and measurements of the processes in a container."""
 
 import itertools
 import os
@@ -24,7 +24,7 @@ from lab.ports.processes import CpuLoad, OpenFiles
 from lab.repository import ROOT
 
 READY_TIMEOUT_S = 15.0
-LOOK_S = 0.3
+MEASURE_S = 0.3
 # proc_net_tcp: states of a socket.
 ESTABLISHED, LISTEN = "01", "0A"
 NS_PER_S = 1e9
@@ -32,7 +32,7 @@ DEAD = "`lab status` says whether the service runs"
 
 
 class HostProcesses:
-    """Implements `lab.ports.Processes`; tokens begin with `owner`, the id of the run. Entering needs root."""
+    """Implements `lab.ports.Processes`; tokens begin with `owner`, the id of the run. Some methods need root."""
 
     def __init__(self, owner: str, audit: Audit = unaudited) -> None:
         self._owner = owner
@@ -41,7 +41,7 @@ class HostProcesses:
         self._started: list[subprocess.Popen[str]] = []
 
     def new_token(self, kind: str) -> str:
-        """A token that nobody else has."""
+        """A new token, which is unique."""
         return f"{self._owner}.{kind}-{next(self._numbers)}-{os.urandom(3).hex()}"
 
     def end(self, token: str) -> list[int]:
@@ -49,34 +49,34 @@ class HostProcesses:
         ended = end_processes(token)
         if ended:
             self._audit("ended", token, f"processes {ended}")
-        self._started = [one for one in self._started if one.poll() is None]
+        self._started = [process for process in self._started if process.poll() is None]
         return ended
 
     def running(self, token: str) -> list[int]:
-        """The processes of a token that live."""
+        """The ids of the living processes of a token."""
         return marked(token)
 
     def burn(
         self, containers: Containers, state: ContainerState, token: str, burners: int, seconds: float
     ) -> None:
-        """Demand so many cores inside the container's CPU cgroup until ended, for at most `seconds`."""
+        """Use `burners` cores inside the container's CPU cgroup until `end`, for at most `seconds`."""
         pid = _inside(containers, state)
         # On cgroup v1, limiting (cpu) and counting (cpuacct) may be two hierarchies: a burner must be in both.
         entries = [str(_cgroup(pid, state.id, name) / "cgroup.procs") for name in ("cpu", "cpuacct")]
         self.begin(token, state, "burn", *entries, str(burners), str(seconds))
 
     def cpu_load(self, containers: Containers, state: ContainerState) -> CpuLoad:
-        """Watch the lab's burners in the container's CPU cgroup for 0.3 s.
+        """Measure the lab's burners in the container's CPU cgroup for 0.3 s.
 
         Source: kernel documentation, scheduler/sched-stats (`/proc/PID/schedstat`: ns run, ns waited to run).
         """
         pid = _inside(containers, state)
         cpu, acct = (_cgroup(pid, state.id, name) for name in ("cpu", "cpuacct"))
         with as_fault_error(f"the CPU cgroup of {state.service} cannot be read", where=str(cpu), try_=DEAD):
-            ours = [one for one in _members(cpu) if is_marked(one)]
-            start, usage, began = [_schedule(one) for one in ours], read_usage(cpu, acct, 0), time.monotonic()
-            time.sleep(LOOK_S)
-            end, used = [_schedule(one) for one in ours], read_usage(cpu, acct, 0)
+            ours = [pid for pid in _members(cpu) if is_marked(pid)]
+            start, usage, began = [_schedule(pid) for pid in ours], read_usage(cpu, acct, 0), time.monotonic()
+            time.sleep(MEASURE_S)
+            end, used = [_schedule(pid) for pid in ours], read_usage(cpu, acct, 0)
             span = time.monotonic() - began
         ran = sum(max(0, b[0] - a[0]) for a, b in zip(start, end, strict=True)) / NS_PER_S
         waited = sum(max(0, b[1] - a[1]) for a, b in zip(start, end, strict=True)) / NS_PER_S
@@ -86,28 +86,28 @@ class HostProcesses:
     def crash(
         self, containers: Containers, state: ContainerState, token: str, every_s: float, seconds: float
     ) -> None:
-        """Kill this very container and start it again, every `every_s`, for at most `seconds`."""
+        """Kill exactly this container and start it again, every `every_s` seconds, for at most `seconds`."""
         _inside(containers, state)
         self.begin(token, state, "crash", state.service, state.id, str(every_s), str(seconds))
 
     def connect(
         self, containers: Containers, state: ContainerState, token: str, count: int, seconds: float
     ) -> None:
-        """Hold idle connections to the server from inside its own network namespace; replace those that it closes."""
+        """Hold `count` idle connections to the server, from inside its network namespace; closed ones are replaced."""
         port = min(_listeners(_inside(containers, state), state))
         with namespace_of(containers.state(state.service)) as namespace:
             arguments = (str(namespace), str(port), str(count), str(seconds))
             self.begin(token, state, "connect", *arguments, keep=(namespace,))
 
     def connection_count(self, containers: Containers, state: ContainerState) -> int:
-        """Established connections at the server's port, counted at the server's side in its namespace."""
+        """The number of established connections at the server's port, as its own network namespace shows them."""
         pid = _inside(containers, state)
         port = min(_listeners(pid, state))
         with _readable(state):
             return sum(1 for local, kind, _ in _sockets(pid) if local == port and kind == ESTABLISHED)
 
     def open_files(self, containers: Containers, state: ContainerState) -> OpenFiles:
-        """The process in the container that holds the listening socket, which need not be its first (`docker-init`)."""
+        """The open files of the process that listens; it need not be the container's first one (`docker-init`)."""
         pid = _inside(containers, state)
         listeners = _listeners(pid, state)
         server = listeners[min(listeners)]
@@ -119,9 +119,9 @@ class HostProcesses:
             return OpenFiles(server, began, len(os.listdir(f"/proc/{server}/fd")), soft, hard)
 
     def limit_open_files(self, container_id: str, files: OpenFiles) -> bool:
-        """Set the limits of that very process; False where it has ended, and whoever has its id now is left alone."""
-        life = open_process(files.pid, files.pid_started)
-        if life is None:
+        """Set the limits of exactly this process; False if it has ended. Another process with its id is left alone."""
+        server = open_process(files.pid, files.pid_started)
+        if server is None:
             return False
         try:
             if not belongs(files.pid, container_id):
@@ -142,13 +142,13 @@ class HostProcesses:
         except ProcessLookupError:
             return False
         finally:
-            life.close()
+            server.close()
         return True
 
     def begin(
         self, token: str, state: ContainerState, act: str, *arguments: str, keep: tuple[int, ...] = ()
     ) -> None:
-        """Start one and wait until it says that it is at work; raises FaultError with what it said instead."""
+        """Start a process and wait until it is ready; raises FaultError with its output if it does not become ready."""
         self._audit(f"began to {act}", state.name, token)
         command = [sys.executable, "-m", "lab.host.processes.demand", mark(token), act, *arguments]
         with as_fault_error(f"no process could be started to {act}", where=state.name, try_="`lab doctor`"):
@@ -166,17 +166,20 @@ class HostProcesses:
         self._started.append(process)
         assert process.stdout is not None
         with process.stdout as output:
-            heard, _, _ = select.select([output], [], [], READY_TIMEOUT_S)
-            said = output.readline() if heard else "nothing in time"
-            if said != "ready\n":
+            readable, _, _ = select.select([output], [], [], READY_TIMEOUT_S)
+            line = output.readline() if readable else f"nothing printed within {READY_TIMEOUT_S:g} s"
+            if line != "ready\n":
                 end_processes(token)
                 raise FaultError(
-                    f"could not {act} {state.service}", where=state.name, last_state=said.strip()
+                    f"could not {act} {state.service}",
+                    where=state.name,
+                    last_state=line.strip() or "it ended",
+                    try_="`lab doctor`",
                 )
 
 
 def _inside(containers: Containers, state: ContainerState) -> int:
-    """The first process of the container, seen again to be of this very container."""
+    """The first process of the container, after another check that it belongs to exactly this container."""
     now = containers.state(state.service)
     if now.id != state.id:
         raise GoneError(f"{state.service} is no longer the same container", where=now.name)
@@ -186,7 +189,7 @@ def _inside(containers: Containers, state: ContainerState) -> int:
 
 
 def _readable(state: ContainerState) -> AbstractContextManager[None]:
-    """What cannot be read of a container's processes is a FaultError: any of them may end at any moment."""
+    """Turn what cannot be read of a container's processes into a FaultError: they may end at any moment."""
     return as_fault_error(f"the processes of {state.service} cannot be read", where=state.name, try_=DEAD)
 
 
@@ -204,7 +207,7 @@ def _members(cgroup: Path) -> list[int]:
 
 
 def _schedule(pid: int) -> tuple[int, int]:
-    """Nanoseconds run, and waited to run; zeros for one that has ended."""
+    """The nanoseconds that a process ran, and waited to run; zeros if it has ended."""
     try:
         run, wait, *_ = Path(f"/proc/{pid}/schedstat").read_text(encoding="utf-8").split()
         return int(run), int(wait)
@@ -221,7 +224,7 @@ def _sockets(pid: int) -> Iterator[tuple[int, str, str]]:
 
 
 def _links(pid: int) -> Iterator[str]:
-    """What the descriptors of a process point at; none for one that has ended, and without those closed meanwhile."""
+    """The targets of a process's file descriptors; those that are closed meanwhile are left out."""
     with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
         for name in os.listdir(f"/proc/{pid}/fd"):
             with suppress(OSError):
@@ -229,7 +232,7 @@ def _links(pid: int) -> Iterator[str]:
 
 
 def _listeners(pid: int, state: ContainerState) -> dict[int, int]:
-    """The container's own process by the port at which it listens; raises FaultError where none does."""
+    """The container's processes by the port on which they listen; raises FaultError if none does."""
     found = {}
     with _readable(state):
         ports = {f"socket:[{inode}]": port for port, kind, inode in _sockets(pid) if kind == LISTEN}
