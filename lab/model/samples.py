@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from itertools import groupby
+from operator import itemgetter
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 T = TypeVar("T")
@@ -143,13 +143,15 @@ def time_of(row: Any) -> float:
 
 def in_time_order(rows: Iterable[T]) -> list[T]:
     """Rows in order of time; those of one time in the order of their text, so that their origin decides nothing."""
-    ordered = sorted(rows, key=time_of)
-    ties = (sorted(tied, key=repr) for tied in map(list, _by_time(ordered)))
-    return [row for tied in ties for row in tied]
-
-
-def _by_time(ordered: list[T]) -> Iterator[Iterator[T]]:
-    return (rows for _, rows in groupby(ordered, key=time_of))
+    timed = sorted(((time_of(row), row) for row in rows), key=itemgetter(0))
+    ordered = [row for _, row in timed]
+    first = 0
+    for end in range(1, len(timed) + 1):
+        if end == len(timed) or timed[end][0] != timed[first][0]:
+            if end - first > 1:
+                ordered[first:end] = sorted(ordered[first:end], key=repr)
+            first = end
+    return ordered
 
 
 class Rows(tuple[T, ...]):

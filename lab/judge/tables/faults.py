@@ -53,11 +53,14 @@ def _effect(fault: FaultWindow) -> dict[str, object]:
 
 def _recovery(evidence: Evidence, fault: FaultWindow) -> dict[str, object]:
     """When harm was noticed, and when each kind of well-being was back; from the heal and from the injection."""
+    span, name = fault.span, evidence.plan.target.canary
+    probes = () if span is None else evidence.samples.probes.between(span.from_ms, span.to_ms)
+    canary = [probe for probe in probes if probe.probe == name]
     clocks_by_name: dict[str, Clocks] = {
-        "answers": fault.clocks(answering(_probes(evidence, fault, evidence.plan.target.canary)), CANARY),
+        "answers": fault.clocks(answering(canary), CANARY),
         "slo": fault.recovery,
-        "recall": _recall(evidence, fault),
-        "idle": fault.clocks(idle(_probes(evidence, fault, STORE_PROBE)), FIVE_IN_A_ROW),
+        "recall": _recall(evidence, fault, canary),
+        "idle": fault.clocks(idle(p for p in probes if p.probe == STORE_PROBE), FIVE_IN_A_ROW),
     }
     detected = _detected(fault)
     return {
@@ -68,20 +71,13 @@ def _recovery(evidence: Evidence, fault: FaultWindow) -> dict[str, object]:
     }
 
 
-def _recall(evidence: Evidence, fault: FaultWindow) -> Clocks:
+def _recall(evidence: Evidence, fault: FaultWindow, canary: Sequence[Probe]) -> Clocks:
     """By the canary where it counts hits, for it is asked ten times a second; else by the truth queries."""
     target, span = evidence.plan.target, fault.span
     if target.operations[target.canary].document_ids:
-        return fault.clocks(accurate(_probes(evidence, fault, target.canary)), CANARY)
+        return fault.clocks(accurate(canary), CANARY)
     rows = [] if span is None else evidence.samples.recall.between(span.from_ms, span.to_ms)
     return fault.clocks(right(rows, RECALL_MIN.value_of(evidence.plan.bounds)), FIVE_IN_A_ROW)
-
-
-def _probes(evidence: Evidence, fault: FaultWindow, name: str) -> list[Probe]:
-    span = fault.span
-    if span is None:
-        return []
-    return [p for p in evidence.samples.probes.between(span.from_ms, span.to_ms) if p.probe == name]
 
 
 def _detected(fault: FaultWindow) -> Clock | None:
