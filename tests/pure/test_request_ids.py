@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.judge.windows.request_ids import id_problems
+from lab.judge.stats.request_ids import id_problems
 from lab.model.samples import Layer, Request, Rows
 
 

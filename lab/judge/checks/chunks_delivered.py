@@ -1,8 +1,8 @@
 """Whether the load generator's own counts agree with the requests in the table."""
 
+from lab.judge.stats.request_ids import id_problems
 from lab.judge.windows import references
 from lab.judge.windows.planned_load import chunks_in_other_steps, is_planned
-from lab.judge.windows.request_ids import id_problems
 from lab.judge.windows.timeline import Windows
 from lab.model.evidence import Evidence
 from lab.model.verdict import Finding, Verdict, undecided
