@@ -23,7 +23,8 @@ from lab.run.context import (
     report_sampler_death,
     wait,
 )
-from lab.run.fault_step import heal_all, run_fault_step
+from lab.run.fault_step import run_fault_step
+from lab.run.heal_faults import heal_all
 
 __all__ = ["RunContext", "execute", "uninterruptible"]
 

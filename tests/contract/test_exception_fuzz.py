@@ -229,7 +229,7 @@ def test_every_effect_of_a_run_breaks_for_good() -> None:
 def test_without_the_boundary_the_fuzz_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """The negative control: where `attempt` lets exceptions through, the same runs break."""
     monkeypatch.setattr(boundary, "attempt", lambda work, **_: work())
-    for module in ("loop", "fault_step", "context", "closing"):
+    for module in ("loop", "fault_step", "heal_faults", "context", "closing"):
         monkeypatch.setattr(f"lab.run.{module}.attempt", lambda work, **_: work())
     broken = 0
     plan = short_plan([[("latency", EXAMPLES["latency"])]])
