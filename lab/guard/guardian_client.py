@@ -113,7 +113,7 @@ class GuardianClient:
         """How the guardian ended while this run goes on without it; None while the guardian lives."""
         if self._closed or self._child.poll() is None:
             return None
-        return self._last_words(f"it ended (exit code {self._child.returncode})")
+        return self._with_log(f"it ended (exit code {self._child.returncode})")
 
     def release(self, fault_id: str) -> None:
         """End the lease of a fault that is healed."""
@@ -170,11 +170,11 @@ class GuardianClient:
         return FaultError(
             "the guardian cannot be reached, and without a guardian nothing is injected",
             where=str(self._log),
-            last_state=self._last_words(state),
+            last_state=self._with_log(state),
             try_="run again; `lab heal` if the log names something pending",
         )
 
-    def _last_words(self, state: str) -> str:
+    def _with_log(self, state: str) -> str:
         with suppress(OSError):
             tail = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
             return "; ".join([state, *tail])

@@ -1,5 +1,5 @@
-"""From nothing to a running stack: engine, compose plugin, images, volume, and the stack itself.
+"""Leads from a bare machine to a running stack: engine, compose plugin, images, store volume, and the stack itself.
 
-`bring_up` does it all; `stack` starts, stops and resets; `doctor` looks without changing. Known debt: images that no
-longer have a recipe stay in the engine, and no lock of registry digests is written yet.
+`bring_up` does everything; `stack` starts, stops and resets a stack; `doctor` examines the machine and changes nothing.
+Known debt: images without a recipe stay in the engine, and registry digests are not locked yet.
 """

@@ -1,12 +1,10 @@
-"""Get engine, compose plugin and images without starting a stack: `python -m lab.provision
-[TARGET_DIR]`.
-"""
+"""Prepares engine, compose plugin and images without starting a stack: `python -m lab.provision [TARGET_DIR]`."""
 
 import sys
 from pathlib import Path
 
 from lab.errors import LabError
-from lab.provision.machine.progress import saying
+from lab.provision.machine.progress import progress_to
 from lab.provision.stack.prepare import prepare
 from lab.repository import COMPOSE
 
@@ -18,7 +16,7 @@ def main(arguments: list[str]) -> int:
     """Prepare this machine for the tests; returns the exit status."""
     target = Path(arguments[0]) if arguments else DEFAULT_TARGET
     try:
-        prepare(target, saying(lambda text: print(text, file=sys.stderr, flush=True)))
+        prepare(target, progress_to(lambda text: print(text, file=sys.stderr, flush=True)))
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return EXIT_LAB

@@ -63,7 +63,7 @@ def test_a_project_that_is_no_name_is_refused_before_anything_is_touched(
 ) -> None:
     code, said = run(*command, "--project", project)
     assert code == 2, said
-    assert "no name for a stack" in said
+    assert "not a name for a stack" in said
     assert machine.touched == [] and lock_names() == []
 
 

@@ -1,1 +1,1 @@
-"""Images: taken from the engine, pulled from a registry, or built."""
+"""Images: they are in the engine already, are pulled from a registry, or are built here."""

@@ -1,6 +1,4 @@
-"""The base image of everything built here: a pinned tag where one can be had, else a minimal Debian made on
-this machine.
-"""
+"""The base of all images that are built here: a pinned tag if available, else a minimal Debian made here."""
 
 import hashlib
 import platform
@@ -33,7 +31,7 @@ IMPORT_TIMEOUT_S = 300
 
 @dataclass(slots=True)
 class BaseImage:
-    """Decides once what the base is, and gets it at the first time that a build really needs it."""
+    """Decides once which base image to use, and fetches or makes it when a build needs it for the first time."""
 
     spec: BaseSpec
     mode: Mode
@@ -47,16 +45,14 @@ class BaseImage:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ref(self) -> str:
-        """The name of the base: what the engine has already is preferred, so that a registry's moods rebuild
-        nothing.
-        """
+        """The name of the base; an image that the engine has is preferred, so that nothing is rebuilt needlessly."""
         with self._lock:
             if not self._ref:
                 self._ref = self._choose()
             return self._ref
 
     def ensure(self) -> str:
-        """The name of the base, which the engine has by then."""
+        """Make sure that the engine has the base, and return its name."""
         ref = self.ref()
         with self._lock:
             if not self._there:
@@ -148,7 +144,7 @@ class BaseImage:
 
 @contextmanager
 def reachable_without_spaces(path: Path) -> Iterator[Path]:
-    """`path`, or a link to it where it has spaces: debootstrap's scripts do not quote it everywhere."""
+    """`path` itself, or a link to it if it contains spaces, because debootstrap's scripts do not quote it."""
     if not any(character.isspace() for character in str(path)):
         yield path
         return
@@ -162,32 +158,32 @@ def _import(client: docker.DockerClient, tar: Path, ref: str) -> None:
     repository, _, tag = ref.rpartition(":")
     changes = ['CMD ["/bin/bash"]', "ENV LANG=C.UTF-8"]
     try:
-        said = client.api.import_image_from_file(str(tar), repository=repository, tag=tag, changes=changes)
+        answer = client.api.import_image_from_file(str(tar), repository=repository, tag=tag, changes=changes)
     except (APIError, DockerException, requests.RequestException, OSError) as error:
-        said = str(error)
+        answer = str(error)
     if not image_id(client, ref):
         raise WorldError(
             "the engine did not take the base image",
             where=ref,
-            last_state=str(said)[-300:],
+            last_state=str(answer)[-300:],
             try_="look at the engine's log and the free disk space, then run this again",
         )
 
 
 def built_ref(spec: BaseSpec) -> str:
-    """The name of the base made here: it changes with recipe, suite, packages and machine."""
+    """The name of a base that is made here; it depends on recipe, suite, packages and machine."""
     words = [str(RECIPE_VERSION), spec.suite, *sorted(spec.packages), platform.machine()]
     return f"lab.local/base:{hashlib.sha256(' '.join(words).encode()).hexdigest()[:16]}"
 
 
 def apt_source_files() -> list[str]:
-    """The texts of this machine's apt sources."""
+    """The contents of this machine's apt source files."""
     paths = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
     return [path.read_text(encoding="utf-8", errors="replace") for path in paths if path.is_file()]
 
 
 def debian_mirror(sources: Iterable[str], release: dict[str, str]) -> str | None:
-    """The Debian archive that this machine itself uses, or None (debootstrap then takes its own default)."""
+    """The Debian archive that this machine uses, or None; debootstrap then uses its own default."""
     if release.get("ID") != "debian":
         return None
     for line in (line for text in sources for line in text.splitlines()):

@@ -1,6 +1,4 @@
-"""What goes into an image's build, and the hash that names it: the same content gives the same name on any
-machine.
-"""
+"""The build context of an image, and the hash of its content, which is the image's tag."""
 
 import hashlib
 import platform
@@ -13,10 +11,10 @@ from docker.utils.build import exclude_paths
 from lab.errors import WorldError
 from lab.provision.images.image_specs import BuildSpec
 
-# Raised when a recipe's own code changes what ends up in an image.
+# Increase this when a change of the lab's own code changes the content of images.
 RECIPE_VERSION = 2
 HASH_CHARS = 16
-# Read by the lab and not by the image, or left behind by tools: changing them must not build anything again.
+# Files that only the lab reads, or that tools leave behind: a change of them must not cause a build.
 IGNORED = (
     "target.yaml",
     "known-issues.yaml",
@@ -31,9 +29,7 @@ IGNORED = (
 
 
 def context_files(folder: Path) -> list[str]:
-    """The files that a build may see, as sorted relative paths; `.dockerignore` counts, as with Docker
-    itself.
-    """
+    """The files of a build context as sorted relative paths; `.dockerignore` has its usual effect."""
     ignore = folder / ".dockerignore"
     lines = ignore.read_text(encoding="utf-8").splitlines() if ignore.is_file() else []
     patterns = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
@@ -42,12 +38,12 @@ def context_files(folder: Path) -> list[str]:
 
 
 def needs_base(folder: Path) -> bool:
-    """Whether the Dockerfile builds on the lab's base image, given as `ARG BASE_IMAGE`."""
+    """True if the Dockerfile uses the lab's base image (`ARG BASE_IMAGE`)."""
     return "BASE_IMAGE" in dockerfile(folder)
 
 
 def dockerfile(folder: Path) -> str:
-    """The Dockerfile's text; raises WorldError where there is none."""
+    """The text of the Dockerfile; raises WorldError if there is none."""
     try:
         return (folder / "Dockerfile").read_text(encoding="utf-8")
     except OSError as error:
@@ -60,9 +56,7 @@ def dockerfile(folder: Path) -> str:
 
 
 def content_hash(build: BuildSpec, base_ref: str) -> str:
-    """Sixteen hex digits over recipe, base image, machine and every file of the context (path, executable
-    bit, bytes).
-    """
+    """A hash, as 16 hex digits, of recipe, base image, machine, and every file (path, executable bit, bytes)."""
     digest = hashlib.sha256()
     base = base_ref if needs_base(build.folder) else ""
     for word in (str(RECIPE_VERSION), build.recipe, build.go_package, base, platform.machine()):
@@ -79,13 +73,13 @@ def content_hash(build: BuildSpec, base_ref: str) -> str:
 
 
 def _add(digest: "hashlib._Hash", data: bytes) -> None:
-    """Length first, so that moving a byte from one file to the next changes the hash."""
+    """Add the length before the data, so that a byte that moves from one file to the next changes the hash."""
     digest.update(len(data).to_bytes(8, "big"))
     digest.update(data)
 
 
 def write_context(tar: Path, folder: Path, extra: Mapping[str, Path]) -> None:
-    """Pack the folder's files and `extra` (name in the context -> file) without owners or times."""
+    """Pack the folder's files and `extra` (name in the context -> file) into a tar file without owners and times."""
     with tarfile.open(tar, "w") as archive:
         for name in context_files(folder):
             archive.add(folder / name, name, recursive=False, filter=_anonymous)

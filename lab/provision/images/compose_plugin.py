@@ -1,4 +1,4 @@
-"""The `docker compose` command: used where it works, else a package of the system, else built."""
+"""The `docker compose` command: the one that works already, else a package of the system, else built here."""
 
 import hashlib
 import os
@@ -17,12 +17,12 @@ from lab.provision.machine.progress import Progress
 VERSION_TIMEOUT_S = 20.0
 PACKAGE = "github.com/docker/compose/v2"
 MODULE = Path(__file__).resolve().parent / "gomods" / "compose"
-# Debian's `docker-compose` is the old version 1 up to bookworm and the plugin from trixie on.
+# Up to bookworm, Debian's `docker-compose` is the old version 1; from trixie on it is the plugin.
 SYSTEM_PACKAGES = ("docker-compose-v2", "docker-compose")
 
 
 def ensure_compose(engine: Engine, runner: Runner, packages: Packages, progress: Progress) -> str:
-    """The version of a working `docker compose`; raises WorldError where none can be had."""
+    """Make `docker compose` available and return its version; raises WorldError if that fails."""
     with machine_lock("compose-plugin"):
         _ensure_docker_program(runner, packages)
         found = compose_version(engine, runner)
@@ -42,21 +42,21 @@ def ensure_compose(engine: Engine, runner: Runner, packages: Packages, progress:
 
 
 def compose_version(engine: Engine, runner: Runner) -> str | None:
-    """The version that `docker compose` reports, or None where it does not work."""
+    """The version that `docker compose` reports, or None if it does not work."""
     version, _ = _ask(engine, runner)
     return version
 
 
 def _ask(engine: Engine, runner: Runner) -> tuple[str | None, str]:
-    said = runner.run(
+    answer = runner.run(
         ["docker", "compose", "version", "--short"], timeout_s=VERSION_TIMEOUT_S, env=engine.environment
     )
-    found = re.match(r"v?(\d+\.\d+\.\d+\S*)", said.stdout.strip())
-    return (found[1] if said.ok and found and not found[1].startswith("1.") else None), said.tail()
+    found = re.match(r"v?(\d+\.\d+\.\d+\S*)", answer.stdout.strip())
+    return (found[1] if answer.ok and found and not found[1].startswith("1.") else None), answer.tail()
 
 
 def _ensure_docker_program(runner: Runner, packages: Packages) -> None:
-    """An engine may be reachable without the docker program beside it."""
+    """Install the docker program if it is missing; an engine can be there without it."""
     for name in ("docker.io", "docker-cli"):
         if runner.find("docker"):
             return
@@ -71,7 +71,7 @@ def _ensure_docker_program(runner: Runner, packages: Packages) -> None:
 
 
 def _from_packages(packages: Packages) -> bool:
-    """Take the system's package where it is version 2 or newer."""
+    """Install the system's package if it is version 2 or newer; False if there is none."""
     if not is_root():
         return False
     for name in SYSTEM_PACKAGES:
@@ -83,7 +83,7 @@ def _from_packages(packages: Packages) -> bool:
 
 
 def plugin_path() -> Path:
-    """Where the docker program looks for a user's plugins."""
+    """The path of a plugin that the user installs for the docker program."""
     config = os.environ.get("DOCKER_CONFIG")
     return (Path(config) if config else Path.home() / ".docker") / "cli-plugins" / "docker-compose"
 
@@ -103,7 +103,7 @@ def _install_built(runner: Runner, progress: Progress) -> None:
 
 
 def _built(runner: Runner, progress: Progress) -> Path:
-    """The plugin's binary in the cache, built if these pins were not built before."""
+    """The plugin's binary in the cache; it is built if these versions were not built before."""
     pins = (MODULE / "go.mod").read_bytes() + (MODULE / "go.sum").read_bytes()
     built = cache_directory("compose", hashlib.sha256(pins).hexdigest()[:12]) / "docker-compose"
     if built.exists():

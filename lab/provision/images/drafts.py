@@ -1,4 +1,4 @@
-"""Draft directories: where things are made that appear elsewhere only when complete."""
+"""Draft directories, for files that must appear at their final place only when they are complete."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ STOP_TIMEOUT_S = 5.0
 
 @contextmanager
 def draft_directory(name: str) -> Iterator[Path]:
-    """An empty directory that is gone afterwards; what a SIGKILL leaves the next lab removes."""
+    """An empty directory that is removed at the end; after a SIGKILL the next lab removes it."""
     path = Path(tempfile.mkdtemp(dir=_root(), prefix=f"{_mark(psutil.Process())}-{name}-"))
     try:
         yield path
@@ -27,9 +27,7 @@ def draft_directory(name: str) -> Iterator[Path]:
 
 
 def sweep_drafts() -> list[Path]:
-    """Remove the drafts of labs that no longer run, and end what they had started in them; returns what was
-    removed.
-    """
+    """Remove the drafts of dead labs, and end the programs that work in them; returns the removed paths."""
     stale = [path for path in _root().iterdir() if not _owner_runs(path.name)]
     for path in stale:
         _end_orphans(path)
@@ -44,7 +42,7 @@ def _root() -> Path:
 
 
 def _mark(process: psutil.Process) -> str:
-    """Process id and start time, which together no other process has."""
+    """The id and start time of a process; no other process has both."""
     return f"{process.pid}.{int(process.create_time())}"
 
 
@@ -53,16 +51,14 @@ def _owner_runs(name: str) -> bool:
     pid = mark.partition(".")[0]
     try:
         process = psutil.Process(int(pid)) if pid.isdecimal() else None
-        # A zombie that nobody reaps (bare containers) is dead.
+        # A zombie counts as dead; in a bare container nobody may reap it.
         return process is not None and process.status() != psutil.STATUS_ZOMBIE and _mark(process) == mark
     except psutil.Error:
         return False
 
 
 def _end_orphans(draft: Path) -> None:
-    """End the programs (debootstrap, go, pip) that a killed lab left at work in its draft: nobody waits for
-    them.
-    """
+    """End the programs (debootstrap, go, pip) of a killed lab that still work in its draft."""
     ours = [process for process in psutil.process_iter() if _works_in(process, draft)]
     for process in ours:
         process.kill()
@@ -70,9 +66,7 @@ def _end_orphans(draft: Path) -> None:
 
 
 def _works_in(process: psutil.Process, draft: Path) -> bool:
-    """Whether a program names the draft in its arguments, or runs in it (debootstrap runs dpkg with the draft
-    as root).
-    """
+    """True if a process has the draft in its arguments, or as its root (debootstrap runs dpkg that way)."""
     if process.pid == os.getpid():
         return False
     try:
@@ -83,15 +77,14 @@ def _works_in(process: psutil.Process, draft: Path) -> bool:
 
 
 def remove_tree(path: Path) -> None:
-    """Delete a directory tree, but first detach what is mounted below it (an interrupted debootstrap leaves
-    /proc there).
+    """Delete a directory tree, after unmounting everything below it: an interrupted debootstrap leaves /proc mounted.
 
-    Raises WorldError, and deletes nothing, while a mount below it stays: deleting would reach into it.
+    If something stays mounted, this raises WorldError and deletes nothing, because it would delete the mounted files.
     """
     if not path.exists():
         return
     for mounted in mounts_below(path):
-        subprocess.run(["umount", "-l", mounted], check=False)
+        subprocess.run(["umount", "-l", mounted], check=False, timeout=STOP_TIMEOUT_S)
     left = mounts_below(path)
     if left:
         raise WorldError(
@@ -105,7 +98,7 @@ def remove_tree(path: Path) -> None:
 
 
 def _make_writable(path: Path) -> None:
-    """Go's module cache is read-only, directories included."""
+    """Make all directories writable; those of Go's module cache are not."""
     if os.geteuid() == 0:
         return
     for folder, _, _ in os.walk(path):
@@ -113,7 +106,7 @@ def _make_writable(path: Path) -> None:
 
 
 def mounts_below(path: Path, mounts: Sequence[str] | None = None) -> list[str]:
-    """Mount points at or under `path`, the deepest first; `mounts` are lines of /proc/self/mounts."""
+    """The mount points at or below `path`, the deepest first; `mounts` are lines of /proc/self/mounts."""
     lines = os.fsdecode(Path("/proc/self/mounts").read_bytes()).splitlines() if mounts is None else mounts
     points = [line.split()[1].encode().decode("unicode_escape") for line in lines if len(line.split()) > 1]
     prefix = f"{path}/"

@@ -1,4 +1,4 @@
-"""Building pinned Go programs, with the machine's Go or one that a Python package carries."""
+"""Builds pinned Go programs with the machine's Go, or with a Go toolchain from a Python package."""
 
 import hashlib
 import re
@@ -20,7 +20,7 @@ BUILD_TIMEOUT_S = 900.0
 
 @dataclass(frozen=True, slots=True)
 class GoProgram:
-    """A program of a Go module: `module` is a folder with go.mod and go.sum that pin it by hash."""
+    """A Go program; `module` is a folder whose go.mod and go.sum pin its module by hash."""
 
     name: str
     module: Path
@@ -29,10 +29,10 @@ class GoProgram:
 
 
 def build_program(program: GoProgram, into: Path, runner: Runner, progress: Progress, step: Step) -> None:
-    """Build a static binary to `into`, which appears complete or not at all.
+    """Build a static binary at `into`; the file appears only when it is complete.
 
-    Go's caches lie in a draft directory and go afterwards (1.4 GB for the compose plugin): what is built is
-    kept and never built again.
+    Go's caches (1.4 GB for the compose plugin) are in a draft directory, which is removed afterwards. The binary is
+    kept, so it is built only once.
     """
     go = find_go(_wanted(program.module), runner, progress)
     step.at(f"go build {program.package}")
@@ -69,7 +69,7 @@ def build_program(program: GoProgram, into: Path, runner: Runner, progress: Prog
 
 
 def find_go(wanted: tuple[int, ...], runner: Runner, progress: Progress) -> str:
-    """The machine's Go if it is new enough, else the one from the Python package, kept in the cache."""
+    """The machine's Go if it is new enough, else the one from the Python package, which is kept in the cache."""
     own = runner.find("go")
     if own and _version(own, runner) >= wanted:
         return own
@@ -110,9 +110,9 @@ def _wanted(module: Path) -> tuple[int, ...]:
 
 
 def _version(go: str, runner: Runner) -> tuple[int, ...]:
-    said = runner.run([go, "env", "GOVERSION"], timeout_s=VERSION_TIMEOUT_S, env={"GOTOOLCHAIN": "local"})
-    found = re.match(r"go(\d[\d.]*)", said.stdout.strip())
-    return _numbers(found[1]) if said.ok and found else (0,)
+    answer = runner.run([go, "env", "GOVERSION"], timeout_s=VERSION_TIMEOUT_S, env={"GOTOOLCHAIN": "local"})
+    found = re.match(r"go(\d[\d.]*)", answer.stdout.strip())
+    return _numbers(found[1]) if answer.ok and found else (0,)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

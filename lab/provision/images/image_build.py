@@ -1,4 +1,4 @@
-"""Building an image with the engine's own builder; it gets its name only when it is complete."""
+"""Builds images with the engine's own builder; an image gets its name only when it is complete."""
 
 import hashlib
 import re
@@ -22,13 +22,13 @@ from lab.provision.machine.engine import Engine
 from lab.provision.machine.progress import Progress, Step
 
 BUILD_TIMEOUT_S = 600
-# Not the owner label: containers inherit an image's labels, and whoever runs one of these by hand owns it
-# himself.
+# This is not the owner label: containers inherit the labels of their image, and a container that a user starts by hand
+# belongs to the user.
 CONTENT_LABEL = "chaos-soak-lab.content"
 
 
 def image_id(client: docker.DockerClient, ref: str) -> str | None:
-    """The id of an image that the engine has under this very name, or None."""
+    """The id of the image with exactly this name, or None if the engine has none."""
     try:
         return str(client.images.get(ref).id)
     except ImageNotFound:
@@ -38,9 +38,9 @@ def image_id(client: docker.DockerClient, ref: str) -> str | None:
 def build_image(
     build: BuildSpec, ref: str, base: Callable[[], str], engine: Engine, runner: Runner, progress: Progress
 ) -> str:
-    """Build `ref` from its folder and return the image id; raises WorldError with the build's last words.
+    """Build `ref` from its folder and return the image id; raises WorldError with the last lines of the build.
 
-    `base` is asked last, so that downloads and compilers work while the base image is made.
+    `base` is called last, so that downloads and compilers can run while the base image is made.
     """
     with progress.step(f"building {ref}") as step, draft_directory(build.name) as draft:
         extra = _extra_files(build, runner, progress, step)
@@ -61,7 +61,7 @@ def build_image(
 
 
 def _extra_files(build: BuildSpec, runner: Runner, progress: Progress, step: Step) -> Mapping[str, Path]:
-    """What the recipe adds to the context: name in the context -> file."""
+    """The files that the recipe adds to the context: name in the context -> file."""
     match build.recipe:
         case "wheels":
             step.at("downloading Python packages")
@@ -83,7 +83,7 @@ def _go_binary(build: BuildSpec, runner: Runner, progress: Progress, step: Step)
 
 
 def _version_flag(package: str, pins: str) -> str:
-    """Tell a program its own version, where it has Toxiproxy's and compose's usual variable for it."""
+    """The linker flag that sets a program's version, if it has the variable that Toxiproxy and compose use."""
     module = "/".join(package.split("/")[:4])
     found = re.search(rf"^\s*(?:require )?{re.escape(module)} v(\S+)", pins, re.MULTILINE)
     return f"-X {module}.Version={found[1]}" if found else ""
@@ -95,7 +95,7 @@ def _short_hash(text: str) -> str:
 
 def _run_build(client: docker.DockerClient, tar: Path, ref: str, base_ref: str, step: Step) -> str:
     content = ref.rpartition(":")[2]
-    said: list[str] = []
+    output: list[str] = []
     with tar.open("rb") as context:
         events = client.api.build(
             fileobj=context,
@@ -107,51 +107,50 @@ def _run_build(client: docker.DockerClient, tar: Path, ref: str, base_ref: str, 
             buildargs={"BASE_IMAGE": base_ref},
             labels={CONTENT_LABEL: content},
         )
-        built = _follow(events, said, step, client, ref)
+        built = _follow(events, output, step, client, ref)
     repository, _, tag = ref.rpartition(":")
     client.api.tag(built, repository, tag)
-    _drop_layers(client, said)
+    _drop_layers(client, output)
     return str(client.images.get(ref).id)
 
 
-def _follow(events: Any, said: list[str], step: Step, client: docker.DockerClient, ref: str) -> str:
-    """Read the build's events to the end and return the image id that it announced."""
+def _follow(events: Any, output: list[str], step: Step, client: docker.DockerClient, ref: str) -> str:
+    """Read the events of the build until its end, and return the id of the image."""
     built = ""
     for event in events:
         text = str(event.get("stream", "")).strip()
         if text:
-            said.append(text)
+            output.append(text)
         step.at(text[:60] if text.startswith("Step ") else step.detail)
         built = str(event.get("aux", {}).get("ID", built))
         if "error" in event:
-            _drop_layers(client, said)
-            raise _failed(ref, str(event["error"]), said)
+            _drop_layers(client, output)
+            raise _failed(ref, str(event["error"]), output)
     step.at("")
     if not built:
-        raise _failed(ref, "the engine ended the build without naming an image", said)
+        raise _failed(ref, "the engine ended the build without naming an image", output)
     return built
 
 
-def _drop_layers(client: docker.DockerClient, said: list[str]) -> None:
-    """Remove the untagged images that a build leaves behind: earlier stages, or the layers of one that
-    failed.
+def _drop_layers(client: docker.DockerClient, output: list[str]) -> None:
+    """Remove the untagged images that a build leaves behind: earlier stages, or the layers of a failed build.
 
-    The engine keeps what a tagged image is made of, and removes the parents of what goes.
+    The engine keeps the layers of tagged images, and removes the parents of the images that are removed.
     """
-    layers = [match[1] for line in said if (match := re.fullmatch(r"---> ([0-9a-f]{12})", line))]
+    layers = [match[1] for line in output if (match := re.fullmatch(r"---> ([0-9a-f]{12})", line))]
     for layer in reversed(layers):
         try:
             if not client.images.get(layer).tags:
                 client.images.remove(layer)
         except APIError:
-            # Part of a tagged image, or gone with a later layer.
+            # It is part of a tagged image, or was removed with a later layer.
             continue
 
 
-def _failed(ref: str, error: str, said: list[str]) -> WorldError:
+def _failed(ref: str, error: str, output: list[str]) -> WorldError:
     return WorldError(
         "an image could not be built",
         where=ref,
-        last_state=tail("\n".join([*said, error])),
+        last_state=tail("\n".join([*output, error])),
         try_="mend what the last lines say (often: no way to a package registry), then run this again",
     )

@@ -1,6 +1,4 @@
-"""`compose/images.yaml` as values: for each service the pinned reference and the recipe that builds a stand-
-in.
-"""
+"""`compose/images.yaml` as values: for each service a pinned image, and a recipe to build a replacement."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,9 +19,7 @@ Recipe = Literal["plain", "wheels", "go"]
 
 @dataclass(frozen=True, slots=True)
 class ImageUsed:
-    """An image as it is used: `digest` is the registry's, or the image id of one that was built or loaded
-    here.
-    """
+    """An image that a stack uses; `digest` is the registry's, or the image id if it was built or loaded here."""
 
     service: str
     ref: str
@@ -33,8 +29,9 @@ class ImageUsed:
 
 @dataclass(frozen=True, slots=True)
 class BuildSpec:
-    """How to build an image: `wheels` adds the wheels of the folder's locked requirements to the context,
-    `go` a binary.
+    """How to build an image.
+
+    The recipe `wheels` adds the wheels of the folder's locked requirements to the context, the recipe `go` a binary.
     """
 
     name: str
@@ -45,7 +42,7 @@ class BuildSpec:
 
 @dataclass(frozen=True, slots=True)
 class ImageSpec:
-    """One service's image; without `build` it exists only where a registry answers."""
+    """The image of one service; without `build` it is available only if a registry answers."""
 
     service: str
     registry: str | None
@@ -53,13 +50,13 @@ class ImageSpec:
 
     @property
     def optional(self) -> bool:
-        """Left out, and said so, where it cannot be had."""
+        """True if the service may be left out, with a message, when its image is not available."""
         return self.build is None
 
 
 @dataclass(frozen=True, slots=True)
 class BaseSpec:
-    """What images are built on: a pinned reference, or a minimal Debian with these packages."""
+    """The base image: a pinned reference, or a minimal Debian with these packages."""
 
     registry: str
     suite: str
@@ -68,7 +65,7 @@ class BaseSpec:
 
 @dataclass(frozen=True, slots=True)
 class ImagesFile:
-    """All of `compose/images.yaml`."""
+    """The content of `compose/images.yaml`."""
 
     base: BaseSpec
     images: Mapping[str, ImageSpec]
@@ -116,7 +113,7 @@ _FILE = TypeAdapter(_FileShape)
 
 
 def load_images(path: Path = IMAGES_FILE) -> ImagesFile:
-    """Read and check the list of images; raises ScenarioError, with file and line, where it is wrong."""
+    """Read and check the list of images; raises ScenarioError, with file and line, if it is wrong."""
     found = checked(read(path), _FILE)
     base = BaseSpec(found.base.registry, found.base.suite, tuple(found.base.packages))
     return ImagesFile(base, {service: _image(service, shape) for service, shape in found.images.items()})
@@ -131,7 +128,7 @@ def _image(service: str, shape: _ImageShape) -> ImageSpec:
 
 
 def target_image(folder: Path) -> ImageSpec:
-    """The image of a target folder: always built, from its Dockerfile and locked requirements."""
+    """The image of a target folder; it is always built, from its Dockerfile and locked requirements."""
     if not (folder / "Dockerfile").is_file():
         raise WorldError(
             "the target folder has no Dockerfile",

@@ -1,4 +1,4 @@
-"""Getting every image of the stack: from the local engine, else from its registry, else built here."""
+"""Provides every image of the stack: from the local engine, else from its registry, else built here."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ FREE_BYTES_MIN = 8 * 1000**3
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A service that this machine cannot have, and why."""
+    """A service that is not available on this machine, and why."""
 
     service: str
     why: str
@@ -34,9 +34,9 @@ class LeftOut:
 
 @dataclass(slots=True)
 class Images:
-    """Finds, pulls or builds images; `mode` is `auto`, or `registry` (never build), or `build` (never pull).
+    """Finds, pulls or builds images; `mode` is `auto`, `registry` (never build) or `build` (never pull).
 
-    A target's image is built in every mode, for no registry has it.
+    The image of a target is built in every mode, because no registry has it.
     """
 
     mode: Mode
@@ -48,11 +48,11 @@ class Images:
     room: Callable[[], None] = field(default=lambda: None)
 
     def tasks(self, specs: Sequence[ImageSpec]) -> dict[str, Callable[[], ImageUsed | LeftOut]]:
-        """One task per image, independent of each other but for the base, which the first one makes."""
+        """One task per image; the tasks are independent, and the first one that needs the base makes it."""
         return {spec.service: partial(self.provide, spec) for spec in specs}
 
     def provide(self, spec: ImageSpec) -> ImageUsed | LeftOut:
-        """One image; raises WorldError where it can neither be had nor left out."""
+        """Provide one image; raises WorldError if it is not available and may not be left out."""
         found = self._present(spec) or self._pulled(spec)
         if found:
             return found
@@ -60,7 +60,7 @@ class Images:
             return LeftOut(spec.service, self._why_not(spec))
         if self.mode == "registry" and spec.registry:
             raise WorldError(
-                f"the image for {spec.service} could not be had from its registry",
+                f"the registry did not give the image for {spec.service}",
                 where=spec.registry,
                 last_state=self._why_not(spec),
                 try_="`--images auto`, which builds what no registry gives",
@@ -112,12 +112,12 @@ class Images:
 
     def _why_not(self, spec: ImageSpec) -> str:
         if spec.registry is None or self.mode == "build":
-            return "it is only to be had from a registry, and none was to be asked"
+            return "only a registry has it, and no registry may be asked"
         return self.registry.why_silent(spec.registry) or f"the registry did not give {spec.registry}"
 
 
 def local_digest(client: docker.DockerClient, ref: str) -> str | None:
-    """The registry's digest of an image in the engine, or its id where no registry is known, or None."""
+    """The registry digest of an image in the engine, or its id if it has no digest; None if there is no image."""
     try:
         image = client.images.get(ref)
     except ImageNotFound:
@@ -127,9 +127,7 @@ def local_digest(client: docker.DockerClient, ref: str) -> str | None:
 
 
 def require_room(engine: Engine) -> None:
-    """Raise WorldError where less than 8 GB are free for images and state; asked before anything is fetched
-    or built.
-    """
+    """Raise WorldError if less than 8 GB are free for images and state, before anything is fetched or built."""
     for path in (Path(engine.root_directory or "/"), state_dir()):
         free = shutil.disk_usage(nearest(path)).free
         if free < FREE_BYTES_MIN:
@@ -142,11 +140,11 @@ def require_room(engine: Engine) -> None:
 
 
 def nearest(path: Path) -> Path:
-    """The path itself or the closest parent that exists."""
+    """The path itself, or the closest parent that exists."""
     return next(candidate for candidate in (path, *path.parents) if candidate.exists())
 
 
 def split(results: Mapping[str, ImageUsed | LeftOut]) -> tuple[dict[str, ImageUsed], tuple[LeftOut, ...]]:
-    """What there is by service, and what is left out."""
+    """The available images by service, and the services that are left out."""
     used = {name: result for name, result in results.items() if isinstance(result, ImageUsed)}
     return used, tuple(result for result in results.values() if isinstance(result, LeftOut))

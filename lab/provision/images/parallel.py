@@ -1,4 +1,4 @@
-"""Independent steps side by side; the first that fails stops the others."""
+"""Runs independent tasks in parallel; the first failure stops the others."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 def run_all(tasks: Mapping[str, Callable[[], T]], runner: Runner, progress: Progress) -> dict[str, T]:
-    """Run every task in a thread of its own and return the results by name.
+    """Run every task in a thread of its own, and return the results by name.
 
-    When one raises, or the user interrupts, the programs of the others are stopped, their drafts removed, and
-    the first exception goes on.
+    If a task raises, or the user interrupts, the programs of the other tasks are stopped, their drafts are removed, and
+    the first exception is raised on.
     """
     with ThreadPoolExecutor(max_workers=max(1, len(tasks)), thread_name_prefix="provision") as threads:
         futures = {name: threads.submit(task) for name, task in tasks.items()}

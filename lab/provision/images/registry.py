@@ -1,4 +1,4 @@
-"""The container registries, each asked once for the whole run: is it there, and does it have this image?"""
+"""Asks container registries whether they have an image; a registry that fails is not asked again."""
 
 import threading
 from collections.abc import Callable
@@ -21,13 +21,11 @@ Ask = Callable[[str], str]
 @dataclass(slots=True)
 class _Host:
     lock: threading.Lock = field(default_factory=threading.Lock)
-    silent: str = ""
+    failure: str = ""
 
 
 class Registry:
-    """Asks through the engine, whose network and credentials count; a host that fails once is not asked
-    again.
-    """
+    """Asks registries through the engine, because its network and credentials matter; failed hosts are remembered."""
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
@@ -35,22 +33,22 @@ class Registry:
         self._lock = threading.Lock()
 
     def digest(self, ref: str) -> str | None:
-        """The digest of a tag in its registry, or None where the registry is silent or does not have it."""
+        """The digest of a tag in its registry; None if the registry does not answer or does not have it."""
         host = self._host(ref)
         with host.lock:
-            if host.silent:
+            if host.failure:
                 return None
             try:
                 return self._ask(ref)
             except (NotFound, LookupError):
                 return None
             except (APIError, DockerException, requests.RequestException, OSError) as error:
-                host.silent = explain(error)
+                host.failure = explain(error)
                 return None
 
     def why_silent(self, ref: str) -> str:
-        """What happened when the registry of `ref` was asked, or nothing when it answered."""
-        return self._host(ref).silent
+        """Why the registry of `ref` does not answer; empty if it answers."""
+        return self._host(ref).failure
 
     def _host(self, ref: str) -> _Host:
         with self._lock:
@@ -58,7 +56,7 @@ class Registry:
 
 
 def through(engine: Engine) -> Ask:
-    """Ask registries through the engine's distribution API, briefly."""
+    """A function that asks registries through the engine's distribution API, with a short timeout."""
 
     def ask(ref: str) -> str:
         client = engine.client(timeout_s=ASK_TIMEOUT_S)
@@ -77,22 +75,20 @@ def through(engine: Engine) -> Ask:
 
 
 def host_of(ref: str) -> str:
-    """The registry that a reference names, by Docker's rule: the first part is a host if it has a dot or a
-    colon.
-    """
+    """The registry of a reference. Docker's rule: the first part is a host if it contains a dot or a colon."""
     first, slash, _ = ref.partition("/")
     is_host = bool(slash) and ("." in first or ":" in first or first == "localhost")
     return first if is_host else DEFAULT_HOST
 
 
 def explain(error: Exception) -> str:
-    """The engine's own words, without the address it was asked at."""
+    """The engine's own message, without the address of the request."""
     text = str(getattr(error, "explanation", None) or error)
     return text.strip().strip('"')[:200]
 
 
 def pull(client: docker.DockerClient, ref: str, progress: Progress) -> str | None:
-    """Pull a pinned tag; returns None when it is there, else why not (a registry may stop half-way)."""
+    """Pull a pinned tag; returns None on success, else the reason (a registry may stop in the middle)."""
     repository, _, tag = ref.rpartition(":")
     with progress.step(f"pulling {ref}") as step:
         try:

@@ -1,4 +1,4 @@
-"""Python packages fetched on the host, checked by hash, for builds that have no way to a package index."""
+"""Downloads Python packages on the host and checks their hashes, because a build cannot reach a package index."""
 
 import hashlib
 import platform
@@ -14,7 +14,7 @@ from lab.provision.images.drafts import draft_directory
 
 PYTHON = "3.11"
 DOWNLOAD_TIMEOUT_S = 420.0
-# Newest last; pip takes whatever fits one of them, and the base image's glibc is 2.36.
+# pip takes a wheel that fits one of them; the glibc of the base image is 2.36.
 PLATFORMS = (
     "manylinux1",
     "manylinux2010",
@@ -25,14 +25,12 @@ REQUIREMENT = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;\\]+)", re.MULTI
 
 
 def locked_files(folder: Path) -> list[Path]:
-    """The requirement files of a folder that pin every package by hash: those which name one."""
+    """The requirement files of a folder that pin packages by hash."""
     return [path for path in sorted(folder.glob("*.txt")) if "--hash=" in path.read_text(encoding="utf-8")]
 
 
 def wheelhouse(locks: Sequence[Path], runner: Runner) -> Path:
-    """A cached directory with the wheels of all `locks`; downloaded once for the same locks, complete or not
-    there.
-    """
+    """A cached directory with the wheels of all `locks`; it is downloaded once, and appears only when complete."""
     key = hashlib.sha256(b"\0".join([platform.machine().encode(), *(path.read_bytes() for path in locks)]))
     done = cache_directory("wheels") / key.hexdigest()[:16]
     if done.is_dir():
@@ -73,9 +71,7 @@ def _flags() -> list[str]:
 
 
 def missing_wheels(lock: str, files: Sequence[str]) -> list[str]:
-    """Pinned packages of a lock that no file provides; a lock line with an environment marker may be left
-    out.
-    """
+    """The pinned packages of a lock that no file provides; lines with an environment marker may be left out."""
     present = {_normal(name.split("-")[0]) for name in files}
     marked = {_normal(line.split("==")[0]) for line in lock.splitlines() if "==" in line and ";" in line}
     pinned = [match[1] for match in REQUIREMENT.finditer(lock)]

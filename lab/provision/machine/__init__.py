@@ -1,1 +1,1 @@
-"""The engine, packages, ports and programs that a machine needs before it can hold a stack."""
+"""What a machine needs before it can run a stack: engine, packages, programs; and the doctor that checks it."""

@@ -1,4 +1,4 @@
-"""Preflight: what this machine can do for the lab, and for each lack the fix; changes nothing."""
+"""Examines what this machine can do, and says how to fix each lack; it changes nothing."""
 
 import shutil
 import sys
@@ -26,13 +26,13 @@ PYTHON_MIN = (3, 11)
 MEMORY_BYTES_MIN = 4 * 1000**3
 CPUS_MIN = 2
 PTRACE_ROOT_ONLY = 2
-UNVERIFIED = "version 2; the lab's paths there are tested on recorded trees, never verified on a real one"
+UNVERIFIED = "version 2; the lab reads it as tested on recorded trees, and was never verified on a real one"
 AS_ROOT = "run the lab as root or with sudo"
 
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """One thing that the machine can or cannot do; `fix` says how it could."""
+    """One thing that the machine can or cannot do; `fix` says how to make it possible."""
 
     name: str
     ok: bool
@@ -42,9 +42,9 @@ class Capability:
 
 @as_world_error("the machine cannot be examined", try_="run it again; see `df` and `docker info`")
 def check_machine(*, ask_registry: bool = False) -> list[Capability]:
-    """Everything that `lab doctor` shows; names are the ones that faults need (`cgroup_cpu`, `netem`, ...).
+    """Everything that `lab doctor` shows; the names are those that faults need (`cgroup_cpu`, `netem`, ...).
 
-    Asking the registry can take seconds and is left out unless wanted.
+    The registry is asked only on demand, because that can take seconds.
     """
     runner = Subprocesses()
     found = find_engine(runner)
@@ -141,7 +141,7 @@ def _tools(runner: Runner) -> Iterator[Capability]:
         "ptrace", allowed, f"yama scope {scope}", f"{AS_ROOT}, or `sysctl kernel.yama.ptrace_scope=0`"
     )
     go = runner.find("go")
-    # Not a lack: the toolchain also comes as a Python package.
+    # A missing Go is no lack, because the toolchain also comes as a Python package.
     yield _can("go", go or "not installed; a packaged toolchain is fetched when something must be built")
 
 

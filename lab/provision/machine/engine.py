@@ -1,4 +1,4 @@
-"""A Docker engine that answers: found, else started, else installed; never displacing another one."""
+"""Finds the Docker engine that answers; another installed engine is never replaced."""
 
 import os
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ CLIENT_TIMEOUT_S = 120
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """An engine that answered: its address and what it says of itself."""
+    """An engine that answered: its address, versions and root directory."""
 
     host: str
     version: str
@@ -28,24 +28,25 @@ class Engine:
     root_directory: str
 
     def client(self, timeout_s: int = CLIENT_TIMEOUT_S) -> docker.DockerClient:
-        """A new client; docker-py's are not safe to share between threads."""
+        """A new client; docker-py's clients may not be shared between threads."""
         return docker.DockerClient(base_url=self.host, timeout=timeout_s, version="auto")
 
     @property
     def is_local(self) -> bool:
-        """Whether it runs on this machine, so that its volumes can be loop devices of ours."""
+        """True if the engine runs on this machine, so that its volumes can be loop devices of the lab."""
         return self.host.startswith("unix://")
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the docker program needs to talk to this very engine and no other context."""
+        """The environment with which the docker program uses exactly this engine."""
         return {"DOCKER_HOST": self.host}
 
 
 @dataclass(frozen=True, slots=True)
 class NoEngine:
-    """Why no engine answered: `denied` (there is one, but not for this user), `asked` (DOCKER_HOST is dead),
-    `absent`.
+    """Why no engine answered.
+
+    `denied`: this user may not use it. `asked`: DOCKER_HOST names one that does not answer. `absent`: there is none.
     """
 
     kind: Literal["denied", "asked", "absent"]
@@ -53,14 +54,14 @@ class NoEngine:
 
 
 def find_engine(runner: Runner) -> Engine | NoEngine:
-    """The first engine that answers: DOCKER_HOST and nothing else if set, else the usual sockets.
+    """The first engine that answers: only the one of DOCKER_HOST if it is set, else at the usual sockets.
 
-    The address found is put into DOCKER_HOST, so that the docker program and libraries use the same engine.
+    Its address is written to DOCKER_HOST, so that the docker program and libraries use the same engine.
     """
-    asked = os.environ.get("DOCKER_HOST")
-    if asked:
-        found = _ask(asked)
-        return found if isinstance(found, Engine) else NoEngine("asked", f"{asked}: {found.detail}")
+    wanted = os.environ.get("DOCKER_HOST")
+    if wanted:
+        found = _ask(wanted)
+        return found if isinstance(found, Engine) else NoEngine("asked", f"{wanted}: {found.detail}")
     failures = []
     for host in _candidates(runner):
         found = _ask(host)
@@ -86,7 +87,7 @@ def _candidates(runner: Runner) -> Iterator[str]:
 
 
 def _ask(host: str) -> Engine | NoEngine:
-    """Ask one address; every way in which docker-py can fail to connect counts as no engine there."""
+    """Ask one address; any failure of docker-py to connect means that no engine is there."""
     try:
         client = docker.DockerClient(base_url=host, timeout=PING_TIMEOUT_S, version="auto")
     except (DockerException, requests.RequestException, ValueError, OSError) as error:
@@ -113,7 +114,7 @@ def _short(error: Exception) -> str:
 
 
 def require_engine(runner: Runner) -> Engine:
-    """The engine that answers, or a WorldError; starts and installs nothing."""
+    """The engine that answers; raises WorldError if there is none. It starts and installs nothing."""
     found = find_engine(runner)
     if isinstance(found, Engine):
         return found

@@ -1,4 +1,4 @@
-"""Starting a Docker engine, or installing one where there is none: decided from facts, then carried out."""
+"""Starts a Docker engine, or installs one if there is none: it collects facts, decides, then acts."""
 
 import time
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from lab.provision.machine.progress import Progress
 READY_TIMEOUT_S = 30.0
 POLL_S = 0.5
 SYSTEMCTL_TIMEOUT_S = 90.0
-# Whoever has one of these chose an engine; installing docker.io would remove or shadow it.
+# If one of these is installed, somebody chose this engine; installing docker.io would replace it.
 OTHER_ENGINES = ("docker-ce", "containerd.io", "podman", "moby-engine", "docker-engine")
 PID_FILE = Path("/var/run/docker.pid")
 
 
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
-    """What decides how to get an engine on a machine where none answers."""
+    """The facts that decide how to get an engine, on a machine where none answers."""
 
     dockerd: bool
     others: frozenset[str]
@@ -33,7 +33,7 @@ class EngineFacts:
 
 @dataclass(frozen=True, slots=True)
 class EngineStep:
-    """What to do, or why not and what the user can do."""
+    """What to do; or why nothing is done, and what the user can try."""
 
     action: Literal["start", "install", "refuse"]
     what: str = ""
@@ -41,7 +41,7 @@ class EngineStep:
 
 
 def decide(absence: NoEngine, facts: EngineFacts) -> EngineStep:
-    """The one way to an engine that displaces nothing; pure."""
+    """Decide how to get an engine without replacing another one; a pure function."""
     if absence.kind == "asked":
         return EngineStep(
             "refuse",
@@ -74,9 +74,7 @@ def decide(absence: NoEngine, facts: EngineFacts) -> EngineStep:
 
 
 def ensure_engine(runner: Runner, packages: Packages, progress: Progress) -> Engine:
-    """The engine that answers, after starting or installing it if need be; raises WorldError with what to
-    try.
-    """
+    """The engine that answers; it is started or installed if necessary. Raises WorldError with what to try."""
     found = find_engine(runner)
     if isinstance(found, Engine):
         return found
@@ -96,7 +94,7 @@ def ensure_engine(runner: Runner, packages: Packages, progress: Progress) -> Eng
 
 
 def gather(runner: Runner, packages: Packages) -> EngineFacts:
-    """Look at this machine."""
+    """Collect the facts of this machine."""
     return EngineFacts(
         dockerd=runner.find("dockerd") is not None,
         others=packages.installed(OTHER_ENGINES) | ({"podman"} if runner.find("podman") else frozenset()),
@@ -118,19 +116,19 @@ def _start(runner: Runner, progress: Progress) -> Engine:
     with progress.step("starting the Docker engine (dockerd)"):
         drop_stale_pid_file(PID_FILE, progress)
         log = state_dir() / "dockerd.log"
-        said = log.stat().st_size if log.exists() else 0
-        return _wait(runner, runner.detach([runner.find("dockerd") or "dockerd"], log), (log, said))
+        log_start = log.stat().st_size if log.exists() else 0
+        return _wait(runner, runner.detach([runner.find("dockerd") or "dockerd"], log), (log, log_start))
 
 
 def has_systemd() -> bool:
-    """Whether systemd runs this machine (sd_booted(3))."""
+    """True if systemd runs this machine (sd_booted(3))."""
     return Path("/run/systemd/system").is_dir()
 
 
 def drop_stale_pid_file(path: Path, progress: Progress) -> None:
-    """Remove a process id file that a dead dockerd left and whose number another program has now.
+    """Remove the process id file of a dead dockerd if another program has its process id now.
 
-    dockerd itself only looks whether *some* process has that number, and then refuses to start.
+    dockerd itself only checks whether *any* process has that id, and would refuse to start.
     """
     try:
         pid = int(path.read_text(encoding="ascii"))
@@ -167,5 +165,5 @@ def _stopped(what: str, state: str, log: tuple[Path, int] | None) -> WorldError:
     with path.open("rb") as file:
         file.seek(offset)
         words = tail(file.read().decode("utf-8", "replace"))
-    try_ = "mend what the engine complains about, then run this again"
+    try_ = "fix what the engine reports, then run this again"
     return WorldError(what, where=str(path), last_state=f"{state}\n{words}", try_=try_)

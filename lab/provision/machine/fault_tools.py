@@ -1,4 +1,4 @@
-"""The host's programs with which faults enter networks and disks; each with the Debian package that brings it."""
+"""The host's programs that faults on networks and disks need, each with the Debian package that contains it."""
 
 from lab.host.machine.shell import Runner, is_root
 from lab.provision.machine.packages import Packages
@@ -13,7 +13,7 @@ TOOLS = {
 
 
 def ensure_fault_tools(runner: Runner, packages: Packages) -> None:
-    """Install what is missing where that can be done; elsewhere the faults that need it are not tested."""
+    """Install the missing programs if possible; otherwise the faults that need them are not tested."""
     missing = [name for name in TOOLS if runner.find(name) is None]
     if not missing:
         return

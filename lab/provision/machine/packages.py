@@ -1,4 +1,4 @@
-"""Debian packages: what is installed, and installing what is missing, announced and at most one at a time."""
+"""Debian packages: finds out what is installed and installs what is missing, with a message each time."""
 
 import threading
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from lab.provision.machine.progress import Progress
 UPDATE_TIMEOUT_S = 180.0
 INSTALL_TIMEOUT_S = 420.0
 QUERY_TIMEOUT_S = 20.0
-# Another apt may be at work, unattended-upgrades on a fresh machine above all.
+# Another apt may be running; on a fresh machine this is often unattended-upgrades.
 LOCK_WAIT = ("-o", "DPkg::Lock::Timeout=120")
 QUIET = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "l"}
 
 
 class Packages:
-    """apt on Debian and its descendants; elsewhere everything is absent and nothing can be installed."""
+    """apt, on Debian and related systems; on other systems no package is found and none can be installed."""
 
     def __init__(self, runner: Runner, progress: Progress) -> None:
         self._runner = runner
@@ -27,11 +27,11 @@ class Packages:
 
     @property
     def available(self) -> bool:
-        """Whether this machine has apt at all."""
+        """True if this machine has apt."""
         return self._runner.find("apt-get") is not None
 
     def installed(self, names: Sequence[str]) -> frozenset[str]:
-        """Those of `names` that dpkg has installed."""
+        """The packages among `names` that are installed."""
         query = ["dpkg-query", "-W", "-f", "${db:Status-Status} ${binary:Package}\n", *names]
         lines = self._runner.run(query, timeout_s=QUERY_TIMEOUT_S).stdout.splitlines()
         found = [line.split() for line in lines if line.startswith("installed ")]
@@ -52,7 +52,7 @@ class Packages:
         return versions[0] if versions and versions[0] != "(none)" else None
 
     def install(self, names: Sequence[str], *, why: str) -> None:
-        """Install packages without their recommendations; raises WorldError when that cannot be done."""
+        """Install packages without their recommendations; raises WorldError if that fails."""
         wanted = " ".join(names)
         self._require_apt(wanted, why)
         with self._lock:
@@ -85,13 +85,13 @@ class Packages:
                 ["apt-get", *LOCK_WAIT, "update", "-q"], timeout_s=UPDATE_TIMEOUT_S, env=QUIET
             )
         if not done.ok:
-            # Old lists may still do: the install says so if they do not.
+            # The old lists may be good enough; otherwise the installation fails with a message.
             self.progress.note(f"apt-get update failed, going on with the old lists: {done.tail()}")
         self._updated = True
 
 
 def os_release(path: Path = Path("/etc/os-release")) -> dict[str, str]:
-    """What the system calls itself: ID, VERSION_CODENAME and so on."""
+    """The fields of os-release(5): ID, VERSION_CODENAME and so on."""
     if not path.exists():
         return {}
     pairs = (line.partition("=") for line in path.read_text(encoding="utf-8").splitlines())

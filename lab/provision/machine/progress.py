@@ -1,4 +1,4 @@
-"""Progress of long steps: a line at the start, one every few seconds, one at the end."""
+"""Reports the progress of long steps: at the start, every few seconds, and at the end."""
 
 import threading
 import time
@@ -12,9 +12,7 @@ HEARTBEAT_S = 8.0
 
 @dataclass(frozen=True, slots=True)
 class ProgressEvent:
-    """One thing to show: a step that started, still works, ended or failed, or a note that belongs to no
-    step.
-    """
+    """One line to show: a step started, goes on, ended or failed; or a note that belongs to no step."""
 
     kind: Literal["start", "beat", "done", "failed", "note"]
     step: str
@@ -26,7 +24,7 @@ Sink = Callable[[ProgressEvent], None]
 
 
 class Step:
-    """A step under way; `detail` is shown with the next heartbeat and with the line at its end."""
+    """A step in progress; `detail` is shown with the next heartbeat and with the line at the end."""
 
     def __init__(self, name: str, cancelled: threading.Event) -> None:
         self.name = name
@@ -35,8 +33,9 @@ class Step:
         self._cancelled = cancelled
 
     def at(self, detail: str, *, quiet: bool = False) -> None:
-        """Say where the step is; `quiet` while it only waits for another step that shows itself. Raises
-        InterruptedError when the work was cancelled meanwhile.
+        """Set the detail of the step; with `quiet` it has no heartbeats, because it waits for another step.
+
+        Raises InterruptedError if the work was cancelled meanwhile.
         """
         if self._cancelled.is_set():
             raise InterruptedError(f"{self.name}: stopped, another step failed or the user interrupted")
@@ -44,7 +43,7 @@ class Step:
 
 
 class Progress:
-    """Hands events to a sink, one at a time, however many threads report."""
+    """Passes events to a sink, one at a time; several threads may report."""
 
     def __init__(self, sink: Sink, *, heartbeat_s: float = HEARTBEAT_S) -> None:
         self._sink = sink
@@ -53,18 +52,16 @@ class Progress:
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
-        """Ask all steps under way to stop where they next say where they are."""
+        """Ask all steps in progress to stop; each stops when it sets its detail the next time."""
         self._cancelled.set()
 
     def note(self, text: str) -> None:
-        """Tell something that belongs to no step, such as a package that gets installed."""
+        """Report something that belongs to no step, such as a package that is installed."""
         self._emit(ProgressEvent("note", text))
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
-        """Report a step: start, heartbeats with elapsed seconds, and done, or failed when an exception leaves
-        it.
-        """
+        """Report a step: its start, heartbeats with the elapsed seconds, and its end; it failed if it raises."""
         step, started = Step(name, self._cancelled), time.monotonic()
         over = threading.Event()
         self._emit(ProgressEvent("start", name))
@@ -92,7 +89,7 @@ class Progress:
 
 
 def as_text(event: ProgressEvent) -> str:
-    """An event as one line for people."""
+    """An event as one line of text."""
     detail = f" ({event.detail})" if event.detail else ""
     match event.kind:
         case "note":
@@ -107,8 +104,8 @@ def as_text(event: ProgressEvent) -> str:
             return f"{event.step}: FAILED after {event.elapsed_s:.1f} s{detail}"
 
 
-def saying(say: Callable[[str], None], advance: Callable[[str], None] | None = None) -> Progress:
-    """A progress that hands each line to `say`, and heartbeats to `advance` where it is given."""
+def progress_to(say: Callable[[str], None], advance: Callable[[str], None] | None = None) -> Progress:
+    """A progress that passes each line to `say`, and heartbeats to `advance` if it is given."""
 
     def show(event: ProgressEvent) -> None:
         (advance if advance is not None and event.kind == "beat" else say)(as_text(event))

@@ -1,1 +1,1 @@
-"""A stack from its specification to its end: compose, readiness, store volume, world."""
+"""A stack from its specification to its end: compose, readiness, ports and the store's volume."""

@@ -1,4 +1,4 @@
-"""From nothing to a running stack, in one call."""
+"""Leads from a bare machine to a running stack, in one call."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import get_args
 from lab.errors import ScenarioError
 from lab.host.system_errors import as_world_error
 from lab.provision.images.image_specs import Mode
-from lab.provision.machine.progress import saying
+from lab.provision.machine.progress import progress_to
 from lab.provision.stack.prepare import prepare
 from lab.provision.stack.stack import StackSpec, plan_stack, start
 from lab.provision.stack.stack_spec import Ports, check_project, target_settings
@@ -24,16 +24,16 @@ def bring_up(
     ports: Ports = None,
     ready: Callable[[str], bool] | None = None,
 ) -> StackSpec:
-    """Install and start what is missing, get or build the images, start the stack and wait until it serves.
+    """Install and start what is missing, get or build the images, start the stack and wait until it answers.
 
     `progress` gets a line for each step, `advance` (or `progress`) one every few seconds while a step goes on.
-    With everything there this changes nothing. Raises ScenarioError for the user's mistakes, WorldError for
-    the machine's lacks.
+    If everything is there, this changes nothing. Raises ScenarioError for mistakes of the user, and WorldError for
+    what the machine lacks.
     """
     mode: Mode = _mode(images_from)
     check_project(project)
     target_settings(target_dir)
-    shown = saying(progress, advance)
+    shown = progress_to(progress, advance)
     prepared = prepare(target_dir, shown, mode=mode)
     spec = plan_stack(project, target_dir, prepared.images, ports)
     start(spec, shown, ready=ready)
@@ -45,5 +45,8 @@ def _mode(text: str) -> Mode:
         if text == mode:
             return mode  # type: ignore[no-any-return]
     raise ScenarioError(
-        "that is no source of images", where="--images", last_state=repr(text), try_="auto, registry or build"
+        "this is not a source of images",
+        where="--images",
+        last_state=repr(text),
+        try_="auto, registry or build",
     )

@@ -1,11 +1,11 @@
-"""`docker compose` for one stack, through testcontainers' DockerCompose with a project name of its own."""
+"""`docker compose` for one stack, through testcontainers' DockerCompose with the project name of the stack."""
 
 import os
 from functools import cached_property
 from pathlib import Path
 from subprocess import CompletedProcess
 
-# Nothing here may be reaped when this process ends: the stack outlives it.
+# testcontainers must remove nothing when this process ends, because the stack outlives it.
 os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 
 from testcontainers.compose import DockerCompose
@@ -19,9 +19,7 @@ TIMEOUT_S = 120.0
 
 
 class StackCompose(DockerCompose):
-    """Starts and stops services of one stack; what compose says on failure is in the WorldError that it
-    raises.
-    """
+    """Starts and stops services of one stack; raises WorldError with compose's own message."""
 
     def __init__(
         self, spec: StackSpec, engine: Engine, runner: Runner, services: list[str] | None = None
@@ -37,7 +35,7 @@ class StackCompose(DockerCompose):
         )
         self._project = spec.project
         self._runner = runner
-        # Set even where empty, so that variables of the user's shell cannot change the stack.
+        # Set even if they are empty, so that variables of the user's shell cannot change the stack.
         self._variables = {
             "COMPOSE_PROFILES": "",
             "COMPOSE_FILE": "",
@@ -62,10 +60,10 @@ class StackCompose(DockerCompose):
         return CompletedProcess(parts, done.returncode, done.stdout.encode(), done.stderr.encode())
 
     def remove(self) -> None:
-        """Remove the given services' containers, running or not."""
+        """Remove the containers of the given services, whether they run or not."""
         self._run_command([*self.compose_command_property, "rm", "--stop", "--force", *(self.services or [])])
 
     def down(self, *, volumes: bool) -> None:
-        """Remove the stack's containers and network, and on demand its volumes but the store's."""
+        """Remove the stack's containers and network, and with `volumes` its volumes, except the store's."""
         extra = ["--volumes"] if volumes else []
         self._run_command([*self.compose_command_property, "down", "--timeout", "5", *extra])

@@ -1,4 +1,4 @@
-"""The containers, networks and volumes that carry the lab's labels; nothing else is ever touched."""
+"""Finds and removes the containers, networks and volumes with the lab's labels; others are never touched."""
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ __all__ = ["OWNER_VALUE"]
 
 @contextmanager
 def _client(engine: Engine) -> Iterator[docker.DockerClient]:
-    """A client of the engine; what it raises is a WorldError that says which engine refused."""
+    """A client of the engine; its exceptions become a WorldError that names the engine."""
     with as_world_error(
         "the Docker engine refused, or does not answer", where=engine.host, try_="`lab doctor`"
     ):
@@ -35,13 +35,13 @@ def _containers(client: docker.DockerClient, project: str, owner: str = OWNER_VA
 
 
 def container_ids(engine: Engine, project: str) -> frozenset[str]:
-    """The ids of a stack's containers, running or not."""
+    """The ids of a stack's containers, whether they run or not."""
     with _client(engine) as client:
         return frozenset(str(container.id) for container in _containers(client, project))
 
 
 def published_ports(engine: Engine, project: str) -> frozenset[int]:
-    """The host ports that a stack's running containers hold."""
+    """The host ports that a stack's running containers publish."""
     with _client(engine) as client:
         bindings = [
             container.ports for container in _containers(client, project) if container.status == "running"
@@ -51,7 +51,7 @@ def published_ports(engine: Engine, project: str) -> frozenset[int]:
 
 
 def states(engine: Engine, project: str, services: Sequence[str]) -> dict[str, str]:
-    """For each service what the engine says of its container, with the exit status of one that ended."""
+    """The state of each service's container, with the exit status if it has ended."""
     with _client(engine) as client:
         found = {container.labels.get(SERVICE, ""): container for container in _containers(client, project)}
     return {service: _state(found.get(service)) for service in services}
@@ -65,15 +65,13 @@ def _state(container: Container | None) -> str:
 
 
 def why_dead(engine: Engine, project: str, service: str) -> str:
-    """Nothing while the service's container runs, else what became of it."""
+    """Why a service's container does not run; empty while it runs."""
     state = states(engine, project, [service])[service]
     return "" if state in ("running", "created") else f"its container is {state}"
 
 
 def kill(engine: Engine, project: str, services: Collection[str]) -> None:
-    """SIGKILL to the running containers of these services, and wait until they are down; their data is
-    unwanted.
-    """
+    """Send SIGKILL to the running containers of these services and wait for their end; their data is not needed."""
     with _client(engine) as client:
         for container in _containers(client, project):
             if container.labels.get(SERVICE) in services and container.status != "exited":
@@ -81,18 +79,18 @@ def kill(engine: Engine, project: str, services: Collection[str]) -> None:
                 container.wait(timeout=20)
 
 
-def last_words(engine: Engine, project: str, lines: int) -> str:
-    """The last log lines of a stack's containers, those that ended first."""
+def last_log_lines(engine: Engine, project: str, lines: int) -> str:
+    """The last log lines of a stack's containers; containers that have ended come first."""
     with _client(engine) as client:
         ordered = sorted(_containers(client, project), key=lambda container: container.status == "running")
-        words = [
+        texts = [
             f"--- {c.name} ({_state(c)}):\n{c.logs(tail=lines).decode('utf-8', 'replace')}" for c in ordered
         ]
-    return "\n".join(words)
+    return "\n".join(texts)
 
 
 def remove_new(engine: Engine, project: str, before: Collection[str]) -> None:
-    """Remove a stack's containers that are not in `before`, and its network and volumes when none is left."""
+    """Remove a stack's containers that are not in `before`; if `before` is empty, also its network and volumes."""
     with _client(engine) as client:
         containers = _containers(client, project)
         for container in containers:
@@ -103,7 +101,7 @@ def remove_new(engine: Engine, project: str, before: Collection[str]) -> None:
 
 
 def remove_all(engine: Engine, owner: str) -> list[str]:
-    """Remove whatever carries the owner's label; returns the names."""
+    """Remove everything with the owner's label; returns the names."""
     label = f"{OWNER}={owner}"
     with _client(engine) as client:
         containers = client.containers.list(all=True, filters={"label": label}, ignore_removed=True)
@@ -126,7 +124,7 @@ def _remove_rest(client: docker.DockerClient, labels: list[str], keep: str = "")
 
 
 def _without_race(remove: Any, **options: Any) -> None:
-    """What somebody else removed in between is gone as well."""
+    """Call `remove`; it is fine if somebody else was faster."""
     try:
         remove(**options)
     except NotFound:

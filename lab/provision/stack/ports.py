@@ -1,4 +1,4 @@
-"""The stack's ports on 127.0.0.1: fixed defaults for `lab up`, free ones for stacks beside it."""
+"""The stack's ports on 127.0.0.1: fixed defaults for `lab up`, free ports for further stacks."""
 
 import os
 import secrets
@@ -21,15 +21,16 @@ UNSEEN = "a process that this user cannot see"
 
 
 def variable(name: str) -> str:
-    """The environment variable that sets a port."""
+    """The name of the environment variable that sets a port."""
     return f"LAB_PORT_{name.upper()}"
 
 
 def chosen_ports(
     environment: Mapping[str, str] | None = None, *, defaults: Mapping[str, int] | None = None
 ) -> dict[str, int]:
-    """The compose file's defaults, each replaced by its LAB_PORT_ variable where that is set; raises WorldError for
-    nonsense.
+    """The compose file's default ports, or the values of the LAB_PORT_ variables that are set.
+
+    Raises WorldError for a value that is no port, or for a port that two services would share.
     """
     given = os.environ if environment is None else environment
     known = {**default_ports(), **(defaults or {})}
@@ -55,24 +56,24 @@ def _number(name: str, text: str | None, default: int) -> int:
 
 
 def free_ports(names: Collection[str], taken: Collection[int] = ()) -> dict[str, int]:
-    """A free port for each name, none of them in `taken`.
+    """A free port for each name, not in `taken`.
 
-    They lie below the range that the kernel uses for outgoing connections, so that they are still free when a
-    container that was killed is started again.
+    The ports are below the range that the kernel uses for outgoing connections. So they are still free when a container
+    that was killed starts again.
     """
-    with ExitStack() as held:
-        numbers = _bindable(held, set(taken))
+    with ExitStack() as sockets:
+        numbers = _bindable(sockets, set(taken))
         return {name: next(numbers) for name in names}
 
 
-def _bindable(held: ExitStack, seen: set[int]) -> Iterator[int]:
+def _bindable(sockets: ExitStack, tried: set[int]) -> Iterator[int]:
     upper = ephemeral_from()
     for _ in range(TRIES_MAX):
         port = FREE_FROM + secrets.randbelow(upper - FREE_FROM)
-        if port in seen:
+        if port in tried:
             continue
-        seen.add(port)
-        probe = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+        tried.add(port)
+        probe = sockets.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
         try:
             probe.bind((LOOPBACK, port))
         except OSError:
@@ -87,7 +88,7 @@ def _bindable(held: ExitStack, seen: set[int]) -> Iterator[int]:
 
 
 def ephemeral_from(path: Path = Path("/proc/sys/net/ipv4/ip_local_port_range")) -> int:
-    """The first port that the kernel may give to outgoing connections, or Linux's default."""
+    """The first port that the kernel uses for outgoing connections, or Linux's default."""
     try:
         first = int(path.read_text(encoding="ascii").split()[0])
     except (OSError, ValueError, IndexError):
@@ -96,7 +97,7 @@ def ephemeral_from(path: Path = Path("/proc/sys/net/ipv4/ip_local_port_range")) 
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen there now; a closed connection that still lingers does not count."""
+    """True if a server could listen on this port now; a closed connection in TIME_WAIT does not matter."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -107,7 +108,7 @@ def is_free(port: int) -> bool:
 
 
 def require_free(ports: Mapping[str, int]) -> None:
-    """Raise WorldError for the first port that somebody holds, with the holder where it can be seen."""
+    """Raise WorldError for the first port that is in use, with the name of its program if it is visible."""
     for name, port in ports.items():
         if not is_free(port):
             raise WorldError(
@@ -119,7 +120,7 @@ def require_free(ports: Mapping[str, int]) -> None:
 
 
 def holder(port: int) -> str:
-    """Who listens on a port, as far as this user may see."""
+    """The program that listens on a port, if this user may see it."""
     try:
         pids = [
             c.pid
@@ -132,5 +133,5 @@ def holder(port: int) -> str:
 
 
 def _at(connection: Any, port: int) -> bool:
-    """An unbound socket has an empty local address."""
+    """True if the local port is `port`; an unbound socket has no local address."""
     return bool(connection.laddr) and connection.laddr.port == port

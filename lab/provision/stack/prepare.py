@@ -1,4 +1,4 @@
-"""Everything that a stack needs on this machine, got side by side: engine, compose plugin and images."""
+"""Prepares what a stack needs on this machine, in parallel: engine, compose plugin and images."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ COMPOSE = "compose plugin"
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What this machine has by now; `left_out` names the services that it cannot have, and why."""
+    """What is available on this machine now; `left_out` names the services that are not, and why."""
 
     engine: Engine
     compose_version: str
@@ -36,9 +36,9 @@ class Prepared:
 def prepare(
     target_dir: Path, progress: Progress, *, mode: Mode = "auto", runner: Runner | None = None
 ) -> Prepared:
-    """Engine, compose plugin and all images of `compose/images.yaml` and of the target; raises WorldError.
+    """Provide the engine, the compose plugin, the images of `compose/images.yaml` and of the target.
 
-    What is there is used as it is. Two labs at once take turns.
+    What is there already is used. If another lab does the same, this waits for it. Raises WorldError.
     """
     runner = runner or Subprocesses()
     packages = Packages(runner, progress)
@@ -61,7 +61,7 @@ def prepare(
 
 
 def image_sources(engine: Engine, mode: Mode, runner: Runner, packages: Packages) -> Images:
-    """The ways to an image on this machine."""
+    """The sources of images on this machine."""
     registry, progress = Registry(through(engine)), packages.progress
     base = BaseImage(load_images().base, mode, engine, registry, runner, packages, progress)
     return Images(mode, engine, registry, base, runner, progress, room=partial(require_room, engine))

@@ -1,4 +1,4 @@
-"""Waiting until a service answers, asked from outside: images differ in what they carry."""
+"""Waits until a service is ready; it is asked from outside, because not every image contains a client."""
 
 import time
 from collections.abc import Callable
@@ -15,9 +15,7 @@ Ask = Callable[[], str]
 
 
 def wait_until(what: str, ask: Ask, *, where: str, timeout_s: float, alive: Callable[[], str]) -> None:
-    """Ask until `ask` returns "" (ready); raises WorldError when time is up or `alive` tells that it never
-    will be.
-    """
+    """Call `ask` until it returns "" (ready); raises WorldError at the timeout, or if `alive` says why it is dead."""
     deadline = time.monotonic() + timeout_s
     while True:
         state = ask()
@@ -46,7 +44,7 @@ def answers(url: str, *, below: int = 300) -> Ask:
 
 
 def takes_collections(url: str) -> Ask:
-    """Ready when a collection can be created at `url` and deleted again, for servers make theirs when they start."""
+    """Ready when a collection can be created at `url` and deleted again, because targets create theirs at start."""
 
     def ask() -> str:
         address = f"{url}/{PROBE_COLLECTION}"

@@ -1,4 +1,4 @@
-"""The stack from plan to end: start, stop, look, empty its store; the API that the rest of the lab uses."""
+"""Plans, starts, stops and resets a stack; the rest of the lab uses these functions."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -50,11 +50,11 @@ ADVICE = "`lab doctor` looks at the machine"
 def plan_stack(
     project: str, target_dir: Path, images: Mapping[str, ImageUsed], ports: Ports = None
 ) -> StackSpec:
-    """Decide everything about a stack and save it; starts nothing.
+    """Decide everything about a stack and save the decision; this starts nothing.
 
-    `ports`: None for the defaults and the LAB_PORT_ variables, `"free"` for free ones, picked now. A stack that
-    was planned before keeps its ports, unless a variable names another, and its store's volume. Raises WorldError for a
-    taken port.
+    `ports` is None for the defaults and the LAB_PORT_ variables, or `"free"` for free ports. A stack that was planned
+    before keeps its store volume, and its ports unless a variable names another one. Raises WorldError for a port that
+    is in use.
     """
     engine, runner = require_engine(Subprocesses()), Subprocesses()
     before = load(check_project(project))
@@ -96,10 +96,10 @@ def _ports(ports: Ports, before: StackSpec | None) -> dict[str, int]:
 def start(
     spec: StackSpec, progress: Progress | None = None, *, ready: Callable[[str], bool] | None = None
 ) -> None:
-    """Start the stack and wait until every part answers; what runs already as planned is left alone.
+    """Start the stack and wait until every part answers; services that already run as planned are left alone.
 
-    `ready(url)` decides when the target serves its endpoint; by default any HTTP answer does. When it fails,
-    the last log lines of the containers are in the WorldError, and what this start made is removed again.
+    `ready(url)` decides when the target is ready; by default it is ready with any HTTP answer. If the start fails, the
+    WorldError contains the last log lines of the containers, and everything that this start made is removed again.
     """
     progress, runner = progress or silent(), Subprocesses()
     engine = require_engine(runner)
@@ -109,14 +109,14 @@ def start(
     try:
         _bring_up(spec, engine, runner, progress, ready)
     except LabError as error:
-        words = owned.last_words(engine, spec.project, LOG_LINES)
+        log_lines = owned.last_log_lines(engine, spec.project, LOG_LINES)
         owned.remove_new(engine, spec.project, before)
         if made:
             store_volume.remove(spec.volume, engine, runner)
         raise WorldError(
             f"the stack did not start: {error.what}",
             where=error.where,
-            last_state="\n".join(part for part in (error.last_state, words) if part),
+            last_state="\n".join(part for part in (error.last_state, log_lines) if part),
             try_=error.try_
             or "the containers' last lines above tell more; `lab doctor` looks at the machine",
         ) from error
@@ -126,7 +126,7 @@ def start(
 def _bring_up(
     spec: StackSpec, engine: Engine, runner: Runner, progress: Progress, ready: Callable[[str], bool] | None
 ) -> None:
-    """First what the target needs, then the target: it makes its collections when it starts, or gives up."""
+    """Start the other services first, then the target, because it creates its collections when it starts."""
     topology = spec.topology
     targets = topology.with_role("target")
     first = [name for name in topology.names if name not in targets]
@@ -139,7 +139,7 @@ def _bring_up(
 
 
 def _wait_for_backends(topology: Topology, engine: Engine) -> None:
-    """Wait for each service but the target, and then until each store takes collections through its link."""
+    """Wait for each service but the target, then until a collection can be created through each store's link."""
     for service in topology.services:
         if service.health and service.role != "target":
             _wait(topology, engine, service.name, service.health, answers(service.health))
@@ -175,7 +175,7 @@ def _wait_for_target(spec: StackSpec, engine: Engine, ready: Callable[[str], boo
 
 @as_world_error("the stack cannot be stopped", try_=ADVICE)
 def stop(spec: StackSpec, *, volumes: bool) -> None:
-    """Remove the stack's containers and network; with `volumes` also its data and its saved plan."""
+    """Remove the stack's containers and network; with `volumes` also its data and its saved specification."""
     runner = Subprocesses()
     engine = require_engine(runner)
     save(spec)
@@ -189,9 +189,7 @@ def stop(spec: StackSpec, *, volumes: bool) -> None:
 def reset_store(
     spec: StackSpec, progress: Progress | None = None, *, ready: Callable[[str], bool] | None = None
 ) -> None:
-    """Put an empty store volume under the stack: stop target and store, empty it, start both, wait until
-    ready.
-    """
+    """Empty the store: stop target and store, empty the volume, start both, and wait until they are ready."""
     progress, runner = progress or silent(), Subprocesses()
     engine = require_engine(runner)
     with progress.step("emptying the store's volume"):
@@ -206,12 +204,12 @@ def reset_store(
 
 
 def status(spec: StackSpec) -> dict[str, str]:
-    """For each service of the stack: what its container does."""
+    """The state of each service's container."""
     return owned.states(require_engine(Subprocesses()), spec.project, spec.topology.names)
 
 
 def addresses(spec: StackSpec) -> dict[str, str]:
-    """The addresses on this machine by port name; the MCP server's include its endpoint."""
+    """The addresses on this machine by port name; those of the MCP server include its endpoint."""
     topology = spec.topology
     target = topology.target.name
     at_target = {topology.direct_address(target), topology.link_to(target).through}
@@ -223,10 +221,9 @@ def addresses(spec: StackSpec) -> dict[str, str]:
 
 @as_world_error("not everything can be removed", try_=ADVICE)
 def down_all(owner: str = owned.OWNER_VALUE) -> list[str]:
-    """Remove every container, network and volume that carries the lab's label, and the files behind the
-    volumes.
+    """Remove every container, network and volume with the lab's label, and the files of the volumes.
 
-    Returns what was removed. Images stay: they take minutes to build and harm nobody.
+    Returns what was removed. Images stay, because it takes minutes to build them.
     """
     runner = Subprocesses()
     removed = owned.remove_all(require_engine(runner), owner)

@@ -1,4 +1,4 @@
-"""A stack as planned: everything needed to start it again the same way, kept in the state directory."""
+"""The specification of a stack: everything to start it again in the same way; it is kept in the state directory."""
 
 import json
 import re
@@ -58,7 +58,7 @@ class StackSpec:
 
     @property
     def directory(self) -> Path:
-        """Where this stack's files lie in the state directory."""
+        """The folder of this stack in the state directory."""
         return stacks_directory() / self.project
 
 
@@ -85,7 +85,7 @@ _SETTINGS = TypeAdapter(TargetSettings)
 
 
 def target_settings(folder: Path) -> TargetSettings:
-    """Read what is needed to start a target; raises ScenarioError, with file and line, where it is wrong."""
+    """Read what is needed to start a target; raises ScenarioError, with file and line, if it is wrong."""
     try:
         return checked(read(folder / "target.yaml"), _SETTINGS)
     except ScenarioError as error:
@@ -98,32 +98,32 @@ def target_settings(folder: Path) -> TargetSettings:
 
 
 def stacks_directory() -> Path:
-    """Where the specs of all stacks lie."""
+    """The folder with the specifications of all stacks."""
     path = state_dir() / "stacks"
     path.mkdir(exist_ok=True)
     return path
 
 
 def check_project(project: str) -> str:
-    """A name that is safe as compose project, container prefix and file name; raises ScenarioError."""
+    """The name, if it is safe as compose project, container prefix and file name; else raises ScenarioError."""
     if PROJECT.fullmatch(project):
         return project
     raise ScenarioError(
-        "that is no name for a stack",
+        "this is not a name for a stack",
         last_state=repr(project),
         try_="lower-case letters, digits, - and _, beginning with a letter or digit",
     )
 
 
 def save(spec: StackSpec) -> None:
-    """Write the spec and the target's compose file, each atomically."""
+    """Write the specification and the target's compose file, each atomically."""
     value = asdict(spec) | {"target_dir": str(spec.target_dir)}
     write_json(spec.directory / "target.json", target_compose(spec.topology.target.name, spec.environment))
     write_json(spec.directory / "stack.json", value)
 
 
 def load(project: str) -> StackSpec | None:
-    """The spec of a stack that was planned before, or None."""
+    """The specification of a stack that was planned before, or None."""
     path = stacks_directory() / check_project(project) / "stack.json"
     if not path.exists():
         return None
@@ -141,20 +141,20 @@ def load(project: str) -> StackSpec | None:
 
 
 def saved_projects() -> list[str]:
-    """The projects that have a saved spec."""
+    """The projects with a saved specification."""
     return sorted(path.parent.name for path in stacks_directory().glob("*/stack.json"))
 
 
 def forget(project: str) -> None:
-    """Delete what is saved of a stack; nothing saved is fine."""
+    """Delete the saved files of a stack; none is fine."""
     remove_tree(stacks_directory() / check_project(project))
 
 
 def target_compose(service: str, environment: Mapping[str, str]) -> dict[str, Any]:
-    """The compose file that carries a target's environment.
+    """A compose file with the environment of a target.
 
-    A file of compose's own kind and not an env file: there the rules for quotes and line ends differ between
-    versions, here `$` is the only character with a meaning.
+    It is no env file, because the rules for quotes and line ends in those differ between versions; here only `$` has a
+    special meaning.
     """
     literal = {name: value.replace("$", "$$") for name, value in sorted(environment.items())}
     return {"services": {service: {"environment": literal}}}

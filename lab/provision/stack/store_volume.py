@@ -1,6 +1,4 @@
-"""The store's volume: an ext4 file system in a file of its own where we are root, so that disk faults hit
-nothing else.
-"""
+"""The store's volume: for root an ext4 file system in a file of its own, so that disk faults affect nothing else."""
 
 import os
 from contextlib import ExitStack
@@ -22,15 +20,15 @@ Kind = Literal["ext4", "plain"]
 SIZE_BYTES = 4 * 1024**3
 TRIAL_BYTES = 1024**2
 MKFS_TIMEOUT_S = 60.0
-# Everything is written now: a lazy initialisation would write in the background while the lab measures. A
-# small journal and one inode per 64 KiB keep that under 100 ms.
+# Everything is written at once, because a lazy initialisation would write in the background while the lab measures. A
+# small journal and one inode per 64 KiB keep this under 100 ms.
 MKFS = ("mkfs.ext4", "-q", "-F", "-m", "0", "-i", "65536", "-J", "size=16")
 EXTENDED = ("-E", "lazy_itable_init=0,lazy_journal_init=0")
 
 
 @dataclass(frozen=True, slots=True)
 class StoreVolume:
-    """A volume by its name in the engine and the stack it belongs to."""
+    """A volume: its name in the engine, its stack, and its kind."""
 
     name: str
     project: str
@@ -43,14 +41,14 @@ class StoreVolume:
 
 
 def images_directory() -> Path:
-    """Where the files of `ext4` volumes lie."""
+    """The folder with the files of `ext4` volumes."""
     path = state_dir() / "volumes"
     path.mkdir(exist_ok=True)
     return path
 
 
 def possible_kind(engine: Engine, runner: Runner) -> tuple[Kind, str]:
-    """`ext4` where this machine can do it, tried on a small file; else `plain` and why."""
+    """`ext4` if it works here, which is tried with a small file; else `plain`, and why."""
     if not is_root():
         return "plain", "a file system of its own for the store needs root"
     if not engine.is_local:
@@ -65,7 +63,7 @@ def possible_kind(engine: Engine, runner: Runner) -> tuple[Kind, str]:
 
 
 def _try_loop_device(trial: Path, runner: Runner) -> None:
-    """Attach a small file and free it again, whatever happens: a device would outlive the deleted file."""
+    """Attach a small file and always detach it again, because a loop device outlives the deleted file."""
     with ExitStack() as after:
         after.callback(trial.unlink, missing_ok=True)
         after.callback(detach, trial, runner)
@@ -74,10 +72,10 @@ def _try_loop_device(trial: Path, runner: Runner) -> None:
 
 
 def ensure(volume: StoreVolume, engine: Engine, runner: Runner) -> bool:
-    """Make the volume usable, whatever a reboot or a crash left of it; True when it was made now.
+    """Make the volume usable, also after a reboot or a crash; True if it is new.
 
-    After a reboot the engine still knows the volume by a loop device that is gone, or shows another file by
-    now: then the volume is declared again. Its content is in the image file and stays.
+    After a reboot the engine still has the volume with its old loop device, which is gone or shows another file by now.
+    Then the volume is declared again; its content is in the image file and stays.
     """
     client = engine.client()
     try:
@@ -101,12 +99,12 @@ def ensure(volume: StoreVolume, engine: Engine, runner: Runner) -> bool:
 
 
 def empty(volume: StoreVolume, runner: Runner) -> None:
-    """Make an `ext4` volume empty; no container may run on it. Raises WorldError while it is mounted."""
+    """Empty an `ext4` volume, which no container may use. Raises WorldError while it is mounted."""
     device = attached(volume.image)
     if device is None:
         raise WorldError("the store's volume has no loop device", where=str(volume.image), try_="`lab up`")
     for point in mount_points(device):
-        # The engine unmounts when the last container stops; one that crashed meanwhile leaves its mount.
+        # The engine unmounts it when the last container stops; an engine that crashed leaves the mount behind.
         runner.run(["umount", point], timeout_s=MKFS_TIMEOUT_S)
     if mount_points(device):
         raise WorldError(
@@ -119,7 +117,7 @@ def empty(volume: StoreVolume, runner: Runner) -> None:
 
 
 def remove(volume: StoreVolume, engine: Engine, runner: Runner) -> None:
-    """Delete the volume, its loop device and its file; absent ones are fine."""
+    """Delete the volume, its loop device and its file; none is fine."""
     client = engine.client()
     try:
         if _find(client, volume) is not None:
@@ -132,7 +130,7 @@ def remove(volume: StoreVolume, engine: Engine, runner: Runner) -> None:
 
 
 def remove_all_images(runner: Runner, sys_block: Path = SYS_BLOCK) -> list[str]:
-    """Free the loop devices of all image files, deleted ones too, and delete the files; returns their names."""
+    """Free the loop devices of all image files, also of deleted ones, and delete the files; returns the names."""
     freed = detach_below(images_directory(), runner, sys_block) if is_root() else []
     removed = [f"loop device {device}" for device in freed]
     for image in sorted(images_directory().iterdir()):
@@ -157,7 +155,7 @@ def _find(client: docker.DockerClient, volume: StoreVolume) -> Any:
 
 
 def _forget(client: docker.DockerClient, volume: StoreVolume) -> None:
-    """Remove the engine's volume and the stack's containers that refer to it, running or not."""
+    """Remove the volume from the engine, and the stack's containers that use it, whether they run or not."""
     ours: dict[str, str | list[str] | bool] = {
         "volume": volume.name,
         "label": [f"{OWNER}={OWNER_VALUE}", f"{STACK}={volume.project}"],
