@@ -91,14 +91,10 @@ def build_planned(planned: PlannedFault) -> Fault:
     return build_fault(planned.kind, params, where="plan.json", faults=discover())
 
 
-def participants(resources: RunResources) -> RunContext:
-    """Everything that takes part in the run beside the plan, made of its resources."""
-    prepared, plan, directory, clock = (
-        resources.prepared,
-        resources.plan,
-        resources.directory,
-        resources.clock,
-    )
+def run_context(resources: RunResources) -> RunContext:
+    """What the loop of the run works with, made of the run's resources."""
+    prepared, plan, clock = resources.prepared, resources.plan, resources.clock
+    directory = resources.directory
     spec = prepared.spec
     observer = _observer(resources)
     load = K6Load(
@@ -149,7 +145,7 @@ def _observer(resources: RunResources) -> TargetObserver:
     )
 
 
-def facts(resources: RunResources, plan_sha256: str) -> dict[str, Any]:
+def run_facts(resources: RunResources, plan_sha256: str) -> dict[str, Any]:
     """What the first event says about this run and the machine, so that judging needs neither."""
     prepared, plan, directory, truth = (
         resources.prepared,

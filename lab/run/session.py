@@ -29,7 +29,7 @@ from lab.run.closing import record_failure, run_failed
 from lab.run.healing import heal_first
 from lab.run.loop import execute, uninterruptible
 from lab.run.preparation import PreparedStack, prepare
-from lab.run.resources import RunResources, close_run, facts, open_run, participants
+from lab.run.resources import RunResources, close_run, open_run, run_context, run_facts
 from lab.run.stack_lock import lock_stack
 
 __all__ = ["Outcome", "RunRequest", "carry_out", "dry_run", "judge_run", "make_plan", "prepare", "run"]
@@ -133,15 +133,15 @@ def carry_out(prepared: PreparedStack, plan: Plan, runs: Path, progress: Progres
 def _measure(resources: RunResources, plan_sha256: str, progress: Progress) -> None:
     """Everything between the first and the last event of the journal."""
     plan, journal = resources.plan, resources.journal
-    journal.record("run_started", durable=True, **facts(resources, plan_sha256))
+    journal.record("run_started", durable=True, **run_facts(resources, plan_sha256))
     epoch_ms = resources.clock.origin_epoch_ms
     journal.record("segment_started", segment=0, wall_epoch_ms=epoch_ms, offset_ms=0.0)
     journal.record("guardian_started", pid=resources.guard.process[0])
     resources.engine_log.start()
     observer_cost.record(resources.target_url, plan, resources.world, journal)
-    taking_part = participants(resources)
+    context = run_context(resources)
     with progress.watching(plan, resources.clock):
-        execute(plan, taking_part)
+        execute(plan, context)
 
 
 def judge_run(directory: Path) -> Outcome:
