@@ -23,7 +23,6 @@ from lab.model.plan import Plan
 from lab.model.target import VARIABLES, Operation
 from lab.truth.corpus import Truth
 
-BASE_URL = "http://toxiproxy:8000"
 _CHUNK_MS_MIN = 1000
 
 _SCRIPT, _NAME = re.compile(r"[a-z0-9_]+\.js"), re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -50,7 +49,7 @@ class LoadInputs:
     values: Mapping[str, Any]
     queries: tuple[Text, ...]
     documents: tuple[Text, ...]
-    base_url: str = BASE_URL
+    base_url: str
 
     def __post_init__(self) -> None:
         where = f"load of run {self.run_id}"
@@ -58,7 +57,7 @@ class LoadInputs:
             raise ScenarioError(problem, where=where, try_="`lab target check` on the target's folder")
 
     @classmethod
-    def of(cls, plan: Plan, truth: Truth, *, run_id: str, base_url: str = BASE_URL) -> "LoadInputs":
+    def of(cls, plan: Plan, truth: Truth, *, run_id: str, base_url: str) -> "LoadInputs":
         """The loads that a plan asks for, with the truth's queries and the documents meant for writing."""
         target, profiles = plan.target, plan.loads()
         names = {name for profile in profiles for name in profile.mix}

@@ -72,6 +72,11 @@ class Link:
     direct: str
     page: str = ""
 
+    @property
+    def inside(self) -> str:
+        """The address of the proxy inside the stack's network, where the load generator runs."""
+        return f"http://{self.carrier}:{self.listen}"
+
 
 @dataclass(frozen=True, slots=True)
 class Topology:

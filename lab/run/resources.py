@@ -106,7 +106,12 @@ def run_context(resources: RunResources) -> RunContext:
         recorder=resources.journal,
         sink=resources.store,
         clock=clock,
-        inputs=LoadInputs.of(plan, prepared.truth, run_id=directory.name),
+        inputs=LoadInputs.of(
+            plan,
+            prepared.truth,
+            run_id=directory.name,
+            base_url=resources.world.topology.entrance.inside,
+        ),
     )
     engine_root = Path(str(prepared.client.info()["DockerRootDir"]))
     watchdog = AbortWatch(plan.abort_if, clock, observer, [directory, nearest(engine_root), state_dir()])

@@ -44,6 +44,7 @@ def inputs(**changed: Any) -> LoadInputs:
         "values": {"k": 10, "truth_collection": "t", "writes_collection": "w"},
         "queries": (Text("q1", "one"),),
         "documents": (Text("d1", "two"),),
+        "base_url": "http://toxiproxy:8000",
     }
     return LoadInputs(**{**plain, **changed})
 

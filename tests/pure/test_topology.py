@@ -49,6 +49,7 @@ def test_the_stack_of_the_lab() -> None:
         "toxiproxy": "toxiproxy",
     }
     assert topology.entrance.through == "http://127.0.0.1:20001" == topology.address("mcp")
+    assert topology.entrance.inside == "http://toxiproxy:8000"
     assert topology.measured_from("toxiproxy") == ("qdrant", "mcp")
     assert topology.links_through("toxiproxy") == ("mcp", "qdrant")
     assert topology.store.data is not None
