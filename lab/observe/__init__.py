@@ -1,1 +1,1 @@
-"""What watches the target beside the load: canary, truth queries, memory, clock, and the watchdog."""
+"""What measures the target beside the load: canary, truth queries, memory, clock, and the watchdog."""

@@ -1,9 +1,10 @@
 """A reference server with outages that are known in advance: `python -m lab.observe.calibration_server`.
 
-Prints its port, reads a schedule from stdin (one line of JSON: kind, start and end in ms of CLOCK_MONOTONIC each), and
-prints at each end the true times. The truth is by arrival: whatever request the server takes up within [start, end) is
-refused, never answered, answered late or answered wrongly. So a `slow` outage ends when the first request may arrive
-that is answered at once, and what hangs when a `hang` ends is cut. Ends when its stdin does.
+It prints its port and reads a schedule from stdin: one line of JSON with kind, start and end of each outage in ms of
+CLOCK_MONOTONIC. At the end of each outage it prints the true times. An outage is defined by the arrival of requests:
+one that arrives within [start, end) is refused, never answered, answered late or answered wrongly. So a `slow` outage
+ends when an arriving request is answered at once again, and the connections that hang at the end of a `hang` are cut.
+The server ends when its stdin is closed.
 """
 
 import asyncio
@@ -28,13 +29,13 @@ Outage = tuple[str, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A running reference server, as its parent sees it."""
+    """A running reference server, for the process that started it."""
 
     url: str
     process: "subprocess.Popen[str]"
 
     def outages(self, schedule: Sequence[Outage]) -> Iterator[Outage]:
-        """Have the outages carried out, and yield each as it truly was, once it is over; raises WorldError."""
+        """Have the outages carried out, and yield each with its true times once it is over; raises WorldError."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(schedule) + "\n")
@@ -49,7 +50,7 @@ class Reference:
 
 @contextmanager
 def running() -> Iterator[Reference]:
-    """A reference server in a process of its own, until the block ends; raises WorldError where it does not start."""
+    """A reference server in its own process until the block ends; raises WorldError if it does not start."""
     command = [sys.executable, "-m", __name__]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
@@ -67,7 +68,7 @@ def running() -> Iterator[Reference]:
 
 
 class _Server:
-    """The server itself; `mode` is the kind of the outage in force, or empty."""
+    """The server itself; `mode` is the kind of the current outage, or empty."""
 
     def __init__(self) -> None:
         self.mode, self.port = "", 0
@@ -79,8 +80,8 @@ class _Server:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
-    async def suffer(self, kind: str, end_ms: float) -> Outage:
-        """One outage from now on; returns it with its true times, ms of CLOCK_MONOTONIC."""
+    async def carry_out_outage(self, kind: str, end_ms: float) -> Outage:
+        """Begin an outage now; returns it at its end with its true times in ms of CLOCK_MONOTONIC."""
         assert self._server is not None
         began_ms, self.mode = _now_ms(), kind
         if kind == "refuse":
@@ -123,7 +124,7 @@ class _Server:
         ids = [f"{'false' if mode == 'wrong' else 'd'}{n}" for n in range(10)]
         result: dict[str, object] = {"protocolVersion": "2025-06-18", "capabilities": {}}
         if asked.get("method") == "tools/call":
-            found = [{"payload": {"document_id": one}} for one in ids]
+            found = [{"payload": {"document_id": name}} for name in ids]
             result = {"content": [], "structuredContent": {"results": found}}
         text = json.dumps({"jsonrpc": "2.0", "id": asked.get("id"), "result": result}).encode()
         head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n"
@@ -135,13 +136,13 @@ def _now_ms() -> float:
     return time.monotonic_ns() / 1e6
 
 
-def _say(word: object) -> None:
+def _print_line(word: object) -> None:
     sys.stdout.write(f"{word}\n")
     sys.stdout.flush()
 
 
 async def _end_with_parent() -> None:
-    """A parent that is killed closes the pipe; nobody else would end this process."""
+    """End when the parent is gone: its death closes the pipe, and nobody else would end this process."""
     await asyncio.to_thread(sys.stdin.read)
     os._exit(0)
 
@@ -149,12 +150,12 @@ async def _end_with_parent() -> None:
 async def _main() -> None:
     server = _Server()
     await server.listen()
-    _say(server.port)
+    _print_line(server.port)
     schedule = json.loads(await asyncio.to_thread(sys.stdin.readline) or "[]")
     watch = asyncio.create_task(_end_with_parent())
     for kind, start_ms, end_ms in schedule:
         await asyncio.sleep(max(0.0, start_ms - _now_ms()) / 1000)
-        _say(json.dumps(await server.suffer(kind, end_ms)))
+        _print_line(json.dumps(await server.carry_out_outage(kind, end_ms)))
     await watch
 
 

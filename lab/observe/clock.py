@@ -1,4 +1,4 @@
-"""The run's one monotonic clock, with the wall clock beside it."""
+"""The monotonic clock of a run, and the wall clock."""
 
 import time
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ class RunClock:
             time.sleep(seconds)
 
     def wall_step_ms(self) -> float | None:
-        """By how much the wall clock stepped against the monotonic one since last asked, if by more than 50 ms."""
+        """By how much the wall clock has stepped since the last call, in ms; None if by 50 ms or less."""
         offset = self.epoch_ms() - self.origin_epoch_ms - self.now_ms()
         step = offset - self._stepped_ms
         if abs(step) <= STEP_TOLERANCE_MS:

@@ -1,7 +1,7 @@
 """An MCP client over streamable HTTP (revisions 2025-03-26 to 2025-11-25) that says at which layer a call failed.
 
-The official SDK hides status codes, headers and session ids, which are just what has to be told apart here. The rules
-are those of `k6/mcp.js`; `tests/contract` runs both on the same table of cases.
+The official SDK hides status codes, headers and session ids, and these are what the lab must tell apart. `k6/mcp.js`
+follows the same rules; `tests/contract` runs both clients on the same table of cases.
 """
 
 import asyncio
@@ -146,7 +146,7 @@ class McpSession:
         return answer.headers.get("mcp-session-id"), version
 
     async def _end_session(self, session: str) -> None:
-        # The server may be gone by design; its session died with it.
+        # A fault may have stopped the server; then its session is gone too.
         await attempt_async(
             self._http.delete(
                 self._url, headers=self._headers(session, self._version), timeout=DELETE_TIMEOUT_S
@@ -249,8 +249,8 @@ def _answering(text: str, number: int) -> Mapping[str, Any] | None:
 def _result(message: Mapping[str, Any]) -> Mapping[str, Any]:
     error = message.get("error")
     if error is not None:
-        said = error.get("message") if isinstance(error, dict) else None
-        raise _Failed(Layer.JSONRPC, str(said or canonical(error)))
+        message_text = error.get("message") if isinstance(error, dict) else None
+        raise _Failed(Layer.JSONRPC, str(message_text or canonical(error)))
     result = message.get("result")
     if not isinstance(result, dict):
         raise _Failed(Layer.JSONRPC, "neither result nor error in the answer")

@@ -1,4 +1,4 @@
-"""Memory of every container and of its processes, and what the lab itself takes."""
+"""Reads the memory of containers and processes, and what the lab itself uses."""
 
 import psutil
 
@@ -9,7 +9,7 @@ from lab.ports import Clock, Containers, Sink
 
 
 class MemorySampler:
-    """One call reads everything once: anonymous memory from the cgroups, RSS and PSS of the processes, CPU seconds.
+    """One call to `read` reads everything once: anonymous memory of the cgroups, RSS and PSS of processes, CPU seconds.
 
     A container that is dead at that moment (killed on purpose, say) has no memory and gives no row. Source of RSS and
     PSS: proc_pid_smaps(5), through psutil.
@@ -21,13 +21,13 @@ class MemorySampler:
         self.reads_failed: dict[str, int] = dict.fromkeys(services, 0)
 
     def read(self) -> None:
-        """Hand one round of readings to the sink."""
+        """Read everything once and give the rows to the sink."""
         rows: list[Memory | HostReading] = []
         for service in self._services:
             try:
                 rows += self._service(service)
             except (FaultError, WorldError, OSError, psutil.Error):
-                # Between "is it running?" and the reading it may die; the missing row says so, and is counted.
+                # The container may die between the check that it runs and the reading. Then the row is missing.
                 self.reads_failed[service] += 1
         rows += self._lab_itself()
         self._sink.add(rows)

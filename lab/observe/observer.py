@@ -1,8 +1,9 @@
-"""Asks the target, on open schedules, while everything else goes on: canary, recall, memory and the store's work.
+"""Samples the target during a run, on open schedules: canary, truth queries, memory, and whether the store is idle.
 
-One thread with one event loop. A probe that hangs delays no other: each slot is its own task, at most `outstanding_max`
-at a time, and a slot that could not be sent is recorded as `unsent`: never good, and no evidence against the target. So
-is one that is late only because the loop itself stood still: `stalled`.
+It is one thread with one event loop. Each slot is a task of its own, so a probe that hangs does not delay the next one.
+At most `outstanding_max` canary probes are under way; a slot beyond that is recorded as `unsent`. A probe that is late
+only because the event loop itself was stalled is recorded as `stalled`. Both are no good probes, and no evidence
+against the target.
 """
 
 import asyncio
@@ -30,15 +31,15 @@ STOP_TIMEOUT_S = 15.0
 # So many truth queries that the lab itself could not ask mean that it cannot ask any.
 LOST_QUERIES_MAX = 20
 STOP_NOTICED_MS = 100.0
-# Of a whole deadline waited in vain, a stall of the lab must account for at least the rest of this.
+# A probe that timed out counts as late if it waited, without stalls of the lab, for this share of its deadline.
 WAITED_SHARE = 0.8
 
 
 def unless_stalled(probe: Probe, stalled_ms: float, *, deadline_s: float, slo_ms: float) -> Probe:
-    """The probe, or no evidence where it is late only because the lab itself stood still for `stalled_ms` of it.
+    """The probe; marked as `stalled` if it is late only because the lab itself was stalled for `stalled_ms`.
 
-    Refused and wrong it is all the same. Where it waited longer than the SLO besides, or in vain for most of its
-    deadline, it is late.
+    A refused or wrong answer stands in any case. Without the stall, a probe is late if it took longer than the SLO, or
+    if it waited without an answer for most of its deadline.
     """
     if probe.done_ms is None:
         return probe
@@ -53,43 +54,43 @@ def unless_stalled(probe: Probe, stalled_ms: float, *, deadline_s: float, slo_ms
 
 
 class Stalls:
-    """When the event loop itself stood still (a busy machine, another thread); what it timed was late by as much.
+    """Records when the event loop was stalled, by a busy machine or another thread: times measured then are too long.
 
-    A beat every 20 ms; one that comes more than 10 ms late is a stall. Times in ms of the run's clock.
+    It wakes every 20 ms. If it wakes more than 10 ms late, that was a stall. Times are ms of the run's clock.
     """
 
     BEAT_MS, LATE_MS = 20.0, 10.0
 
     def __init__(self, clock: Clock) -> None:
         self._clock, self._due_ms = clock, float("inf")
-        self._seen: deque[tuple[float, float]] = deque(maxlen=RECENT_PROBES)
+        self._stalls: deque[tuple[float, float]] = deque(maxlen=RECENT_PROBES)
 
     async def watch(self, stopping: threading.Event) -> None:
-        """Beat until the observer stops."""
+        """Wake again and again until the observer stops."""
         while not stopping.is_set():
             self._due_ms = self._clock.now_ms() + self.BEAT_MS
             await asyncio.sleep(self.BEAT_MS / 1000)
             woke_ms = self._clock.now_ms()
             if woke_ms - self._due_ms > self.LATE_MS:
-                self._seen.append((self._due_ms, woke_ms))
+                self._stalls.append((self._due_ms, woke_ms))
         self._due_ms = float("inf")
 
     def within_ms(self, from_ms: float, to_ms: float) -> float:
-        """How long it stood still in a span of time; a beat that is overdue right now counts as well."""
-        spans = [*self._seen, (self._due_ms, to_ms)]
+        """How long the loop was stalled between two times; a wake-up that is overdue now counts too."""
+        spans = [*self._stalls, (self._due_ms, to_ms)]
         return sum(max(0.0, min(b, to_ms) - max(a, from_ms)) for a, b in spans)
 
     def excuse(self, probe: Probe, deadline_s: float, slo_ms: float) -> Probe:
-        """A probe that has just ended, see `unless_stalled`."""
+        """The probe that has just ended, marked if a stall of the lab made it late; see `unless_stalled`."""
         stalled_ms = 0.0 if probe.done_ms is None else self.within_ms(probe.sent_ms, probe.done_ms)
         return unless_stalled(probe, stalled_ms, deadline_s=deadline_s, slo_ms=slo_ms)
 
 
 class TargetObserver:
-    """Implements `lab.ports.Observer`. `on_memory` takes one memory reading and hands its samples over itself.
+    """Implements `lab.ports.Observer`. `on_memory` reads the memory once and stores its samples itself.
 
-    `accuracy` is the part of the exact documents that a right canary answer holds. `store_url` is the store's own
-    address, past all proxies; without it nobody looks whether the store is idle.
+    `accuracy` is the share of the exact documents that a right canary answer contains. `store_url` is the store's own
+    address, past all proxies; without it the store is not probed.
     """
 
     def __init__(
@@ -120,11 +121,11 @@ class TargetObserver:
         self._thread = threading.Thread(target=self._run, name="observer", daemon=True)
 
     def start(self) -> None:
-        """Begin probing."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Send no more probes and wait for those on their way."""
+        """Send no more probes, and wait for those that are under way."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(STOP_TIMEOUT_S + self._target.request_timeout_ms / 1000)
@@ -132,27 +133,27 @@ class TargetObserver:
             self._deaths.append(("observer", "did not stop in time"))
 
     def watch_closely(self, closely: bool) -> None:
-        """Canary at its fast rate from now on, or back at the slow one."""
+        """Run the canary at its fast rate, or at its slow one."""
         self._fast = closely
 
     def recent_probes(self, since_ms: float) -> Sequence[Probe]:
-        """Canary probes sent since then, by their sending time."""
+        """The canary probes sent since then, by time of sending; only the newest RECENT_PROBES are known."""
         return sorted((p for p in list(self._recent) if p.sent_ms >= since_ms), key=lambda p: p.sent_ms)
 
     def died(self) -> list[tuple[str, str]]:
-        """Each sampler that stopped by itself, with why."""
+        """Each sampler that failed, with the reason."""
         return list(self._deaths)
 
     def _run(self) -> None:
         run_sampler(lambda: asyncio.run(self._observe()), partial(self._report, "observer"))
 
     def _report(self, sampler: str, why: str) -> None:
-        """Say, once, that a sampler failed; each of many slots may fail in the same way."""
+        """Note once that a sampler failed for this reason: many slots may fail in the same way."""
         if (sampler, why) not in self._deaths:
             self._deaths.append((sampler, why))
 
     async def _watched(self, sampler: str, work: Coroutine[None, None, None]) -> None:
-        """Let a sampler work, and report what ended it; the others go on."""
+        """Run one sampler and report the exception that ended it, if any; the other samplers go on."""
         ended = await attempt_async(work)
         if isinstance(ended, Caught):
             self._report(sampler, str(ended))
@@ -177,7 +178,7 @@ class TargetObserver:
                 await self._watched("observer", session.close())
 
     async def _canary_loop(self, session: McpSession, pending: set[asyncio.Task[None]]) -> None:
-        """Tick at the fast rate always and skip ticks while slow, so that a change of rate takes effect at once."""
+        """Tick at the fast rate and skip ticks while it is slow, so that a change of rate takes effect at once."""
         slow_every = max(1, math.ceil(self._plan.canary_fast_hz / self._plan.canary_slow_hz - 1e-9))
         next_ms = self._clock.now_ms()
         for tick in itertools.count():
@@ -199,7 +200,7 @@ class TargetObserver:
         self._sink.add([probe])
 
     async def _canary_probe(self, session: McpSession) -> Probe:
-        """One probe; one that the lab itself could not make is no evidence against the target."""
+        """One probe. If the lab itself could not make it, it is `unsent`: no evidence against the target."""
         query = canary.Query(next(self._canary_queries), self._plan.recall_k, self._accuracy)
         asked = canary.measure(session, self._clock, self._target, query, self._deadline_s)
         probe = await attempt_async(asked)
@@ -209,7 +210,7 @@ class TargetObserver:
         return probe
 
     async def _store_loop(self) -> None:
-        """Tick at the fast rate always, and skip ticks while nobody watches closely and the store was seen idle."""
+        """Tick at the fast rate, and skip ticks while the canary is slow and the store was idle at the last probe."""
         if self._store_url is None:
             return
         idle, next_ms = False, self._clock.now_ms()
@@ -253,9 +254,9 @@ class TargetObserver:
             next_ms = await self._sleep_until(next_ms + 1000 * self._plan.memory_every_s)
 
     async def _sleep_until(self, due_ms: float) -> float:
-        """Sleep until a slot is due, and return when it was; slots that the lab itself slept through are not repeated.
+        """Sleep until a slot is due, and return its time. Slots that the lab itself missed are not made up for.
 
-        Such a hole shows as a gap between samples, which the judge does not bridge.
+        They are a gap between the samples, and the judge sees it.
         """
         while not self._stopping.is_set() and (left_ms := due_ms - self._clock.now_ms()) > 0:
             await asyncio.sleep(min(left_ms, STOP_NOTICED_MS) / 1000)

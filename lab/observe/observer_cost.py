@@ -1,4 +1,4 @@
-"""Measures what canary and recall cost the target, so that the observer never becomes the load unnoticed."""
+"""Measures what canary and truth queries cost the target, so that the observer cannot become a load unnoticed."""
 
 import asyncio
 
@@ -11,9 +11,9 @@ CALLS = 20
 
 
 def record(url: str, plan: Plan, world: World, recorder: Recorder) -> None:
-    """Call canary and recall alone, read the target's CPU time, and journal the share of its capacity that they take.
+    """Call canary and truth query without other load, and journal the share of the target's CPU that they will take.
 
-    `share` holds for the steady phases, `share_fast` from an injection until recovered. CPU time in ms per call.
+    `share` is for steady phases, `share_fast` for the time from injection until recovery. CPU times: ms a call.
     """
     target, observer = plan.target, plan.observer
     values = {"query": "open a file and read its lines", "k": observer.recall_k}

@@ -1,4 +1,4 @@
-"""Ends a run by itself when a condition of `abort_if` trips: a full disk, a starved host, a target gone dark."""
+"""Ends a run when a condition of `abort_if` is met: a full disk, too little memory, a dark target."""
 
 import math
 import os
@@ -18,20 +18,20 @@ from lab.model.scenario import Abort
 from lab.ports import Clock, Observer
 
 EVERY_S = 0.2
-# Only a target of less than two requests a minute has a rarer canary; an observer without a slot for this long hangs.
+# An observer without a canary slot for this long hangs: only a target below two requests a minute has a slower canary.
 HUNG_S = 600.0
-# A probe is known once it has ended: no canary's deadline is as long as this.
+# A probe is recorded when it has ended, which takes less than this: no canary has such a long deadline.
 ENDED_WITHIN_S = 60.0
-# Slots of the canary that tell nothing of the target: the lab could not ask, or stood still itself.
+# Outcomes of canary slots that say nothing about the target: the lab could not send the probe, or was stalled itself.
 NOT_ASKED = (Layer.UNSENT.value, STALLED)
 
 
 @dataclass(slots=True)
-class _Latest:
-    """When the newest slot of the canary was, the newest that asked the target, and the newest that was answered.
+class _LatestSlots:
+    """Times of the newest canary slot, of the newest that was sent, and of the newest that was answered rightly.
 
-    Times of sending in ms of the run's clock. They are kept here, and not looked up among all probes of the run,
-    because the observer remembers only the newest few thousand.
+    In ms of the run's clock, by the time of sending. They are kept here because the observer remembers only the newest
+    few thousand probes.
     """
 
     slot_ms: float
@@ -39,7 +39,7 @@ class _Latest:
     answered_ms: float
 
     def take(self, probes: Iterable[Probe]) -> None:
-        """Take in probes, in any order and as often as they come."""
+        """Take in probes, in any order; the same probe may come more than once."""
         for probe in probes:
             self.slot_ms = max(self.slot_ms, probe.sent_ms)
             if probe.outcome not in NOT_ASKED:
@@ -51,8 +51,7 @@ class _Latest:
 class AbortWatch:
     """Implements `lab.ports.Watchdog`: checks five times a second, and ends this process's run with SIGTERM once.
 
-    A signal and not a flag, because the run may be waiting in a call that answers only after seconds.
-    `folders` are the places whose free disk counts.
+    It sends a signal because the run may be inside a call that takes seconds. `folders` are checked for free space.
     """
 
     def __init__(self, abort: Abort, clock: Clock, observer: Observer, folders: Sequence[Path]) -> None:
@@ -61,27 +60,27 @@ class AbortWatch:
         self._deaths: list[tuple[str, str]] = []
         self._began_ms = 0.0
         self._checked_ms = 0.0
-        self._latest = _Latest(-math.inf, -math.inf, -math.inf)
+        self._latest = _LatestSlots(-math.inf, -math.inf, -math.inf)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     def start(self) -> None:
-        """Begin watching; a target that never answers is dark from here on."""
+        """Start the thread. The time without a good probe counts from here."""
         self._began_ms = self._checked_ms = self._clock.now_ms()
         self._thread.start()
 
     def stop(self) -> None:
-        """End the watch; no signal comes after this."""
+        """Stop the thread; no signal is sent after this."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def tripped(self) -> str | None:
-        """Which condition tripped, in words."""
+        """The condition that was met, in words; None if none was."""
         return self._why
 
     def died(self) -> list[tuple[str, str]]:
-        """Why the watch ended by itself, if it did: no condition of `abort_if` is checked any more."""
+        """The reason why the thread ended by itself, if it did. Then no condition of `abort_if` is checked any more."""
         return list(self._deaths)
 
     def _run(self) -> None:
@@ -95,7 +94,7 @@ class AbortWatch:
                 return
 
     def check(self) -> str | None:
-        """Which condition is met now, in words; None where none is."""
+        """The condition that is met now, in words; None if none is."""
         for folder in self._folders:
             try:
                 free = shutil.disk_usage(folder).free
@@ -123,7 +122,7 @@ class AbortWatch:
         return self._blind(limit_s, now_ms)
 
     def _blind(self, limit_s: float, now_ms: float) -> str | None:
-        """Nothing asked is no darkness, for the canary of a slow target comes rarely; unless nobody will ask again."""
+        """No probe was sent. That is a reason to abort only if the observer died or hangs; a slow canary is none."""
         if not (deaths := self._observer.died()):
             since_ms = now_ms - 1000 * max(limit_s, HUNG_S)
             hangs = since_ms > self._began_ms and self._latest.slot_ms < since_ms

@@ -1,1 +1,1 @@
-"""Probes: what the lab asks of the target while a run goes on, one per file, written against `lab.ports`."""
+"""Probes: single measurements of the target during a run, one per module, written against `lab.ports`."""

@@ -1,4 +1,4 @@
-"""The canary: a truth query through both links, asked to know when the target answers, in time and rightly."""
+"""The canary: a truth query through both links, which shows when the target answers, in time and rightly."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from lab.probes.recall import TruthQuery, claims_success, count_hits
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A truth query, how many documents to ask for, and the part of the exact ones that a right answer holds."""
+    """A truth query, the number of documents to ask for, and the share of exact ones that a right answer contains."""
 
     truth: TruthQuery
     k: int
@@ -18,9 +18,9 @@ class Query:
 
 
 async def measure(mcp: Mcp, clock: Clock, target: Target, query: Query, deadline_s: float) -> Probe:
-    """One canary probe; `outcome` is `ok`, `wrong` or the layer at which it failed.
+    """Send one canary probe; its `outcome` is `ok`, `wrong` or the layer at which it failed.
 
-    Hits are counted where the operation says where its documents are; else an answer is only `ok` or not.
+    Hits are counted if the operation declares where an answer has its documents. Otherwise an answer is `ok` or failed.
     """
     operation = target.operations[target.canary]
     values = {"query": query.truth.text, "k": query.k}
@@ -32,10 +32,10 @@ async def measure(mcp: Mcp, clock: Clock, target: Target, query: Query, deadline
         return Probe(sent_ms, done_ms, target.canary, outcome.layer.value, outcome.message)
     hits = count_hits(outcome, operation, query.truth, query.k)
     right = outcome.layer is Layer.OK and hits / query.k >= query.accuracy
-    said = Layer.OK.value if right else WRONG
-    return Probe(sent_ms, done_ms, target.canary, said, outcome.message, hits, query.k)
+    outcome_word = Layer.OK.value if right else WRONG
+    return Probe(sent_ms, done_ms, target.canary, outcome_word, outcome.message, hits, query.k)
 
 
 def unsent(clock: Clock, target: Target, why: str) -> Probe:
-    """A slot in which no probe could be sent: never good, and no evidence against the target."""
+    """The row of a slot in which no probe could be sent: it is no good probe, and no evidence against the target."""
     return Probe(clock.now_ms(), None, target.canary, Layer.UNSENT.value, why)

@@ -1,4 +1,4 @@
-"""Recall@k against the exact neighbours, asked through the MCP server."""
+"""Measures recall@k through the MCP server, against the exact nearest neighbours."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from lab.ports import CallOutcome, Clock, Mcp
 
 @dataclass(frozen=True, slots=True)
 class TruthQuery:
-    """A query and the documents that count as hits: the exact top k and all that tie with the k-th."""
+    """A query, and the documents that count as hits: the exact top k, and all that tie with the k-th."""
 
     id: str
     text: str
@@ -17,7 +17,7 @@ class TruthQuery:
 
 
 async def measure(mcp: Mcp, clock: Clock, target: Target, query: TruthQuery, k: int) -> Recall:
-    """One truth query, counted: an answer that claims success counts, an explicit error does not."""
+    """Ask one truth query and count its hits. An answer that claims success counts, an explicit error does not."""
     operation = target.operations[target.recall]
     values = {"query": query.text, "k": k, "truth_collection": target.truth_collection}
     sent_ms = clock.now_ms()
@@ -38,10 +38,10 @@ async def measure(mcp: Mcp, clock: Clock, target: Target, query: TruthQuery, k: 
 
 
 def claims_success(outcome: CallOutcome, operation: Operation) -> bool:
-    """Whether the server gave an answer without saying that it failed.
+    """True if the server answered without an explicit error.
 
-    An `absent` condition names the place where a target puts its errors; one that is broken is an explicit error. Any
-    other broken condition (no results, say) is a wrong answer passed off as right.
+    An `absent` condition names the place where a target reports its errors, so an error stands there if that condition
+    is broken. If any other condition is broken (no results, for example), a wrong answer claims to be right.
     """
     if outcome.layer is Layer.OK:
         return True
@@ -52,7 +52,7 @@ def claims_success(outcome: CallOutcome, operation: Operation) -> bool:
 
 
 def count_hits(outcome: CallOutcome, operation: Operation, query: TruthQuery, k: int) -> int:
-    """How many of the first `k` distinct documents in an answer are among the accepted ones."""
+    """The number of accepted documents among the first `k` distinct documents of an answer."""
     found = values_at(outcome.payload, operation.document_ids)
     distinct = list(dict.fromkeys(str(document) for document in found))
     return min(k, sum(document in query.accepted for document in distinct[:k]))

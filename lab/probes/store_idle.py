@@ -1,9 +1,9 @@
-"""Whether the store is idle: every collection green, its optimizer ok, its update queue empty where one is told.
+"""Measures whether the store is idle: all collections green, optimizers ok, update queues empty (if reported).
 
-Asked of the store directly, on no path that a fault of the links hurts; one that does not answer is not idle, nor is
-one without any collection. A store without a background optimizer (early versions of the embedded server) is idle as
-soon as it answers: there the probe says that it serves its collections, no more. "grey" counts as work: Qdrant has it
-to do and waits for an update.
+The store is asked directly, past the links on which faults act. A store that does not answer, or that has no
+collection, is not idle. A store without a background optimizer (early versions of the embedded server) counts as idle
+as soon as it answers: then the probe only shows that it serves its collections. The status "grey" means work that
+Qdrant begins with the next update, so it is not idle.
 """
 
 import asyncio
@@ -15,18 +15,18 @@ from lab.model.samples import STORE_PROBE, Layer, Probe
 from lab.ports import Clock
 
 BUSY = "busy"
-# Looks a second while a fault is watched closely or the store is busy; otherwise every few of these ticks one.
+# Probes per second while the canary is fast or the store is busy; otherwise only every SLOW_EVERY-th of these ticks.
 HZ, SLOW_EVERY = 2.0, 4
-# All requests of one look together; less than a period, so that a stuck look delays no other.
+# Time limit for all requests of one probe; less than a period, so that a stuck probe does not delay the next one.
 DEADLINE_S = 0.45
 
 
 async def measure(http: httpx.AsyncClient, clock: Clock, url: str) -> Probe:
-    """One look; `ok`, `busy` with the collection and its state, or the layer at which the look failed."""
+    """Probe once: `ok`, `busy` with the collection and its state, or the layer at which the probe failed."""
     sent_ms = clock.now_ms()
     try:
         async with asyncio.timeout(DEADLINE_S):
-            outcome, detail = await _look(http, url.rstrip("/"))
+            outcome, detail = await _ask(http, url.rstrip("/"))
     except TimeoutError:
         outcome, detail = Layer.TRANSPORT.value, f"no answer within {DEADLINE_S:g} s"
     except httpx.HTTPStatusError as error:
@@ -38,12 +38,12 @@ async def measure(http: httpx.AsyncClient, clock: Clock, url: str) -> Probe:
     return Probe(sent_ms, clock.now_ms(), STORE_PROBE, outcome, detail)
 
 
-async def _look(http: httpx.AsyncClient, url: str) -> tuple[str, str]:
+async def _ask(http: httpx.AsyncClient, url: str) -> tuple[str, str]:
     collections = (await _result(http, f"{url}/collections"))["collections"]
-    for one in collections:
-        state = await _result(http, f"{url}/collections/{one['name']}")
+    for collection in collections:
+        state = await _result(http, f"{url}/collections/{collection['name']}")
         if (busy := _busy(state)) != "":
-            return BUSY, f"{one['name']}: {busy}"
+            return BUSY, f"{collection['name']}: {busy}"
     return (Layer.OK.value, "") if collections else (BUSY, "it serves no collection")
 
 

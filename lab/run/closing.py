@@ -1,4 +1,4 @@
-"""The end of a run's evidence: whatever one part raises while it is closed, the next one is closed all the same."""
+"""Closes what a run has open. If one part raises while it is closed, the next one is closed all the same."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -12,19 +12,19 @@ TOLD_FRAMES = 5
 
 
 class EngineFollower(Protocol):
-    """What follows the engine's events until it is stopped."""
+    """The reader of the engine's events."""
 
     def stop(self, services: tuple[str, ...]) -> None: ...
 
 
 class RowStore(Protocol):
-    """Where samples go; `close` says how many rows of each table were handed over."""
+    """The sample store; `close` returns the number of rows that each table was given."""
 
     def close(self) -> dict[str, int]: ...
 
 
 class OpenJournal(Recorder, Protocol):
-    """The journal, until it is closed."""
+    """A journal that can be closed."""
 
     @property
     def next_seq(self) -> int: ...
@@ -36,8 +36,8 @@ def close_all(
 ) -> list[Caught]:
     """Close everything in order, and return what failed.
 
-    The guardian ends first: it must still see a run that lives, and one whose journal has not ended. A journal whose
-    end could not be written passes nothing.
+    The guardian ends first, while the run still lives and its journal has no end yet. A run without an end in its
+    journal passes nothing.
     """
     closed = attempt(guard.close)
     failures = [closed] if isinstance(closed, Caught) else []
@@ -45,7 +45,7 @@ def close_all(
         record_failure(journal, failures[0])
     _close_sampler("engine_log", lambda: log.stop(services), journal, failures)
     counted = _close_sampler("sample_store", store.close, journal, failures)
-    # Where the rows were not counted, the judge says that nobody knows how many samples there must be.
+    # If the rows are unknown, the field is left out, and the judge reports that.
     rows: dict[str, Any] = {} if isinstance(counted, Caught) else {"rows": counted}
     last = attempt(lambda: journal.record("run_ended", durable=True, **rows, last_seq=journal.next_seq))
     ended = attempt(journal.close)
@@ -69,21 +69,21 @@ def _close_sampler(
 
 
 def record_failure(journal: Recorder, caught: Caught) -> None:
-    """Say in the journal that the lab itself failed, unless the run has said so already."""
+    """Journal that the lab itself failed, unless the run loop has journalled it already."""
     if not isinstance(caught.error, RunFailed):
         record_error(journal, "session", caught)
         attempt(lambda: journal.record("lab_failed", durable=True, why=str(caught)))
 
 
 def record_error(journal: Recorder, where: str, caught: Caught) -> None:
-    """Say in the journal what nobody foresaw, with its type and place."""
+    """Journal an unexpected exception with its type and place."""
     if not caught.expected:
         facts: dict[str, Any] = {"where": where, **caught.facts()}
         attempt(lambda: journal.record("lab_error", **facts))
 
 
 def run_failed(caught: Caught) -> LabError:
-    """The error for the user; one that the lab foresaw says itself what to try."""
+    """The error to show to the user. An error of the lab's own already says what to try."""
     if isinstance(caught.error, LabError):
         return caught.error
     return RunFailed(

@@ -1,6 +1,6 @@
-"""Carries out a plan: one loop over its steps, that heals in reverse on every exit.
+"""Runs a plan step by step, and heals in reverse order on every exit.
 
-Whatever ends a run, its faults are healed first and the journal says why. No exception but RunFailed leaves it.
+Whatever ends a run, its faults are healed first and the journal says why. It raises nothing but RunFailed.
 """
 
 import signal
@@ -33,45 +33,45 @@ LAST_HEALS = 3
 
 
 def execute(plan: Plan, context: RunContext) -> bool:
-    """Run every step; returns True when the plan was carried out to its end.
+    """Run every step; returns True if the plan was carried out to its end.
 
-    On Ctrl-C, SIGTERM, a condition of `abort_if` or a fault that cannot be healed the rest is left out, on any error
-    too (raised as RunFailed once all is healed); always heals, in reverse.
+    Ctrl-C, SIGTERM, a condition of `abort_if`, a fault that cannot be healed and any error of the lab end the run
+    early. All faults are healed in any case. After an error of the lab this raises RunFailed.
     """
     state = RunState()
     failed: list[Caught] = []
     finished = False
     with _interruptible():
         try:
-            ended = attempt(lambda: _all_steps(plan, context, state))
+            ended = attempt(lambda: _run_steps(plan, context, state))
             finished = not isinstance(ended, Caught)
             if isinstance(ended, Caught) and not _aborted(ended, context):
                 _fail(ended, context, state, failed)
         except KeyboardInterrupt:
-            _say_why(context)
+            _record_interruption(context)
         finally:
             with uninterruptible(), ExitStack() as last:
-                last.callback(_end, context, state, failed)
+                last.callback(_finish, context, state, failed)
                 last.callback(_stop, "observer", context.observer.stop, context, state, failed)
                 last.callback(_stop, "load", context.load.stop, context, state, failed)
                 last.callback(_stop, "watchdog", context.watchdog.stop, context, state, failed)
-                _heal_what_is_left(context, state, failed)
+                _heal_the_rest(context, state, failed)
     if failed:
         raise RunFailed(str(run_failed(failed[0]))) from failed[0].error
     return finished
 
 
-def _all_steps(plan: Plan, context: RunContext, state: RunState) -> None:
-    context.undos.record(_belongings(context))
+def _run_steps(plan: Plan, context: RunContext, state: RunState) -> None:
+    context.undos.record(_undo_of_the_run(context))
     context.observer.start()
     context.load.start(plan.steps[0].load if plan.steps else None)
     context.watchdog.start()
     for step in plan.steps:
-        _step(step, plan, context, state)
+        _run_step(step, plan, context, state)
 
 
 def _aborted(ended: Caught, context: RunContext) -> bool:
-    """Whether a fault that could not be healed, or was taken away, ended the run; then the journal says so."""
+    """True, with an `aborted` event, if the run ended because a fault could not be healed or its container is gone."""
     if not isinstance(ended.error, FaultError) or isinstance(ended.error, FencedError):
         return False
     record_best_effort(context, "aborted", why=str(ended))
@@ -79,20 +79,20 @@ def _aborted(ended: Caught, context: RunContext) -> bool:
 
 
 def _fail(caught: Caught, context: RunContext, state: RunState, failed: list[Caught]) -> None:
-    """The lab itself failed: the journal says with what and where."""
+    """Journal that the lab itself failed, with the error and its place."""
     report_error(context, state, "run", caught)
     record_best_effort(context, "lab_failed", why=str(caught))
     failed.append(caught)
 
 
-def _heal_what_is_left(context: RunContext, state: RunState, failed: list[Caught]) -> None:
+def _heal_the_rest(context: RunContext, state: RunState, failed: list[Caught]) -> None:
     for number in range(LAST_HEALS):
         if number and state.pending:
             attempt(lambda: context.world.clock.sleep_s(RETRY_S))
         ended = attempt(lambda: heal_all(context, state))
         if isinstance(ended, Caught):
             if isinstance(ended.error, FencedError):
-                # The guardian heals now.
+                # The guardian has taken over and heals.
                 return
             _fail(ended, context, state, failed)
         if not state.pending:
@@ -102,7 +102,7 @@ def _heal_what_is_left(context: RunContext, state: RunState, failed: list[Caught
 def _stop(
     what: str, stop: Callable[[], None], context: RunContext, state: RunState, failed: list[Caught]
 ) -> None:
-    """Stop a sampler; one that cannot be stopped has lost samples, so it counts as dead."""
+    """Stop a sampler. One that cannot be stopped may have lost samples, so it counts as dead."""
     stopped = attempt(stop)
     if isinstance(stopped, Caught):
         report_error(context, state, f"{what}.stop", stopped)
@@ -113,7 +113,7 @@ def _stop(
             _fail(recorded, context, state, failed)
 
 
-def _say_why(context: RunContext) -> None:
+def _record_interruption(context: RunContext) -> None:
     why = attempt(context.watchdog.tripped)
     if isinstance(why, str):
         record_best_effort(context, "aborted", why=why)
@@ -121,8 +121,8 @@ def _say_why(context: RunContext) -> None:
         record_best_effort(context, "interrupted", why="stopped by the user (Ctrl-C or SIGTERM)")
 
 
-def _belongings(context: RunContext) -> UndoRecord:
-    """What must end with the run even when the run cannot do it itself: its load and its own processes."""
+def _undo_of_the_run(context: RunContext) -> UndoRecord:
+    """The undo of the whole run: it ends the load and the lab's processes if the run cannot do so itself."""
     pid, started = context.process
     guardian, guardian_started = context.guard.process
     undo = EndRun(context.run_id, context.project)
@@ -140,8 +140,8 @@ def _belongings(context: RunContext) -> UndoRecord:
     )
 
 
-def _end(context: RunContext, state: RunState, failed: list[Caught]) -> None:
-    """What died and was not reported yet, whether the guardian took over, and the end of the run's own undo."""
+def _finish(context: RunContext, state: RunState, failed: list[Caught]) -> None:
+    """Report the last deaths, check that the guardian did not take over, and remove the undo of the run itself."""
     ended = attempt(lambda: _report_and_forget(context, state))
     if isinstance(ended, Caught) and not (failed and isinstance(failed[0].error, FencedError)):
         _fail(ended, context, state, failed)
@@ -155,7 +155,7 @@ def _report_and_forget(context: RunContext, state: RunState) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """SIGTERM is treated as Ctrl-C, so that a supervisor's stop heals as well."""
+    """Treat SIGTERM as Ctrl-C, so that a run that a supervisor stops heals too."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -178,7 +178,7 @@ def uninterruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _step(step: Step, plan: Plan, context: RunContext, state: RunState) -> None:
+def _run_step(step: Step, plan: Plan, context: RunContext, state: RunState) -> None:
     begins_ms = context.load.change_to(step.load)
     wait((begins_ms - context.world.clock.now_ms()) / 1000, context, state)
     context.recorder.record("phase_started", durable=True, phase=step.kind, step=step.name)

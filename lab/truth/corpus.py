@@ -1,4 +1,4 @@
-"""The corpus and its embeddings, made by the target's own image and kept in the cache by content."""
+"""Makes the corpus and its embeddings with the target's own image, and caches both by their content."""
 
 import hashlib
 import io
@@ -22,7 +22,7 @@ EMBED_TIMEOUT_S = 420.0
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One text of the corpus; at most 900 characters, so that no target cuts it into pieces."""
+    """One text of the corpus, of at most 900 characters, so that no target splits it into chunks."""
 
     id: str
     text: str
@@ -30,7 +30,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What is loaded, what is asked, and what must be found. `vectors` is `float32[len(documents), d]`."""
+    """The documents to load, the queries to ask, and what each must find. `vectors` is `float32[len(documents), d]`."""
 
     documents: tuple[Document, ...]
     to_write: tuple[Document, ...]
@@ -42,7 +42,7 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class CorpusRequest:
-    """Which corpus is wanted; `folder` is a user's own, None the standard library of the image's Python."""
+    """The corpus that is wanted: the texts in `folder`, or the standard library of the image's Python if it is None."""
 
     image: str
     image_id: str
@@ -56,12 +56,12 @@ class CorpusRequest:
 def build_truth(
     client: docker.DockerClient, request: CorpusRequest, cache: Path, project: str, say: Callable[[str], None]
 ) -> Truth:
-    """The truth for a request; made once per image and corpus, then read from the cache."""
+    """The truth for a request. It is made once for each image and corpus, then read from the cache."""
     corpus = _corpus(client, request, cache, project, say)
     documents = [Document(row["id"], row["text"]) for row in corpus]
     if len(documents) < request.documents + request.queries // 10:
         raise ScenarioError(
-            f"the corpus has {len(documents)} texts; {request.documents} are wanted for truth and some more for writes",
+            f"the corpus has {len(documents)} texts; {request.documents} are needed as truth, and some more for writes",
             where=str(request.folder or request.image),
             try_="give a folder with more text, or leave --corpus out",
         )
@@ -104,7 +104,7 @@ def _corpus(
             project=project,
         )
         _keep(path, output)
-    # Not splitlines(): it also ends lines within a text, at U+2028 and the like.
+    # Not splitlines(): it would also split inside a text, at U+2028 for example.
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
@@ -116,7 +116,7 @@ def _embeddings(
     project: str,
     say: Callable[[str], None],
 ) -> tuple[Vectors, str]:
-    """`float32[len(texts), d]` and the hash of the model, from the target image's own model."""
+    """The embeddings by the target image's own model, `float32[len(texts), d]`, and the hash of the model."""
     rows = "".join(json.dumps({"id": name, "text": text}) + "\n" for name, text in texts).encode()
     key = _digest(request.image_id + _digest_bytes(rows) + (SCRIPTS / "embed.py").read_text(encoding="utf-8"))
     path = cache / f"embeddings-{key[:24]}.f32"
@@ -142,13 +142,13 @@ def _decode(data: bytes, wanted: int, path: Path) -> tuple[Vectors, str]:
     if len(vectors) != wanted:
         path.unlink(missing_ok=True)
         raise WorldError(
-            f"{len(vectors)} embeddings came for {wanted} texts", where=str(path), try_="run again"
+            f"{len(vectors)} embeddings were made for {wanted} texts", where=str(path), try_="run again"
         )
     return vectors, str(header["model_sha256"])
 
 
 def _folder_archive(folder: Path) -> bytes:
-    """A user's texts as a tar, in sorted order and without times, so that equal folders give equal hashes."""
+    """A user's texts as a tar archive, sorted and without times, so that equal folders have equal hashes."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for path in sorted(folder.rglob("*")):

@@ -1,4 +1,4 @@
-"""Loads the truth through the MCP server and checks that the store holds just that."""
+"""Loads the truth through the MCP server, and checks that the store then holds exactly that."""
 
 import asyncio
 import itertools
@@ -22,7 +22,7 @@ SAY_EVERY = 250
 
 
 def load_truth(url: str, target: Target, truth: Truth, say: Callable[[str], None]) -> None:
-    """Add every document through the MCP server; raises WorldError at the first that is not really stored."""
+    """Add every document through the MCP server; raises WorldError at the first that is not stored."""
     asyncio.run(_load(url, target, truth, say))
 
 
@@ -38,7 +38,7 @@ async def _load(url: str, target: Target, truth: Truth, say: Callable[[str], Non
                 "text": document.text,
                 "document_id": document.id,
                 "truth_collection": target.truth_collection,
-                # The one operation that adds serves both collections; here its target is the truth.
+                # One operation adds to both collections; here it must add to the truth.
                 "writes_collection": target.truth_collection,
             }
             outcome = await session.call(operation, values, timeout_s=target.request_timeout_ms / 1000)
@@ -59,20 +59,20 @@ async def _load(url: str, target: Target, truth: Truth, say: Callable[[str], Non
 
 
 def verify_truth(qdrant_url: str, target: Target, truth: Truth) -> float:
-    """The smallest cosine between a stored vector and the one that the lab computed.
+    """The smallest cosine between a stored vector and the vector that the lab has computed for it.
 
-    Raises WorldError when it is below 0.999, or when documents are missing, doubled or strange.
+    Raises WorldError if it is below 0.999, or if documents are missing, stored twice or unknown.
     """
     expected = dict(zip((d.id for d in truth.documents), normalised(truth.vectors), strict=True))
-    worst, seen = 1.0, set[str]()
+    worst, stored = 1.0, set[str]()
     for point in _points(qdrant_url, target.truth_collection):
         name = str(value_at(point["payload"], target.stored_document_id))
-        if name not in expected or name in seen:
-            _refuse("unknown or doubled document", target, name)
-        seen.add(name)
+        if name not in expected or name in stored:
+            _refuse("a document is unknown or stored twice", target, name)
+        stored.add(name)
         worst = min(worst, _best_cosine(point["vector"], expected[name]))
-    if len(seen) != len(expected):
-        _refuse(f"{len(seen)} of {len(expected)} documents are stored", target, "")
+    if len(stored) != len(expected):
+        _refuse(f"{len(stored)} of {len(expected)} documents are stored", target, "")
     if worst < COSINE_MIN:
         _refuse(f"a stored vector is not what the target's own model gives (cosine {worst:.4f})", target, "")
     return worst
@@ -96,7 +96,7 @@ def _points(qdrant_url: str, collection: str) -> list[dict[str, Any]]:
 
 
 def _best_cosine(stored: Any, expected: "np.typing.NDArray[np.float32]") -> float:
-    """Cosine with the stored dense vector, whatever its name; sparse vectors and other sizes are passed over."""
+    """The cosine with the stored dense vector of any name; sparse vectors and vectors of another size are skipped."""
     candidates = stored.values() if isinstance(stored, dict) else [stored]
     dense = [v for v in candidates if isinstance(v, list) and len(v) == len(expected)]
     if not dense:
@@ -108,5 +108,5 @@ def _refuse(what: str, target: Target, name: str) -> None:
     raise WorldError(
         f"the store does not hold the truth: {what}",
         where=f"collection {target.truth_collection}" + (f", document {name}" if name else ""),
-        try_="run again; if it stays, the target changes documents while storing them and recall cannot be judged",
+        try_="run again; if it stays, the target changes documents when it stores them, so recall cannot be judged",
     )

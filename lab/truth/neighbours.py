@@ -1,18 +1,18 @@
-"""Exact nearest neighbours by brute force in float32, with ties."""
+"""Exact nearest neighbours, computed by brute force in float32, with ties."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lab.probes.recall import TruthQuery
 
-# Two documents whose cosine differs by less than this may swap places through rounding alone.
+# Rounding alone can swap two documents whose cosines differ by less than this.
 TIE = 1e-3
 
 Vectors = NDArray[np.float32]
 
 
 def normalised(vectors: Vectors) -> Vectors:
-    """`float32[n, d]` with rows of length 1; raises ValueError for a row of length 0."""
+    """The rows scaled to length 1, `float32[n, d]`; raises ValueError for a row of length 0."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     if not np.all(lengths > 0):
         raise ValueError("an embedding has length 0")
@@ -27,7 +27,7 @@ def truth_queries(
     documents: Vectors,
     k: int,
 ) -> list[TruthQuery]:
-    """For each query its exact top `k` by cosine and all that tie with the k-th (within 1e-3)."""
+    """For each query its exact top `k` documents by cosine, and all that tie with the k-th (within 1e-3)."""
     similarity = normalised(queries) @ normalised(documents).T
     kth = np.partition(similarity, -k, axis=1)[:, -k]
     return [

@@ -1,4 +1,4 @@
-"""Runs one script inside a one-shot container of the target's own image, without network."""
+"""Runs a script in a one-shot container of the target's own image, without a network."""
 
 import io
 import tarfile
@@ -30,7 +30,7 @@ def run_script(
     timeout_s: float,
     project: str,
 ) -> bytes:
-    """What `SCRIPTS/script --output …` wrote, run with `files` at `/lab/NAME`; raises WorldError unless it exits 0."""
+    """Run `SCRIPTS/script` with `files` at `/lab/NAME`, and return its output; raises WorldError unless it exits 0."""
     try:
         container = client.containers.create(
             image,
@@ -61,15 +61,15 @@ def _collect(container: Container, script: str, timeout_s: float) -> bytes:
             f"{script} did not end in time", where=str(container.name), last_state=waited
         ) from error
     if status != 0:
-        said = container.logs(stdout=False, stderr=True).decode(errors="replace")[-1500:]
+        stderr = container.logs(stdout=False, stderr=True).decode(errors="replace")[-1500:]
         raise WorldError(
-            f"{script} failed inside the target's image", where=str(container.name), last_state=said
+            f"{script} failed inside the target's image", where=str(container.name), last_state=stderr
         )
     return _content(container.get_archive(OUTPUT)[0])
 
 
 def _content(stream: Iterable[bytes]) -> bytes:
-    """The one file in the engine's tar stream."""
+    """The content of the only file in the engine's tar stream."""
     with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
         file = archive.extractfile(archive.next() or "")
         return file.read() if file else b""
