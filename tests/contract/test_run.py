@@ -9,9 +9,11 @@ from lab.errors import FencedError, RunFailed, WorldError
 from lab.faults import discover
 from lab.guard.fence import fenced_audit
 from lab.guard.heal import heal_pending
+from lab.model.recovery import CANARY
 from lab.model.samples import Probe
 from lab.model.undo import UndoRecord
 from lab.ports import CpuQuota
+from lab.run import fault_step
 from lab.run.loop import execute
 from tests.contract.examples import EXAMPLES, FAMILY
 from tests.contract.fakes import fake_world
@@ -82,6 +84,13 @@ def _events_of_a_whole_run() -> int:
     return len(recorder.events)
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target that was well for half a second has recovered: for tests that carry out hundreds of runs."""
+    monkeypatch.setattr(fault_step, "CANARY", replace(CANARY, hold_ms=500.0))
+
+
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("raising", [KeyboardInterrupt, Stop, WorldError])
 def test_whatever_ends_a_run_at_whatever_event_it_is_healed(raising: type[BaseException]) -> None:
     for at in range(_events_of_a_whole_run()):
@@ -141,6 +150,7 @@ def test_heal_leaves_a_live_run_alone_and_forgets_a_vanished_stack() -> None:
     assert not undos.records
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_journal_that_cannot_be_written_any_more_does_not_keep_a_fault_from_healing() -> None:
     """As on a full disk: from one event on nothing can be recorded; what is in force is healed all the same."""
     for at in range(_events_of_a_whole_run()):
