@@ -135,7 +135,9 @@ class PlainLines:
             if self._printed_ms is None or self._clock.now_ms() - self._printed_ms >= every_s * 1000:
                 lasted = format_duration(round(clock.now_ms() / 1000))
                 planned = format_duration(round(plan.duration_s))
-                self.say(f"{self._lines.step}: {lasted} of about {planned}; {self._lines.state}")
+                self.say(
+                    f"{self._lines.step}: {lasted} so far, {planned} planned at least; {self._lines.state}"
+                )
 
     def _print(self, wall: str, text: str) -> None:
         with self._lock, suppress(*_UNWRITABLE):

@@ -114,7 +114,7 @@ def test_a_run_says_where_it_is_when_nothing_else_was_said_for_a_while(
     plain.show_progress(plan, clock)
     plain.show_progress(plan, clock)
     (line,) = stream.getvalue().splitlines()[before:]
-    assert "f1-latency: " in line and " of about " in line and line.endswith("in force: f1-latency")
+    assert "f1-latency: " in line and " so far, " in line and line.endswith("in force: f1-latency")
 
 
 def test_machines_get_the_events_of_the_journal_and_nothing_else(stream: io.StringIO) -> None:
