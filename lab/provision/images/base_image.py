@@ -114,7 +114,7 @@ class BaseImage:
                 ["tar", "--numeric-owner", "-C", str(draft / "rootfs"), "-cf", str(tar), "."],
                 timeout_s=TAR_TIMEOUT_S,
             ).require(
-                "the base image could not be packed", where=str(draft), try_="look at the free disk space"
+                "the base image could not be packed", where=str(draft), try_="check the free disk space"
             )
             step.at("importing")
             _import(client, tar, ref)
@@ -136,7 +136,7 @@ class BaseImage:
         self.runner.run([*command, *([mirror] if mirror else [])], timeout_s=DEBOOTSTRAP_TIMEOUT_S).require(
             "the base image could not be made",
             where=f"debootstrap {self.spec.suite}",
-            try_="look whether this machine reaches its Debian mirror (`apt-get update`), then try again",
+            try_="check whether this machine reaches its Debian mirror (`apt-get update`), then try again",
         )
         for package in (rootfs / "var/cache/apt/archives").glob("*.deb"):
             package.unlink()
@@ -166,7 +166,7 @@ def _import(client: docker.DockerClient, tar: Path, ref: str) -> None:
             "the engine did not take the base image",
             where=ref,
             last_state=str(answer)[-300:],
-            try_="look at the engine's log and the free disk space, then run this again",
+            try_="check the engine's log and the free disk space, then run this again",
         )
 
 

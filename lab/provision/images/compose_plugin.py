@@ -37,7 +37,7 @@ def ensure_compose(engine: Engine, runner: Runner, packages: Packages, progress:
         "the compose plugin was installed, but `docker compose version` still fails",
         where=str(plugin_path()),
         last_state=_ask(engine, runner)[1],
-        try_="look whether DOCKER_CONFIG or HOME point elsewhere for docker",
+        try_="check whether DOCKER_CONFIG or HOME point elsewhere for docker",
     )
 
 

@@ -62,7 +62,7 @@ def build_program(program: GoProgram, into: Path, runner: Runner, progress: Prog
         runner.run(command, timeout_s=BUILD_TIMEOUT_S, env=env, cwd=program.module).require(
             f"{program.name} could not be built",
             where=str(program.module),
-            try_="look whether this machine reaches its Go module proxy (`go env GOPROXY`), then try again",
+            try_="check whether this machine reaches its Go module proxy (`go env GOPROXY`), then try again",
         )
         into.parent.mkdir(parents=True, exist_ok=True)
         output.rename(into)

@@ -51,7 +51,7 @@ def _download(lock: Path, into: Path, runner: Runner) -> None:
     outcome.require(
         "Python packages could not be downloaded",
         where=str(lock),
-        try_="look whether this machine reaches its Python package index, then run this again",
+        try_="check whether this machine reaches its Python package index, then run this again",
     )
     if missing:
         raise WorldError(

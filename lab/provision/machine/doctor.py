@@ -26,7 +26,7 @@ PYTHON_MIN = (3, 11)
 MEMORY_BYTES_MIN = 4 * 1000**3
 CPUS_MIN = 2
 PTRACE_ROOT_ONLY = 2
-UNVERIFIED = "version 2; the lab reads it as tested on recorded trees, and was never verified on a real one"
+UNVERIFIED = "version 2; here the lab was tested only on recorded files, never on a real machine"
 AS_ROOT = "run the lab as root or with sudo"
 
 
@@ -133,7 +133,7 @@ def _tools(runner: Runner) -> Iterator[Capability]:
     yield _tbf(runner)
     netem = kernel.has_module("sch_netem", "CONFIG_NET_SCH_NETEM")
     netem_fix = "none needed: the lab loses packets by a rule instead"
-    found = "in this kernel; never verified on a real one" if netem else "not in this kernel"
+    found = "in this kernel; the lab was never tested with it" if netem else "not in this kernel"
     yield Capability("netem", netem, found, netem_fix)
     scope = kernel.ptrace_scope()
     allowed = scope == 0 or (is_root() and scope <= PTRACE_ROOT_ONLY)

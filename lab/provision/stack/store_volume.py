@@ -195,5 +195,5 @@ def _truncate(path: Path, size: int) -> None:
 
 def _format(path: Path, runner: Runner) -> None:
     runner.run([*MKFS, *EXTENDED, str(path)], timeout_s=MKFS_TIMEOUT_S).require(
-        "the store's file system could not be made", where=str(path), try_="look at the free disk space"
+        "the store's file system could not be made", where=str(path), try_="check the free disk space"
     )
