@@ -247,7 +247,7 @@ def test_a_heal_without_the_proxy_comes_to_an_end_and_says_that_the_link_is_brok
     undos.record(UndoRecord("run", "f1", kind, "project", 1, 1.0, undo))
     (healed,) = heal_pending(undos, discover(), lambda project: world, lambda record: False)
     assert healed.outcome == "gone"
-    assert "no proxy 'qdrant'" in healed.detail and "the link stays broken" in healed.detail
+    assert "no proxy 'qdrant'" in healed.detail and "the link is broken" in healed.detail
     assert not undos.records
 
 
