@@ -3,6 +3,8 @@
 import sqlite3
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from itertools import starmap
+from operator import eq, itemgetter
 from types import NoneType
 from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
@@ -53,7 +55,7 @@ class StoredStream(Generic[T]):
         row_type, _ = SCHEMA[table]
         self._columns = _present(file.db, table)
         _require_types(file.db, table, row_type, self._columns)
-        self._row: Callable[[tuple[Any, ...]], T] = _builder(row_type, self._columns)
+        self._build: Callable[[list[tuple[Any, ...]]], list[T]] = _builder(row_type, self._columns)
         times, places = _read_through(file.db, table, self._columns)
         order = np.argsort(times, kind="stable")
         self._times, self._places = times[order], places[order]
@@ -91,7 +93,7 @@ class StoredStream(Generic[T]):
         if values:
             wanted = " AND ".join(f"{name} = ?" for name in values)
             rows = self._select(self._columns[0], wanted, list(values.values()))
-            found = np.sort(np.fromiter((row[0] for row in rows), np.float64))
+            found = np.sort(np.array(array("d", map(itemgetter(0), rows))))
         return array("d", found.tobytes())
 
     def _rows(self, first: int, end: int) -> list[T]:
@@ -103,11 +105,17 @@ class StoredStream(Generic[T]):
         found: list[tuple[Any, ...]] = []
         for places in _neighbours(np.sort(self._places[first:end])):
             found += self._select(columns, wanted, [int(places[0]), int(places[-1]), *ends])
-        return in_time_order(map(self._row, found))
+        found.sort(key=itemgetter(0))
+        times = [values[0] for values in found]
+        rows = self._build(found)
+        # Rows of one time are rare; to put them in order costs more than to read them.
+        return in_time_order(rows) if any(map(eq, times, times[1:])) else rows
 
     def _select(self, columns: str, wanted: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         try:
-            yield from self._file.db.execute(f"SELECT {columns} FROM {self._table} WHERE {wanted}", values)
+            found = self._file.db.execute(f"SELECT {columns} FROM {self._table} WHERE {wanted}", values)
+            while block := found.fetchmany(_BLOCK):
+                yield from block
         except sqlite3.Error as error:
             raise ValueError(f"table {self._table} is unreadable: {error}") from error
 
@@ -143,17 +151,21 @@ def _strange(hint: Any, column: str) -> str:
     return f"typeof({column}) NOT IN ({','.join(map(repr, stored))})"
 
 
-def _builder(row_type: type[Any], columns: Sequence[str]) -> Callable[[tuple[Any, ...]], Any]:
-    """What makes a row of the values of these columns."""
+def _builder(row_type: type[Any], columns: Sequence[str]) -> Callable[[list[tuple[Any, ...]]], list[Any]]:
+    """What makes rows of the values of these columns."""
     convert: dict[str, Callable[[Any], Any]] = {"ok": bool, "answered": bool, "layer": _LAYERS.__getitem__}
     places = [(n, convert[name]) for n, name in enumerate(columns) if name in convert]
     in_order = list(row_type.__slots__[: len(columns)]) == list(columns)
 
-    def build(values: tuple[Any, ...]) -> Any:
-        row = list(values)
-        for place, converted in places:
-            row[place] = converted(row[place])
-        return row_type(*row) if in_order else row_type(**dict(zip(columns, row, strict=True)))
+    def build(found: list[tuple[Any, ...]]) -> list[Any]:
+        if places:
+            by_column = [list(values) for values in zip(*found, strict=True)]
+            for place, converted in places:
+                by_column[place] = list(map(converted, by_column[place]))
+            found = list(zip(*by_column, strict=True))
+        if in_order:
+            return list(starmap(row_type, found))
+        return [row_type(**dict(zip(columns, values, strict=True))) for values in found]
 
     return build
 
@@ -161,10 +173,13 @@ def _builder(row_type: type[Any], columns: Sequence[str]) -> Callable[[tuple[Any
 def _read_through(
     db: sqlite3.Connection, table: str, columns: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The time and the place of every row, float64[n] and int64[n]; all else is read too, and dropped."""
+    """The time and the place of every row, float64[n] and int64[n]; all text is read too, to see that it can be."""
     times, places = array("d"), array("q")
-    cursor = db.execute(f"SELECT {','.join(columns)},rowid FROM {table}")
+    first, last = itemgetter(0), itemgetter(-1)
+    hints = get_type_hints(SCHEMA[table][0])
+    text = [name for name in columns[1:] if str in (hints[name], *get_args(hints[name]))]
+    cursor = db.execute(f"SELECT {','.join([columns[0], *text])},rowid FROM {table}")
     while block := cursor.fetchmany(_BLOCK):
-        times.extend(row[0] for row in block)
-        places.extend(row[-1] for row in block)
+        times.extend(map(first, block))
+        places.extend(map(last, block))
     return np.array(times, dtype=np.float64), np.array(places, dtype=np.int64)

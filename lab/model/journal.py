@@ -31,8 +31,10 @@ ended_process, healed (fault, outcome, detail), verified, guardian_ended.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 
@@ -109,7 +111,7 @@ def event_from_json(line: Mapping[str, Any]) -> Event:
     return Event(**head, data={key: value for key, value in line.items() if key not in _HEAD})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Journal:
     """The events of one run in order of `seq`; `damage` says what could not be read, if anything."""
 
@@ -121,18 +123,28 @@ class Journal:
 
     def of(self, *kinds: str) -> list[Event]:
         """Events of these kinds, in order."""
+        if len(kinds) == 1:
+            return list(self._by_kind.get(kinds[0], ()))
         return [event for event in self.events if event.kind in kinds]
 
     def first(self, kind: str, **matching: object) -> Event | None:
         """The first event of a kind whose data has these values."""
-        return next(_matching(self.events, kind, matching), None)
+        return next(_matching(self._by_kind.get(kind, ()), matching), None)
 
     def last(self, kind: str, **matching: object) -> Event | None:
         """The last event of a kind whose data has these values."""
-        return next(_matching(reversed(self.events), kind, matching), None)
+        return next(_matching(reversed(self._by_kind.get(kind, [])), matching), None)
+
+    @cached_property
+    def _by_kind(self) -> Mapping[str, list[Event]]:
+        """The events by kind, for a long run has many and is asked often."""
+        found: dict[str, list[Event]] = defaultdict(list)
+        for event in self.events:
+            found[event.kind].append(event)
+        return dict(found)
 
 
-def _matching(events: Iterable[Event], kind: str, matching: Mapping[str, object]) -> Iterator[Event]:
+def _matching(events: Iterable[Event], matching: Mapping[str, object]) -> Iterator[Event]:
     for event in events:
-        if event.kind == kind and all(event.data.get(key) == value for key, value in matching.items()):
+        if all(event.data.get(key) == value for key, value in matching.items()):
             yield event

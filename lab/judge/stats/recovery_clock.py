@@ -10,17 +10,20 @@ its own end.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import attrgetter
+from typing import NamedTuple
 
 from lab.model.plan import ObserverPlan
 from lab.model.recovery import CANARY, Rule
 from lab.model.samples import STALLED, WRONG, Layer, Probe, Recall
 
+_ORDER = attrgetter("sent_ms", "done_ms", "good")
+_OK = Layer.OK.value
 _NO_EVIDENCE = (Layer.UNSENT.value, STALLED)
 _ANSWERED = (Layer.OK.value, WRONG)
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """One observation of the target, good or bad; `done_ms` equals `sent_ms` where nothing came back.
 
     One that was not `asked` (its slot found no room, or the lab stood still) is never good, and no evidence that the
@@ -51,13 +54,13 @@ def within_slo(probes: Iterable[Probe], slo_ms: float) -> list[Seen]:
     """Canary probes, good when they were answered rightly within `slo_ms` of being sent."""
     return _rated(
         probes,
-        lambda p: p.outcome == Layer.OK.value and p.done_ms is not None and p.done_ms - p.sent_ms <= slo_ms,
+        lambda p: p.outcome == _OK and p.done_ms is not None and p.done_ms - p.sent_ms <= slo_ms,
     )
 
 
 def accurate(probes: Iterable[Probe]) -> list[Seen]:
     """Canary probes, good when they were answered with the documents that are right, however late."""
-    return _rated(probes, lambda p: p.outcome == Layer.OK.value and p.done_ms is not None)
+    return _rated(probes, lambda p: p.outcome == _OK and p.done_ms is not None)
 
 
 def right(rows: Iterable[Recall], accuracy: float) -> list[Seen]:
@@ -67,7 +70,7 @@ def right(rows: Iterable[Recall], accuracy: float) -> list[Seen]:
 
 def idle(probes: Iterable[Probe]) -> list[Seen]:
     """Looks at the store, good when it said that it has nothing to do; one that does not answer is not idle."""
-    return _rated(probes, lambda p: p.outcome == Layer.OK.value and p.done_ms is not None)
+    return _rated(probes, lambda p: p.outcome == _OK and p.done_ms is not None)
 
 
 def _rated(probes: Iterable[Probe], good: Callable[[Probe], bool]) -> list[Seen]:
@@ -80,12 +83,12 @@ def _rated(probes: Iterable[Probe], good: Callable[[Probe], bool]) -> list[Seen]
         )
         for p in probes
     ]
-    return sorted(seen, key=lambda one: (one.sent_ms, one.done_ms, one.good))
+    return sorted(seen, key=_ORDER)
 
 
 def _ordered(rows: Iterable[tuple[float, float | None, bool]]) -> list[Seen]:
     seen = [Seen(sent, sent if done is None else done, good) for sent, done, good in rows]
-    return sorted(seen, key=lambda one: (one.sent_ms, one.done_ms, one.good))
+    return sorted(seen, key=_ORDER)
 
 
 def recovery_point(seen: Sequence[Seen], rule: Rule = CANARY) -> int | None:
