@@ -144,7 +144,7 @@ def test_never_away_is_not_said_where_nobody_looked() -> None:
     away = clocks(seen, 0.0, 20_000.0, CANARY)
     assert away is not None
     assert (away[1].lo_s, away[1].hi_s) == (0.0, pytest.approx(20.015))
-    unasked = [replace(one, asked=not 5_000 <= one.sent_ms < 20_000) for one in every_100_ms(0, 60_000)]
+    unasked = [one._replace(asked=not 5_000 <= one.sent_ms < 20_000) for one in every_100_ms(0, 60_000)]
     assert clocks(unasked, 0.0, 20_000.0, CANARY) == away
     always = clocks(every_100_ms(0, 60_000), 0.0, 20_000.0, CANARY)
     assert always is not None
@@ -159,7 +159,7 @@ def test_not_noticed_reaches_no_further_than_somebody_looked() -> None:
 
 def test_what_passes_by_itself_is_not_well_again_while_its_call_lasts() -> None:
     """A restart with a long grace: the service answers until it is killed at the end of it, and is away for 12.5 s."""
-    away = [replace(one, good=not 30_000 <= one.sent_ms < 42_500) for one in every_100_ms(0, 90_000)]
+    away = [one._replace(good=not 30_000 <= one.sent_ms < 42_500) for one in every_100_ms(0, 90_000)]
     timed = clocks(away, 0.0, 30_100.0, CANARY, cleared_from_ms=0.0)
     assert timed is not None
     assert (timed[0].lo_s, timed[0].hi_s) == (pytest.approx(12.3), pytest.approx(42.515))
