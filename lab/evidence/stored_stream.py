@@ -2,7 +2,7 @@
 
 import sqlite3
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import starmap
 from operator import eq, itemgetter
 from types import NoneType
@@ -82,6 +82,13 @@ class StoredStream(Generic[T]):
         first, end = np.searchsorted(self._times, [from_ms, to_ms], side="left")
         return self._rows(int(first), int(end))
 
+    def fields(
+        self, names: Sequence[str], from_ms: float, to_ms: float, **values: str
+    ) -> Sequence[tuple[Any, ...]]:
+        """These fields of the rows of `between` that have these values; the first must be the time."""
+        first, end = np.searchsorted(self._times, [from_ms, to_ms], side="left")
+        return self._found(int(first), int(end), names, values)
+
     def count_between(self, from_ms: float, to_ms: float) -> int:
         """How many rows `between` would return."""
         first, end = np.searchsorted(self._times, [from_ms, to_ms], side="left")
@@ -96,16 +103,24 @@ class StoredStream(Generic[T]):
             found = np.sort(np.array(array("d", map(itemgetter(0), rows))))
         return array("d", found.tobytes())
 
-    def _rows(self, first: int, end: int) -> list[T]:
+    def _found(
+        self, first: int, end: int, columns: Sequence[str], values: Mapping[str, str]
+    ) -> list[tuple[Any, ...]]:
+        """These columns of the rows from one place in time up to another, in order of time."""
         if first >= end:
             return []
-        time, ends = self._columns[0], (float(self._times[first]), float(self._times[end - 1]))
-        wanted = f"rowid BETWEEN ? AND ? AND {time} BETWEEN ? AND ?"
-        columns = ",".join(self._columns)
+        ends = (float(self._times[first]), float(self._times[end - 1]))
+        equal = "".join(f" AND {name} = ?" for name in values)
+        wanted = f"rowid BETWEEN ? AND ? AND {self._columns[0]} BETWEEN ? AND ?{equal}"
         found: list[tuple[Any, ...]] = []
         for places in _neighbours(np.sort(self._places[first:end])):
-            found += self._select(columns, wanted, [int(places[0]), int(places[-1]), *ends])
+            limits = [int(places[0]), int(places[-1]), *ends, *values.values()]
+            found += self._select(",".join(columns), wanted, limits)
         found.sort(key=itemgetter(0))
+        return found
+
+    def _rows(self, first: int, end: int) -> list[T]:
+        found = self._found(first, end, self._columns, {})
         times = [values[0] for values in found]
         rows = self._build(found)
         # Rows of one time are rare; to put them in order costs more than to read them.

@@ -129,6 +129,11 @@ class Stream(Protocol[T_co]):
     def between(self, from_ms: float, to_ms: float) -> Sequence[T_co]:
         """The rows from one time up to, and not including, another."""
 
+    def fields(
+        self, names: Sequence[str], from_ms: float, to_ms: float, **values: str
+    ) -> Sequence[tuple[Any, ...]]:
+        """These fields of the rows of `between` that have these values, where whole rows would cost too much."""
+
     def count_between(self, from_ms: float, to_ms: float) -> int:
         """How many rows `between` would return."""
 
@@ -164,6 +169,14 @@ class Rows(tuple[T, ...]):
         """The rows from one time up to, and not including, another."""
         times = self._times
         return self._ordered[bisect_left(times, from_ms) : bisect_left(times, to_ms)]
+
+    def fields(
+        self, names: Sequence[str], from_ms: float, to_ms: float, **values: str
+    ) -> Sequence[tuple[Any, ...]]:
+        """These fields of the rows of `between` that have these values."""
+        rows = self.between(from_ms, to_ms)
+        chosen = (r for r in rows if all(getattr(r, name) == value for name, value in values.items()))
+        return [tuple(getattr(row, name) for name in names) for row in chosen]
 
     def count_between(self, from_ms: float, to_ms: float) -> int:
         """How many rows `between` would return."""

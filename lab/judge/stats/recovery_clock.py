@@ -9,18 +9,26 @@ its own end.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, starmap
 from operator import attrgetter
 from typing import NamedTuple
 
 from lab.model.plan import ObserverPlan
 from lab.model.recovery import CANARY, Rule
-from lab.model.samples import STALLED, WRONG, Layer, Probe, Recall
+from lab.model.samples import STALLED, WRONG, Layer, Probe, Recall, Stream
 
 _ORDER = attrgetter("sent_ms", "done_ms", "good")
 _OK = Layer.OK.value
 _NO_EVIDENCE = (Layer.UNSENT.value, STALLED)
 _ANSWERED = (Layer.OK.value, WRONG)
+
+
+class Asked(NamedTuple):
+    """What a recovery is told by, of one canary probe or look at the store; a `Probe` has it too."""
+
+    sent_ms: float
+    done_ms: float | None
+    outcome: str
 
 
 class Seen(NamedTuple):
@@ -45,12 +53,12 @@ class Clock:
     censored: bool
 
 
-def answering(probes: Iterable[Probe]) -> list[Seen]:
+def answering(probes: Iterable[Probe | Asked]) -> list[Seen]:
     """Canary probes, good when they were answered, however late and with whatever."""
     return _rated(probes, lambda p: p.outcome in _ANSWERED and p.done_ms is not None)
 
 
-def within_slo(probes: Iterable[Probe], slo_ms: float) -> list[Seen]:
+def within_slo(probes: Iterable[Probe | Asked], slo_ms: float) -> list[Seen]:
     """Canary probes, good when they were answered rightly within `slo_ms` of being sent."""
     return _rated(
         probes,
@@ -58,9 +66,14 @@ def within_slo(probes: Iterable[Probe], slo_ms: float) -> list[Seen]:
     )
 
 
-def accurate(probes: Iterable[Probe]) -> list[Seen]:
+def accurate(probes: Iterable[Probe | Asked]) -> list[Seen]:
     """Canary probes, good when they were answered with the documents that are right, however late."""
     return _rated(probes, lambda p: p.outcome == _OK and p.done_ms is not None)
+
+
+def asked(probes: Stream[Probe], name: str, from_ms: float, to_ms: float) -> list[Asked]:
+    """The probes of one name that were sent between two times."""
+    return list(starmap(Asked, probes.fields(Asked._fields, from_ms, to_ms, probe=name)))
 
 
 def right(rows: Iterable[Recall], accuracy: float) -> list[Seen]:
@@ -68,12 +81,12 @@ def right(rows: Iterable[Recall], accuracy: float) -> list[Seen]:
     return _ordered((r.sent_ms, r.done_ms, r.answered and r.hits / r.k >= accuracy) for r in rows)
 
 
-def idle(probes: Iterable[Probe]) -> list[Seen]:
+def idle(probes: Iterable[Probe | Asked]) -> list[Seen]:
     """Looks at the store, good when it said that it has nothing to do; one that does not answer is not idle."""
     return _rated(probes, lambda p: p.outcome == _OK and p.done_ms is not None)
 
 
-def _rated(probes: Iterable[Probe], good: Callable[[Probe], bool]) -> list[Seen]:
+def _rated(probes: Iterable[Probe | Asked], good: Callable[[Probe | Asked], bool]) -> list[Seen]:
     seen = [
         Seen(
             p.sent_ms,

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from lab.judge.checks.accuracy import RECALL_MIN
-from lab.judge.stats.recovery_clock import Clock, accurate, answering, idle, noticed, right
+from lab.judge.stats.recovery_clock import Asked, Clock, accurate, answering, asked, idle, noticed, right
 from lab.judge.windows.timeline import FaultWindow, Windows
 from lab.model.evidence import Evidence
 from lab.model.recovery import CANARY, FIVE_IN_A_ROW
-from lab.model.samples import STORE_PROBE, Probe
+from lab.model.samples import STORE_PROBE
 from lab.model.verdict import Finding, worst
 
 KEY = "faults"
@@ -53,14 +53,12 @@ def _effect(fault: FaultWindow) -> dict[str, object]:
 
 def _recovery(evidence: Evidence, fault: FaultWindow) -> dict[str, object]:
     """When harm was noticed, and when each kind of well-being was back; from the heal and from the injection."""
-    span, name = fault.span, evidence.plan.target.canary
-    probes = () if span is None else evidence.samples.probes.between(span.from_ms, span.to_ms)
-    canary = [probe for probe in probes if probe.probe == name]
+    canary = _asked(evidence, fault, evidence.plan.target.canary)
     clocks_by_name: dict[str, Clocks] = {
         "answers": fault.clocks(answering(canary), CANARY),
         "slo": fault.recovery,
         "recall": _recall(evidence, fault, canary),
-        "idle": fault.clocks(idle(p for p in probes if p.probe == STORE_PROBE), FIVE_IN_A_ROW),
+        "idle": fault.clocks(idle(_asked(evidence, fault, STORE_PROBE)), FIVE_IN_A_ROW),
     }
     detected = _detected(fault)
     return {
@@ -71,13 +69,18 @@ def _recovery(evidence: Evidence, fault: FaultWindow) -> dict[str, object]:
     }
 
 
-def _recall(evidence: Evidence, fault: FaultWindow, canary: Sequence[Probe]) -> Clocks:
+def _recall(evidence: Evidence, fault: FaultWindow, canary: Sequence[Asked]) -> Clocks:
     """By the canary where it counts hits, for it is asked ten times a second; else by the truth queries."""
     target, span = evidence.plan.target, fault.span
     if target.operations[target.canary].document_ids:
         return fault.clocks(accurate(canary), CANARY)
     rows = [] if span is None else evidence.samples.recall.between(span.from_ms, span.to_ms)
     return fault.clocks(right(rows, RECALL_MIN.value_of(evidence.plan.bounds)), FIVE_IN_A_ROW)
+
+
+def _asked(evidence: Evidence, fault: FaultWindow, name: str) -> list[Asked]:
+    span = fault.span
+    return [] if span is None else asked(evidence.samples.probes, name, span.from_ms, span.to_ms)
 
 
 def _detected(fault: FaultWindow) -> Clock | None:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lab.judge.stats.recovery_clock import Clock, Seen, clocks, recovery_point, within_slo
+from lab.judge.stats.recovery_clock import Clock, Seen, asked, clocks, recovery_point, within_slo
 from lab.judge.windows.segments import Segment
 from lab.judge.windows.story import doubts, first, heal_doubts, last, looks
 from lab.judge.windows.window import Window
@@ -204,5 +204,4 @@ def _canary(evidence: Evidence, span: Window | None) -> tuple[Seen, ...]:
     if span is None:
         return ()
     name, slo_ms = evidence.plan.target.canary, evidence.plan.observer.canary_slo_ms
-    mine = evidence.samples.probes.between(span.from_ms, span.to_ms)
-    return tuple(within_slo((probe for probe in mine if probe.probe == name), slo_ms))
+    return tuple(within_slo(asked(evidence.samples.probes, name, span.from_ms, span.to_ms), slo_ms))
