@@ -1,7 +1,7 @@
 """Judging: evidence in, verdict out; pure, so that any kept run can be judged again and gives the same bytes.
 
 Every module of `checks` with a `CHECK` is one check and is found by discovery; `findings(evidence, windows)` returns
-what it has to say. A check that cannot cope with its evidence becomes INCONCLUSIVE with the error's text and
+its findings. A check that cannot cope with its evidence becomes INCONCLUSIVE with the error's text and
 never vanishes.
 
 Known debt: batches correct for requests that follow each other, but queries of the truth are taken as

@@ -1,6 +1,4 @@
-"""Share of requests in the steady phases that brought no right answer, whatever the layer at which they
-failed.
-"""
+"""Share of the requests in the steady phases that were not answered rightly, at whatever layer they failed."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -66,7 +64,7 @@ def _reason(requests: Sequence[Request], rest: Sequence[Request], missing: int, 
 
 
 def _worst(requests: Sequence[Request]) -> str:
-    """The most frequent failure in its own words."""
+    """The most frequent failure, with its own message."""
     kinds = Counter((r.op, r.layer.value, r.message) for r in requests if not r.ok)
     if not kinds:
         return ""

@@ -1,4 +1,4 @@
-"""Was every planned fault really there, by measurement: absent before, in force, gone after?"""
+"""Was the effect of each planned fault measured: absent before it, present while it was in force, gone after it?"""
 
 from lab.judge.windows import references
 from lab.judge.windows.incidents import JOURNAL

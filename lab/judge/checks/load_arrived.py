@@ -1,4 +1,4 @@
-"""Was the load really there? Without it every other check would judge silence."""
+"""Did the load arrive? Without it, every other check would judge a target that nobody used."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from lab.judge.windows.planned_load import due_at_least, load_in
 from lab.judge.windows.steady_load import SUBJECT
 from lab.judge.windows.timeline import FaultWindow, Windows
 from lab.judge.windows.touched import judged_apart, put_in_doubt
-from lab.judge.windows.window import Window, within, without
+from lab.judge.windows.window import Window, without
 from lab.model.evidence import Evidence
 from lab.model.plan import STEADY
 from lab.model.verdict import Bound, Finding, Verdict, not_tested, undecided
@@ -51,8 +51,9 @@ def _touched(windows: Windows, *spans: Window) -> list[Incident]:
 
 
 def _arrived(evidence: Evidence, subject: str, spans: Sequence[Window]) -> Finding:
-    rows = within(evidence.samples.requests, spans)
-    sent = sum(request.sent_ms is not None for request in rows)
+    fields = ("scheduled_ms", "sent_ms")
+    rows = [row for w in spans for row in evidence.samples.requests.fields(fields, w.from_ms, w.to_ms)]
+    sent = sum(sent_ms is not None for _, sent_ms in rows)
     due = sum(due_at_least(evidence, span) for span in spans)
     where = tuple(references.samples("requests", span.from_ms, span.to_ms) for span in spans)
     if due == 0 or sent == 0:

@@ -1,8 +1,8 @@
-"""Time from the confirmed heal of each fault until the target is well again, as an interval.
+"""Time from the confirmed heal of each fault until the target has recovered, as an interval.
 
-Only the canary counts: a good probe is answered rightly within the SLO; a slot in which none could be sent is
-never good, and no evidence that the target was bad. The definition stands in `recovered`; for a kill the clock
-starts when the start was issued.
+Only the canary counts. A probe is good when it is answered rightly within the SLO. A slot in which no probe could be
+sent is never good, but it is no evidence against the target either. `lab.judge.stats.recovery_clock` defines when the
+target has recovered. For a kill, the clock starts when the start of the container was issued.
 """
 
 from lab.judge.stats.recovery_clock import Seen, held_since

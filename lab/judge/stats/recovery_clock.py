@@ -1,5 +1,4 @@
-"""When something was well again: the definition of recovery, used by the runner while it waits and by the
-judge.
+"""The definition of recovery, used by the runner while it waits and by the judge.
 
 Recovered is the first good observation, sent after the fault was cleared, that begins `window` observations
 of which `enough` are good, with no later such window worse than that within the hold; a relapse restarts the

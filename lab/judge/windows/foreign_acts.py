@@ -1,4 +1,4 @@
-"""What somebody else did to the stack: nothing that comes after it is the target's doing."""
+"""Finds container events that the lab did not cause; evidence after the first one is not judged."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from lab.model.journal import Event, Journal
 from lab.model.plan import PlannedFault
 from lab.model.undo import facts_of
 
-# What a service never does to itself. One that dies (`die`, `oom`) may have done so alone, and is judged.
+# Events that a service cannot cause by itself. A container that dies (`die`, `oom`) may have done so alone: it is judged.
 ACTS = ("kill", "stop", "pause", "restart", "destroy")
 # The services of runs that were recorded before `run_started` named them.
 SERVICES_BEFORE = frozenset({"mcp", "qdrant", "toxiproxy", "mcp-net", "qdrant-net"})
-# What the engine tells comes a little later than what was done.
+# The engine reports an event a little later than it happened.
 LATE_MS = 5000.0
-# How long after the last that a fault did the engine may still tell of it; shorter, for it is an alibi.
+# For how long after the last action of a fault an event of the engine can still come from that fault.
 ALIBI_MS = 2000.0
 # A heal that recreates Toxiproxy's state says so, and stops and starts it.
 REVIVES_MS = 30_000.0
@@ -23,7 +23,7 @@ REVIVES_MS = 30_000.0
 
 @dataclass(frozen=True, slots=True)
 class _Alibi:
-    """Which acts on a service, between which times (ms), were the lab's own."""
+    """The events of a service that the lab itself caused, between two times (ms)."""
 
     service: str
     actions: tuple[str, ...]
@@ -36,7 +36,7 @@ class _Alibi:
 
 
 def first_act(evidence: Evidence) -> tuple[float, str] | None:
-    """From when on (ms) the stack was in somebody else's hands, and why; None where it never was."""
+    """When somebody else first acted on the stack (ms), and how; None if nobody did."""
     alibis, services = list(_alibis(evidence)), _services(evidence.journal)
     for event in evidence.journal.of("container_event"):
         if _decides(event, services) and not any(alibi.covers(event) for alibi in alibis):

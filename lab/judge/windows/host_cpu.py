@@ -1,4 +1,4 @@
-"""What else kept this machine busy: a target that waits for a CPU is late through no fault of its own."""
+"""How busy other processes kept the machine: a target that must wait for a CPU is late, and that is not its fault."""
 
 import math
 from collections import defaultdict
@@ -10,7 +10,7 @@ IDLE, CPU = "host_cpu_idle_s", "_cpu_s"
 
 
 def said(evidence: Evidence, from_ms: float, to_ms: float) -> str:
-    """A remark for a verdict that is no pass; empty where the readings do not tell."""
+    """A remark for a verdict that is not a pass; empty where there are too few readings."""
     share = share_of_others(evidence, from_ms, to_ms)
     return "" if share is None else f"; all else on this machine took {share:.0%} of its CPU meanwhile"
 

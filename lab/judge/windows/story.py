@@ -1,4 +1,4 @@
-"""The story of one fault in the journal, and why it does not prove that the fault was in force, or is healed."""
+"""The journal events of one fault, and the reasons why they do not prove that it was in force, or is healed."""
 
 from collections.abc import Iterable, Sequence
 

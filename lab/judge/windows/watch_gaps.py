@@ -1,4 +1,4 @@
-"""Whether a recovery was watched as it must be: proven and healed, no hole between the probes, and long enough."""
+"""Whether a recovery was observed well enough: the fault proven and healed, no gap between probes, long enough."""
 
 from itertools import pairwise
 
@@ -7,20 +7,20 @@ from lab.judge.windows.timeline import FaultWindow, Windows
 from lab.model.evidence import Evidence
 from lab.model.recovery import CANARY
 
-# After the recovery the canary is slow on purpose: then this many of its periods may pass without a probe, but never
-# so many that the hold is not watched.
+# After the recovery the canary is slow on purpose. Then a pause of this many periods still counts as observed, but no
+# pause longer than the maximum, because a relapse within the hold must be seen.
 GAP_PERIODS, SLOW_GAP_MAX_MS = 3.0, 3000.0
 
 
 def doubts_of(fault: FaultWindow) -> tuple[str, ...]:
-    """Why nothing can be said of a recovery from this fault at all."""
-    # A service that never comes back is a result; a fault of ours that is still there is not the target's.
+    """Why the recovery from this fault cannot be judged at all."""
+    # A service that does not come back after its start is a result. A fault that the lab did not remove is not.
     started = fault.starts and fault.cleared_ms is not None
     return fault.doubts + (() if started else fault.heal_doubts) + fault.shared_doubts
 
 
 def hole(evidence: Evidence, fault: FaultWindow) -> str:
-    """A hole in the watch, from the heal until the recovery has held or to the step's end, in words, or nothing."""
+    """A gap between probes from the heal until the recovery has held, or to the step's end, in words; empty if none."""
     assert fault.span is not None
     assert fault.cleared_ms is not None
     to_ms, recovering = fault.span.to_ms, fault.recovering
@@ -40,7 +40,7 @@ def touching_recovery(windows: Windows, fault: FaultWindow) -> list[Incident]:
 
 
 def not_held(evidence: Evidence, fault: FaultWindow) -> str:
-    """A watch that ended before the recovery has held; only a pass needs that: a relapse is later still."""
+    """Why the recovery was not observed for as long as it must hold, or empty; only a pass needs this."""
     if fault.span is None or fault.recovering is None:
         return ""
     watched_ms = fault.span.to_ms - fault.recovering.sent_ms
