@@ -9,7 +9,7 @@ from lab.model.journal import Event, Journal
 from lab.model.plan import PlannedFault
 from lab.model.undo import facts_of
 
-# Events that a service cannot cause by itself. A container that dies (`die`, `oom`) may have done so alone: it is judged.
+# Events that a service cannot cause by itself. A container that dies (`die`, `oom`) may have done so: it is judged.
 ACTS = ("kill", "stop", "pause", "restart", "destroy")
 # The services of runs that were recorded before `run_started` named them.
 SERVICES_BEFORE = frozenset({"mcp", "qdrant", "toxiproxy", "mcp-net", "qdrant-net"})
