@@ -27,6 +27,7 @@ from lab.host.labels import RUN, owned
 from lab.host.processes.process_handle import own_process
 from lab.host.world import world_of
 from lab.model.journal import Event
+from lab.model.load import LoadProfile
 from lab.model.plan import FAULT, STEADY, Plan, PlannedFault, Step
 from lab.model.samples import Probe
 from lab.model.scenario import Abort
@@ -89,7 +90,7 @@ class Belongings:
     container: Any = None
     process: "subprocess.Popen[bytes] | None" = None
 
-    def start(self) -> None:
+    def start(self, load: LoadProfile | None = None) -> None:
         token = f"lab-fault={self.run_id}.demand-1"
         command = [sys.executable, "-c", HOLDER, token, str(self.spec.ports["toxiproxy"])]
         self.process = subprocess.Popen(command, start_new_session=True)
@@ -109,6 +110,9 @@ class Belongings:
         if self.container is not None:
             self.container.remove(force=True)
 
+    def change_to(self, load: LoadProfile | None) -> float:
+        return 0.0
+
     def died(self) -> list[tuple[str, str]]:
         return []
 
@@ -123,7 +127,7 @@ class Belongings:
 class Nothing(Belongings):
     """The other of the two."""
 
-    def start(self) -> None: ...
+    def start(self, load: LoadProfile | None = None) -> None: ...
     def stop(self) -> None: ...
 
 
