@@ -119,8 +119,10 @@ class Belongings:
     def watch_closely(self, closely: bool) -> None: ...
 
     def recent_probes(self, since_ms: float) -> Sequence[Probe]:
-        """Of a canary that is dark throughout."""
-        return [Probe(since_ms, since_ms + 10, "search", "transport", "")]
+        """The probes of a canary that is dark all the time, one a second for as long as the watchdog looks back."""
+        return [
+            Probe(since_ms + 1000 * n, since_ms + 1000 * n + 10, "search", "transport", "") for n in range(62)
+        ]
 
 
 @dataclass
