@@ -16,7 +16,7 @@ from lab.plan.steps import duration_min_s, steps_of
 
 __all__ = ["describe", "duration_min_s", "schedule"]
 
-CANARY_SLOW_HZ, CANARY_FAST_HZ = 2.0, 10.0
+CANARY_SLOW_HZ, CANARY_FAST_HZ = 1.0, 10.0
 # At 10 Hz five probes are under way after half a second. With a longer deadline a hanging target would occupy all five,
 # and no probe could observe its recovery. Therefore a canary with a longer deadline is sent less often.
 OUTSTANDING_MAX, CANARY_DEADLINE_MS, DEADLINE_MARGIN_MS = 5, 460, 40

@@ -2,6 +2,7 @@
 
 The fixture is a default soak of 12 minutes on a slow machine, of November 2026: its findings hold every verdict there
 is. Beside it lie the findings that the code of that day wrote. Everything is compared but the wording of the reasons.
+One rule has changed since: an observer that takes too much of the target is the lab's own doing, and INCONCLUSIVE.
 """
 
 import json
@@ -29,6 +30,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return written
 
 
+def by_todays_rules(finding: dict[str, Any]) -> dict[str, Any]:
+    if finding["check"] != "observer_share":
+        return finding
+    assert finding["verdict"] == finding["gate_verdict"] == "fail"
+    return {**finding, "verdict": "inconclusive", "gate_verdict": "inconclusive"}
+
+
 def without_words(finding: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in finding.items() if key != "reason"}
 
@@ -38,14 +46,21 @@ def test_the_fixture_holds_every_verdict() -> None:
     assert verdicts == {"pass", "fail", "inconclusive", "not_tested"}
 
 
-@pytest.mark.parametrize("key", ["verdict", "gate", "coverage", "interrupted"])
+@pytest.mark.parametrize("key", ["verdict", "gate", "interrupted"])
 def test_a_kept_run_has_the_same_outcome(report: dict[str, Any], key: str) -> None:
     assert report[key] == EXPECTED[key]
 
 
 @pytest.mark.parametrize("number", range(len(EXPECTED["findings"])))
 def test_a_kept_run_has_the_same_findings(report: dict[str, Any], number: int) -> None:
-    assert without_words(report["findings"][number]) == without_words(EXPECTED["findings"][number])
+    assert without_words(report["findings"][number]) == without_words(
+        by_todays_rules(EXPECTED["findings"][number])
+    )
+
+
+def test_a_kept_run_has_one_decided_finding_less(report: dict[str, Any]) -> None:
+    share = 1 / len(EXPECTED["findings"])
+    assert report["coverage"] == pytest.approx(EXPECTED["coverage"] - share, abs=1e-6), "observer_share"
 
 
 def test_a_kept_run_has_no_other_findings(report: dict[str, Any]) -> None:

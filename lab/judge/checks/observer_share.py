@@ -1,5 +1,7 @@
-"""Does the observer stay small? What canary and recall take of the target's CPU capacity in the steady
-phases.
+"""Does the observer stay small? What canary and recall take of the target's CPU capacity in the steady phases.
+
+An observer that takes too much is the lab's own doing, so it never fails the target: the finding is INCONCLUSIVE then,
+and names the lab as the cause.
 """
 
 from lab.judge.windows import references
@@ -8,7 +10,7 @@ from lab.judge.windows.timeline import Windows
 from lab.judge.windows.touched import put_in_doubt
 from lab.judge.windows.window import Window
 from lab.model.evidence import Evidence
-from lab.model.verdict import Bound, Finding, Interval, undecided
+from lab.model.verdict import Bound, Finding, Interval, Verdict, undecided
 
 CHECK = "observer_share"
 
@@ -24,11 +26,16 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
         reason = f"canary {canary_ms:g} ms, recall {recall_ms:g} ms of CPU time: nothing was measured"
         return [undecided(CHECK, SUBJECT, reason, evidence=where)]
     bound = Bound("<", evidence.plan.observer.share_max)
-    verdict = bound.judge(Interval(share, share))
+    within = bound.judge(Interval(share, share)) is Verdict.PASS
+    verdict = Verdict.PASS if within else Verdict.INCONCLUSIVE
     fast = cost.data.get("share_fast")
     reason = f"canary {canary_ms:.3g} ms and recall {recall_ms:.3g} ms of CPU time per call"
     if isinstance(fast, (int, float)):
         reason += f"; while a fault is in force or not recovered from: {fast:.1%}"
+    if not within:
+        reason += (
+            "; the lab itself loads the target too much on this machine, so its part in the rest is unknown"
+        )
     unit, n = "share of the target's CPU capacity", int(cost.data.get("calls", 1))
     finding = Finding(
         CHECK,
