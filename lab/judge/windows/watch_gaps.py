@@ -27,8 +27,9 @@ def hole(evidence: Evidence, fault: FaultWindow) -> str:
     calm_ms = to_ms if recovering is None else recovering.done_ms
     end_ms = to_ms if recovering is None else min(to_ms, recovering.sent_ms + CANARY.hold_ms)
     sent = [one.sent_ms for one in fault.canary if one.asked and fault.cleared_ms <= one.sent_ms <= end_ms]
+    slow_gap_ms = _slow_gap_ms(evidence)
     for before, then in pairwise([fault.cleared_ms, *sent, end_ms]):
-        if then - before > (CANARY.gap_ms if before < calm_ms else _slow_gap_ms(evidence)):
+        if then - before > (CANARY.gap_ms if before < calm_ms else slow_gap_ms):
             return f"no canary probe was sent for {(then - before) / 1000:.3g} s"
     return ""
 
