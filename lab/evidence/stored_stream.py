@@ -173,7 +173,7 @@ def _builder(row_type: type[Any], columns: Sequence[str]) -> Callable[[list[tupl
     in_order = list(row_type.__slots__[: len(columns)]) == list(columns)
 
     def build(found: list[tuple[Any, ...]]) -> list[Any]:
-        if places:
+        if places and found:
             by_column = [list(values) for values in zip(*found, strict=True)]
             for place, converted in places:
                 by_column[place] = list(map(converted, by_column[place]))

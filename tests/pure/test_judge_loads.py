@@ -55,6 +55,14 @@ def with_loads(evidence: Evidence, **loads: Any) -> Evidence:
     return replace(evidence, plan=replace(evidence.plan, steps=steps))
 
 
+def test_chunks_that_delivered_no_request_are_undecided() -> None:
+    """k6 could not be started: its chunk has a recorded end, and there is no row."""
+    evidence = resampled(chunks_edited(lambda data: {**data, "rows": 0}), requests=())
+    found = finding(evidence, "chunks")
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert "no request at all" in found.reason
+
+
 def test_chunks_of_the_planned_load_pass() -> None:
     assert finding(healthy(), "chunks").verdict is Verdict.PASS
 

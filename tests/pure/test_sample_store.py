@@ -19,7 +19,7 @@ from lab.errors import WorldError
 from lab.evidence import sample_store
 from lab.evidence.sample_reader import read_samples
 from lab.evidence.sample_store import SampleStore
-from lab.model.samples import HostReading, Layer, Memory, Probe, Recall
+from lab.model.samples import TABLES, HostReading, Layer, Memory, Probe, Recall
 
 HOME = Path(__file__).resolve().parents[2]
 LOG = "samples.sqlite-wal"
@@ -294,3 +294,12 @@ def test_a_process_is_told_from_the_next_one_of_its_name(tmp_path: Path) -> None
         db.execute("ALTER TABLE memory DROP COLUMN started")
     older, damage = read_samples(path)
     assert not damage and {(row.pid, row.started) for row in older.memory} == {(None, None)}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_window_without_a_row_is_empty(tmp_path: Path, table: str) -> None:
+    path = tmp_path / "samples.sqlite"
+    SampleStore(path).close()
+    samples, damage = read_samples(path)
+    assert not damage
+    assert list(getattr(samples, table).between(0.0, 1e9)) == []

@@ -17,6 +17,8 @@ def chunks_delivered(check: str, evidence: Evidence, windows: Windows) -> Findin
     problems = []
     if not ended:
         problems.append("no chunk of load was delivered")
+    elif rows == 0:
+        problems.append(f"{len(ended)} chunks of load delivered no request at all")
     began, over = ({(e.segment, e.data["chunk"]) for e in events} for events in (started, ended))
     if not began >= over:
         problems.append(f"{len(started)} chunks began and {len(ended)} ended")

@@ -10,6 +10,7 @@ Efron 1987.
 import hashlib
 import math
 import warnings
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,8 +152,14 @@ def _bounds(counts: Floats, n: int) -> tuple[Floats, Floats]:
         # Batches of nearly equal size: the variance of their means against the binomial one.
         residual = (counts[:, mixed] - sizes[:, None] * share[mixed]) ** 2 / sizes[:, None]
         effect[mixed] = np.maximum(1.0, residual.sum(axis=0) / (batches - 1) / spread[mixed])
-        alpha[mixed] = 2 * stats.norm.sf(stats.t.ppf(1 - ALPHA / 2, batches - 1))
+        alpha[mixed] = _alpha(batches)
     return _exact(bad / effect, n / effect, alpha)
+
+
+@cache
+def _alpha(batches: int) -> float:
+    """The level at which a normal interval is as wide as the t interval of so many batches."""
+    return float(2 * stats.norm.sf(stats.t.ppf(1 - ALPHA / 2, batches - 1)))
 
 
 def _exact(successes: Floats, n: Floats, alpha: Floats) -> tuple[Floats, Floats]:
