@@ -75,8 +75,9 @@ class _Beside(HostStorage):
 
     folder: Path
 
-    def _folder(self, service: str) -> Path:
-        return self.folder
+    @contextmanager
+    def _data(self, service: str) -> Iterator[Path]:
+        yield self.folder
 
     def device(self, service: str) -> str:
         return "a test's own"
