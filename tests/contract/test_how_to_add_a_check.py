@@ -1,6 +1,5 @@
 """The worked example of docs/how-to/add-a-check.md: its blocks, put where the page says, are a check as any other."""
 
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,22 +15,18 @@ from lab.judge.checks import default_bounds, discover_bounds
 from lab.model.evidence import Evidence
 from lab.model.verdict import Finding, Verdict
 from lab.read.campaigns import load_campaign
+from tests.contract.how_to_pages import blocks_of, write_files
 from tests.pure.evidence_factory import make
 from tests.tidy.generated import bounds
 
-HOME = Path(__file__).resolve().parents[2]
-PAGE = (HOME / "docs" / "how-to" / "add-a-check.md").read_text(encoding="utf-8")
-# The first line of each block is a comment that says where the block belongs.
-BLOCKS = dict(re.findall(r"^```\w+\n# ([\w/.-]+)[^\n]*\n(.*?)^```", PAGE, re.M | re.S))
+BLOCKS = blocks_of("add-a-check.md")
 CHECK, BOUND = "memory_peak", "memory_peak_mb"
 
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder that holds the page's files at their places, seen by discovery beside the lab's own."""
-    for place, text in BLOCKS.items():
-        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / place).write_text(text, encoding="utf-8")
+    write_files(BLOCKS, tmp_path)
     folder = str(tmp_path / "lab" / "judge" / "checks")
     monkeypatch.setattr(lab.judge.checks, "__path__", [*lab.judge.checks.__path__, folder])
     yield tmp_path

@@ -1,7 +1,6 @@
 """The worked example of docs/how-to/add-a-fault.md: its blocks, put where the page says, are a fault as any other."""
 
 import ast
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,20 +15,16 @@ from lab.plan.conflicts import require_apart
 from lab.read.campaigns import build_fault, load_campaign
 from tests.contract.fakes import fake_world
 from tests.contract.fault_suite import check_life_cycle, check_missed
+from tests.contract.how_to_pages import blocks_of, write_files
 
-HOME = Path(__file__).resolve().parents[2]
-PAGE = (HOME / "docs" / "how-to" / "add-a-fault.md").read_text(encoding="utf-8")
-# The first line of each block is a comment that says where the block belongs.
-BLOCKS = dict(re.findall(r"^```\w+\n# ([\w/.-]+)[^\n]*\n(.*?)^```", PAGE, re.M | re.S))
+BLOCKS = blocks_of("add-a-fault.md")
 EXAMPLE: dict[str, dict[str, Any]] = ast.literal_eval("{" + BLOCKS["tests/contract/examples.py"] + "}")
 
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder that holds the page's files at their places, seen by discovery beside the lab's own."""
-    for place, text in BLOCKS.items():
-        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / place).write_text(text, encoding="utf-8")
+    write_files(BLOCKS, tmp_path)
     folder = str(tmp_path / "lab" / "faults" / "network")
     monkeypatch.setattr(lab.faults.network, "__path__", [*lab.faults.network.__path__, folder])
     yield tmp_path

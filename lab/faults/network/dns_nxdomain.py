@@ -31,17 +31,12 @@ class DnsNxdomain(Fault):
 
     def prepare(self, world: World) -> RemoveChain:
         """The network must be there."""
-        token = world.processes.new_token(self.kind)
-        return proof.chain_undo(world, self.target, self.kind, table="nat", token=token)
+        return proof.names_undo(world, self.target, self.kind)
 
     def inject(self, world: World, undo: RemoveChain) -> None:
         """Start the name server, then redirect the questions to it."""
         port = world.netns.deny_names(undo.service, undo.container_id, undo.token, LIFETIME_S)
-        lines = [
-            f"-p {protocol} --dport 53 -j DNAT --to-destination 127.0.0.1:{port}"
-            for protocol in ("udp", "tcp")
-        ]
-        proof.add(world, undo, ("OUTPUT -d 127.0.0.11",), *lines, spare_control=False)
+        proof.redirect_names(world, undo, port)
 
     def observe(self, world: World, before: Observation | None) -> Observation:
         """In force when every answer says that a name of the stack does not exist, and it was found before."""

@@ -24,6 +24,20 @@ def chain_undo(world: World, service: str, kind: str, table: str = "filter", tok
     return RemoveChain(service, world.netns.holder_id(service), table, chain, token)
 
 
+def names_undo(world: World, service: str, kind: str) -> RemoveChain:
+    """The undo of a fault that redirects the questions for names: a chain, and a name server of the lab."""
+    token = world.processes.new_token(kind)
+    return chain_undo(world, service, kind, table="nat", token=token)
+
+
+def redirect_names(world: World, undo: RemoveChain, port: int, *spared: str) -> None:
+    """Redirect all questions for names to a port on the loopback, except what the rules in `spared` take out."""
+    lines = [
+        f"-p {protocol} --dport 53 -j DNAT --to-destination 127.0.0.1:{port}" for protocol in ("udp", "tcp")
+    ]
+    add(world, undo, ("OUTPUT -d 127.0.0.11",), *spared, *lines, spare_control=False)
+
+
 def add(
     world: World, undo: RemoveChain, jumps: tuple[str, ...], *lines: str, spare_control: bool = True
 ) -> None:

@@ -50,20 +50,15 @@ class SlowDns(Fault):
 
     def prepare(self, world: World) -> RemoveChain:
         """The network must be there."""
-        token = world.processes.new_token(self.kind)
-        return proof.chain_undo(world, self.target, self.kind, table="nat", token=token)
+        return proof.names_undo(world, self.target, self.kind)
 
     def inject(self, world: World, undo: RemoveChain) -> None:
         """Start the name server, then redirect the questions to it, except those that it asks itself."""
         port, asks_from = world.netns.delay_names(
             undo.service, undo.container_id, undo.token, self.delay_ms / 1000, LIFETIME_S
         )
-        lines = [
-            f"-p {protocol} --dport 53 -j DNAT --to-destination 127.0.0.1:{port}"
-            for protocol in ("udp", "tcp")
-        ]
         own = f"-p udp --sport {asks_from} -j RETURN"
-        proof.add(world, undo, ("OUTPUT -d 127.0.0.11",), own, *lines, spare_control=False)
+        proof.redirect_names(world, undo, port, own)
 
     def observe(self, world: World, before: Observation | None) -> Observation:
         """In force when every question was redirected by the rules and is answered rightly, but after the delay.
