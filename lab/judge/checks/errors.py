@@ -5,13 +5,12 @@ from collections.abc import Sequence
 
 from lab.judge.checks.latency import P95_MAX
 from lab.judge.stats.intervals import share_interval
-from lab.judge.windows.steady_load import SUBJECT, SteadyLoad, failures, judged_steady, steady_load, tally
+from lab.judge.windows.steady_load import SUBJECT, SteadyLoad, failures, judged_load, tally
 from lab.judge.windows.timeline import Windows
-from lab.judge.windows.window import Window
 from lab.model.evidence import Evidence
 from lab.model.samples import Request
 from lab.model.scenario import BoundSpec
-from lab.model.verdict import Finding, Interval, Verdict, undecided
+from lab.model.verdict import Finding, Interval, Verdict
 
 CHECK = "errors"
 ERROR_RATE_MAX = BoundSpec(
@@ -22,16 +21,10 @@ BOUNDS = (ERROR_RATE_MAX,)
 
 def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
     """One finding about all steady phases together."""
-
-    def find(spans: Sequence[Window]) -> Finding:
-        return _finding(evidence, steady_load(evidence, windows, CHECK, spans))
-
-    return [judged_steady(windows, find)]
+    return judged_load(evidence, windows, CHECK, lambda load: _finding(evidence, load))
 
 
 def _finding(evidence: Evidence, load: SteadyLoad) -> Finding:
-    if not load.requests:
-        return undecided(CHECK, SUBJECT, "no request was due in a steady phase", evidence=load.evidence)
     bound = ERROR_RATE_MAX.of(evidence.plan.bounds)
     rest = load.unexplained()
     interval = _interval(load.requests, load.missing)

@@ -14,7 +14,7 @@ from lab.judge.windows.touched import judged_apart, named
 from lab.judge.windows.window import Window, within, without
 from lab.model.evidence import Evidence
 from lab.model.samples import Request
-from lab.model.verdict import Finding, KnownIssueCount
+from lab.model.verdict import Finding, KnownIssueCount, undecided
 
 SUBJECT = "steady"
 
@@ -53,6 +53,20 @@ def steady_load(evidence: Evidence, windows: Windows, check: str, spans: Sequenc
         missing=max(0, expected - len(due)),
         evidence=tuple(references.samples("requests", w.from_ms, w.to_ms) for w in spans),
     )
+
+
+def judged_load(
+    evidence: Evidence, windows: Windows, check: str, judge: Callable[[SteadyLoad], Finding]
+) -> list[Finding]:
+    """One finding of a check about the load of all steady phases together; undecided where no request was due."""
+
+    def find(spans: Sequence[Window]) -> Finding:
+        load = steady_load(evidence, windows, check, spans)
+        if not load.requests:
+            return undecided(check, SUBJECT, "no request was due in a steady phase", evidence=load.evidence)
+        return judge(load)
+
+    return [judged_steady(windows, find)]
 
 
 def judged_steady(windows: Windows, find: Callable[[Sequence[Window]], Finding]) -> Finding:
