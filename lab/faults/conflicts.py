@@ -48,6 +48,6 @@ def death(topology: Topology, service: str) -> frozenset[Claim]:
     return claims(service, *ends) | carried(topology, service)
 
 
-def most_telling(shared: frozenset[Claim]) -> Claim:
+def clearest_claim(shared: frozenset[Claim]) -> Claim:
     """The claim that explains a conflict best: a main process before all that ends with it, the rate last."""
     return min(shared, key=lambda claim: (claim.resource != LIFE, claim.resource == RATE, claim))

@@ -13,7 +13,7 @@ from lab.model.plan import FAULT, STEADY, WARM_UP, PlannedFault, Step
 from lab.model.quantities import format_duration
 from lab.model.recovery import CANARY
 from lab.model.scenario import FaultSpec, Scenario
-from lab.plan.conflicts import require_apart, require_lasting
+from lab.plan.conflicts import require_compatible, require_possible_hold
 from lab.read.campaigns import DURATION_MAX_S
 
 # A fault step lasts for its hold, the proofs around it, and the time after recovery in which a relapse would show.
@@ -58,8 +58,8 @@ def steps_of(
 def _require_possible(scenario: Scenario) -> None:
     where = scenario.source or scenario.name
     for spec in scenario.faults:
-        require_apart(spec, where)
-        require_lasting(spec, HOLD_MAX_S if spec.hold_s is None else spec.hold_s, where)
+        require_compatible(spec, where)
+        require_possible_hold(spec, HOLD_MAX_S if spec.hold_s is None else spec.hold_s, where)
 
 
 def duration_min_s(order: Sequence[FaultSpec]) -> float:

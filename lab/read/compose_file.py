@@ -1,8 +1,13 @@
-"""`compose/compose.yaml`, the one source of topology, as a `Topology`; `x-lab` says what compose has no word for.
+"""Reads `compose/compose.yaml` and the proxies' configuration into a `Topology`. No other file describes the stack.
 
-The keys of `x-lab`, each for one service: `role`; `peer`, the service that calls it; `port`, where it does so (by
-default the port that the service publishes); `health`, a path that only a live service answers; `page`, a path with a
-small answer that is asked for through links; `links`, the configuration of the proxies that run in it.
+Compose has no key for some facts about a service. They stand under the service's key `x-lab`:
+
+- `role`: what the service is for, such as `target` or `store`
+- `peer`: the service that calls this one
+- `port`: the port that the peer calls; by default the one that the service publishes
+- `health`: a path that answers only while the service is alive
+- `page`: a path with a small answer, which the lab requests through links
+- `links`: the file that configures the proxies which run in this service
 """
 
 import re
@@ -22,14 +27,14 @@ from lab.repository import COMPOSE_FILE
 
 LOOPBACK = "127.0.0.1"
 _PORT = re.compile(r"127\.0\.0\.1:\$\{LAB_PORT_([A-Z0-9_]+):-([0-9]+)\}:([0-9]+)")
-_OF_SERVICE = "service:"
+_SERVICE_MODE = "service:"
 
 _Port = Annotated[int, Ge(1), Le(65535)]
 _Path = Annotated[str, StringConstraints(pattern=r"^(/\S*)?$")]
 
 
-class _Facts(BaseModel):
-    """The `x-lab` part of one service."""
+class _LabKeys(BaseModel):
+    """The values under `x-lab` of one service."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     role: Role
@@ -41,6 +46,8 @@ class _Facts(BaseModel):
 
 
 class _Mount(BaseModel):
+    """One entry under `volumes` of a compose service."""
+
     model_config = ConfigDict(extra="ignore", frozen=True)
     type: str
     source: str
@@ -48,10 +55,10 @@ class _Mount(BaseModel):
 
 
 class _ComposeService(BaseModel):
-    """What is read of a compose service; the rest is for compose alone."""
+    """The part of a compose service that the lab reads. Compose alone reads the rest."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
-    facts: _Facts = Field(alias="x-lab")
+    lab_keys: _LabKeys = Field(alias="x-lab")
     network_mode: str = ""
     profiles: tuple[str, ...] = ()
     ports: tuple[Annotated[str, StringConstraints(pattern=f"^{_PORT.pattern}$")], ...] = ()
@@ -71,8 +78,8 @@ class _Proxy(BaseModel):
         return int(self.listen.rpartition(":")[2])
 
     @property
-    def behind(self) -> tuple[str, int]:
-        """The service behind the proxy, and its port."""
+    def destination(self) -> tuple[str, int]:
+        """The service that the proxy forwards to, and its port."""
         service, _, port = self.upstream.rpartition(":")
         return service, int(port)
 
@@ -86,8 +93,8 @@ _COMPOSE, _PROXIES = TypeAdapter(_ComposeFile), TypeAdapter(tuple[_Proxy, ...])
 
 
 @dataclass(frozen=True, slots=True)
-class _Files:
-    """The compose file and the proxies' configurations by carrier, checked and not yet put together."""
+class _ParsedFiles:
+    """The checked contents of the compose file, and of the proxies' configuration by the service that runs them."""
 
     services: Mapping[str, _ComposeService]
     proxies: Mapping[str, tuple[_Proxy, ...]]
@@ -101,42 +108,42 @@ def read_topology(
     images: Mapping[str, Path] | None = None,
     path: Path = COMPOSE_FILE,
 ) -> Topology:
-    """The topology of a stack; raises ScenarioError, with file and line, for a file that does not say it.
+    """Read the topology of a stack; raises ScenarioError, with file and line, if a file is wrong.
 
-    `ports` are the host ports by name (by default those of the file), `profiles` the compose profiles that are on,
-    `images` the image files of compose volumes by name.
+    `project` is the compose project. `ports` are the host ports by name; those of the file are the default. `profiles`
+    are the compose profiles that are switched on. `images` are the disk image files of compose volumes, by volume name.
     """
     files = _read(path)
-    on = {name: service for name, service in files.services.items() if _is_on(service, profiles)}
-    published = tuple(_published(on, {**_defaults(on), **(ports or {})}))
-    links = tuple(_links(on, files.proxies, published))
-    services = tuple(_service(name, on, published, links, images or {}) for name in on)
+    enabled = {name: service for name, service in files.services.items() if _is_enabled(service, profiles)}
+    published = tuple(_published(enabled, {**_default_ports(enabled), **(ports or {})}))
+    links = tuple(_links(enabled, files.proxies, published))
+    services = tuple(_service(name, enabled, published, links, images or {}) for name in enabled)
     return Topology(project, services, published, links)
 
 
 def default_ports(path: Path = COMPOSE_FILE) -> dict[str, int]:
-    """The host port that the compose file gives to each published port when nobody asks for another."""
-    return _defaults(_read(path).services)
+    """The default host port of each published port, by name."""
+    return _default_ports(_read(path).services)
 
 
 @cache
-def _read(path: Path) -> _Files:
+def _read(path: Path) -> _ParsedFiles:
     document = read(path, anchors=True)
     services = checked(document, _COMPOSE).services
     for name, service in services.items():
-        for place, other in (
-            (("x-lab", "peer"), service.facts.peer),
+        for location, named in (
+            (("x-lab", "peer"), service.lab_keys.peer),
             (("network_mode",), _network(name, service)),
         ):
-            if other and other not in services:
-                where = document.where(("services", name, *place))
+            if named and named not in services:
+                where = document.where(("services", name, *location))
                 raise ScenarioError(
-                    f"there is no service {shown(other)}",
+                    f"there is no service {shown(named)}",
                     where=where,
-                    try_=accepted(other, services, "services"),
+                    try_=accepted(named, services, "services"),
                 )
-    carriers = {name: service.facts.links for name, service in services.items()}
-    return _Files(
+    carriers = {name: service.lab_keys.links for name, service in services.items()}
+    return _ParsedFiles(
         services,
         {
             name: _proxies(path.parent / links, name, services)
@@ -147,48 +154,56 @@ def _read(path: Path) -> _Files:
 
 
 def _proxies(path: Path, carrier: str, services: Mapping[str, _ComposeService]) -> tuple[_Proxy, ...]:
-    """The proxies of a carrier; both ends of each must be published, or the lab could not measure it."""
+    """The proxies that run in the service `carrier`.
+
+    Both the port that a proxy listens on and the port that it forwards to must be published. The lab measures a link
+    through the first and compares it with the second.
+    """
     document = read(path)
     proxies = checked(document, _PROXIES)
-    published = {(port.service, port.port) for port in _published(services, _defaults(services))}
+    published = {(port.service, port.port) for port in _published(services, _default_ports(services))}
     for number, proxy in enumerate(proxies):
-        for key, end in (("listen", (carrier, proxy.listen_port)), ("upstream", proxy.behind)):
-            if end not in published:
+        for key, (service, port) in (
+            ("listen", (carrier, proxy.listen_port)),
+            ("upstream", proxy.destination),
+        ):
+            if (service, port) not in published:
                 raise ScenarioError(
-                    f"the service {shown(end[0])} does not publish its port {end[1]}",
+                    f"the service {shown(service)} does not publish its port {port}",
                     where=document.where((number, key)),
                     try_="publish it in the compose file, on 127.0.0.1",
                 )
     return proxies
 
 
-def _is_on(service: _ComposeService, profiles: Collection[str]) -> bool:
+def _is_enabled(service: _ComposeService, profiles: Collection[str]) -> bool:
     return not service.profiles or any(profile in profiles for profile in service.profiles)
 
 
-def _matched(port: str) -> re.Match[str]:
-    found = _PORT.fullmatch(port)
-    assert found is not None, "the shape has the same pattern"
-    return found
+def _parsed_port(port: str) -> re.Match[str]:
+    match = _PORT.fullmatch(port)
+    assert match is not None, "pydantic has checked the same pattern before"
+    return match
 
 
-def _defaults(services: Mapping[str, _ComposeService]) -> dict[str, int]:
-    listed = (_matched(port) for service in services.values() for port in service.ports)
-    return {port[1].lower(): int(port[2]) for port in listed}
+def _default_ports(services: Mapping[str, _ComposeService]) -> dict[str, int]:
+    ports = (_parsed_port(port) for service in services.values() for port in service.ports)
+    return {port[1].lower(): int(port[2]) for port in ports}
 
 
 def _network(name: str, service: _ComposeService) -> str:
+    """The service whose network this one uses: its own, or that of the service in `network_mode`."""
     mode = service.network_mode
-    return mode.removeprefix(_OF_SERVICE) if mode.startswith(_OF_SERVICE) else name
+    return mode.removeprefix(_SERVICE_MODE) if mode.startswith(_SERVICE_MODE) else name
 
 
 def _published(services: Mapping[str, _ComposeService], ports: Mapping[str, int]) -> Iterator[PublishedPort]:
-    """A port of a network holder is the port of the service that runs in that network."""
-    tenants = {_network(name, service): name for name, service in services.items() if service.network_mode}
+    """The published ports. Where one service only holds the network of another, its ports are those of the other."""
+    users = {_network(name, service): name for name, service in services.items() if service.network_mode}
     for name, service in services.items():
-        for port in map(_matched, service.ports):
+        for port in map(_parsed_port, service.ports):
             address = f"http://{LOOPBACK}:{ports[port[1].lower()]}"
-            yield PublishedPort(port[1].lower(), tenants.get(name, name), int(port[3]), address)
+            yield PublishedPort(port[1].lower(), users.get(name, name), int(port[3]), address)
 
 
 def _links(
@@ -197,16 +212,16 @@ def _links(
     published: Collection[PublishedPort],
 ) -> Iterator[Link]:
     addresses = {(port.service, port.port): port.address for port in published}
-    for carrier, listed in proxies.items():
-        for proxy in listed:
+    for carrier, carried in proxies.items():
+        for proxy in carried:
             yield Link(
                 proxy=proxy.name,
                 carrier=carrier,
                 listen=proxy.listen_port,
-                behind=proxy.behind[0],
+                behind=proxy.destination[0],
                 through=addresses[carrier, proxy.listen_port],
-                direct=addresses[proxy.behind],
-                page=services[proxy.behind[0]].facts.page,
+                direct=addresses[proxy.destination],
+                page=services[proxy.destination[0]].lab_keys.page,
             )
 
 
@@ -217,16 +232,16 @@ def _service(
     links: Collection[Link],
     images: Mapping[str, Path],
 ) -> Service:
-    found, facts = services[name], services[name].facts
-    listens = [link.listen for link in links if link.carrier == name]
-    own = [port for port in published if port.service == name and port.port not in listens]
-    mounts = [mount for mount in found.volumes if mount.type == "volume" and facts.role == "store"]
+    compose, lab_keys = services[name], services[name].lab_keys
+    link_ports = [link.listen for link in links if link.carrier == name]
+    own = [port for port in published if port.service == name and port.port not in link_ports]
+    mounts = [mount for mount in compose.volumes if mount.type == "volume" and lab_keys.role == "store"]
     return Service(
         name=name,
-        role=facts.role,
-        network=_network(name, found),
-        peer=facts.peer,
-        port=facts.port or (own[0].port if own and facts.peer else 0),
-        health=f"{own[0].address}{facts.health}" if own and facts.health is not None else "",
+        role=lab_keys.role,
+        network=_network(name, compose),
+        peer=lab_keys.peer,
+        port=lab_keys.port or (own[0].port if own and lab_keys.peer else 0),
+        health=f"{own[0].address}{lab_keys.health}" if own and lab_keys.health is not None else "",
         data=DataFolder(mounts[0].target, images.get(mounts[0].source)) if mounts else None,
     )

@@ -11,7 +11,7 @@ import pytest
 import lab.faults.network
 from lab.faults import discover
 from lab.faults.catalogue import catalogue
-from lab.plan.conflicts import require_apart
+from lab.plan.conflicts import require_compatible
 from lab.read.campaigns import build_fault, load_campaign
 from tests.contract.fakes import fake_world
 from tests.contract.fault_suite import check_life_cycle, check_missed
@@ -65,4 +65,4 @@ def test_it_is_never_in_force_where_it_misses(checkout: Path) -> None:
 def test_its_scenario_is_read_and_can_be_planned(checkout: Path) -> None:
     scenario = load_campaign(checkout / "chaos" / "faults" / "echo-loss.yaml")
     assert [spec.kind for spec in scenario.faults] == ["echo_loss"]
-    require_apart(scenario.faults[0], "page")
+    require_compatible(scenario.faults[0], "page")
