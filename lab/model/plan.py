@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lab.model.capacity import Capacity
 from lab.model.load import LoadProfile
 from lab.model.scenario import Abort, Bounds
 from lab.model.target import Target
@@ -13,6 +14,9 @@ WARM_UP, STEADY, FAULT = "warm_up", "steady", "fault"
 # What a run records unless its plan says otherwise. It is also what plans mean that were written before they named
 # their streams, so it never changes: a stream that is added later is named by the plans that expect it.
 USUAL_STREAMS = ("requests", "probes", "recall", "memory", "host")
+# Whose observations the recovery clocks use: the canary's, the load's own requests, and the truth queries.
+BY_CANARY, BY_LOAD, BY_TRUTH = "canary", "load", "truth"
+WITHOUT_LIMIT = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,10 @@ class Step:
 class ObserverPlan:
     """How often canary and recall are sent (Hz). The canary is fast from an injection until the recovery, else slow.
 
-    `share_max` is the share of the target's CPU capacity that both together may take in the steady phases.
+    A call is waited for during `canary_deadline_ms`; then its connection is ended. `outstanding_max` canary calls and
+    `recall_outstanding_max` truth queries may wait in the target at once. `share_max` is the share of the target's
+    capacity that all calls of the lab together may take, at any time. `witnesses` says whose observations the recovery
+    clocks use; plans that do not name them are judged by the canary alone.
     """
 
     canary_slow_hz: float
@@ -63,6 +70,8 @@ class ObserverPlan:
     recall_k: int
     memory_every_s: float
     share_max: float = 0.1
+    recall_outstanding_max: int = WITHOUT_LIMIT
+    witnesses: tuple[str, ...] = (BY_CANARY,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +89,8 @@ class Decision:
 class Plan:
     """Everything that a run does, in order, and everything that a judge must know about its intention.
 
-    `streams` names the tables of samples that the run must leave; a table that is not named may be absent.
+    `streams` names the tables of samples that the run must leave; a table that is not named may be absent. `capacity`
+    is what the target can answer on this machine; None before it was measured, and in older plans.
     """
 
     campaign: str
@@ -98,6 +108,7 @@ class Plan:
     corpus: str
     abort_if: Abort = _USUAL
     streams: tuple[str, ...] = USUAL_STREAMS
+    capacity: Capacity | None = None
 
     def __post_init__(self) -> None:
         # The journal names a load by its name alone, so a name must mean one load.

@@ -7,11 +7,11 @@ from functools import partial
 
 from lab.judge.checks.errors import ERROR_RATE_MAX
 from lab.judge.checks.recovery import RECOVERY_MAX
+from lab.judge.stats.trials import TRIALS_MIN, trials_of
 from lab.model.load import LoadProfile
 from lab.model.plan import STEADY, Decision, Plan
 from lab.model.recovery import CANARY
 from lab.model.scenario import FaultSpec
-from lab.model.trials import TRIALS_MIN, trials_of
 from lab.plan.steps import SETTLE_S
 from lab.read.campaigns import DURATION_MAX_S
 

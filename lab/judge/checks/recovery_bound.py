@@ -14,11 +14,11 @@ from scipy import stats
 
 from lab.judge.checks.recovery import RECOVERY_MAX
 from lab.judge.stats.recovery_clock import Clock
+from lab.judge.stats.trials import TRIALS_MIN, trials_of
 from lab.judge.windows import references
 from lab.judge.windows.timeline import FaultWindow, Windows
 from lab.judge.windows.watch_gaps import doubts_of, hole, not_held, touching_recovery
 from lab.model.evidence import Evidence
-from lab.model.trials import TRIALS_MIN, trials_of
 from lab.model.verdict import Finding, Interval, Verdict, undecided
 
 CHECK = "recovery_bound"
