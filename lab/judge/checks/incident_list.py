@@ -35,7 +35,7 @@ def whole_run(evidence: Evidence, windows: Windows) -> Iterator[str]:
 def listed(windows: Windows) -> list[str]:
     """Every incident of which the journal tells, and every silence that touches what is judged."""
     told = [
-        f"{incident.told}, touches {_touched(incident, windows)}"
+        f"{incident.description}, touches {_touched(incident, windows)}"
         for incident in windows.incidents
         if incident.event is not None or _subjects(incident, windows)
     ]

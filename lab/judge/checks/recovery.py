@@ -9,7 +9,7 @@ from lab.judge.stats.recovery_clock import Seen, held_since
 from lab.judge.windows import host_cpu, references
 from lab.judge.windows.timeline import FaultWindow, Windows
 from lab.judge.windows.touched import put_in_doubt
-from lab.judge.windows.watch_gaps import doubts_of, hole, not_held, touching_recovery
+from lab.judge.windows.watch_gaps import doubts_of, long_pause, touching_recovery, watched_too_short
 from lab.model.evidence import Evidence
 from lab.model.recovery import CANARY
 from lab.model.scenario import BoundSpec
@@ -55,9 +55,9 @@ def _finding(evidence: Evidence, fault: FaultWindow) -> Finding:
     clock = fault.recovery[0]
     bound = RECOVERY_MAX.of(evidence.plan.bounds)
     interval = Interval(clock.lo_s, float("inf") if clock.hi_s is None else clock.hi_s)
-    verdict, flaw = bound.judge(interval), hole(evidence, fault)
+    verdict, flaw = bound.judge(interval), long_pause(evidence, fault)
     if verdict is Verdict.PASS:
-        flaw = flaw or not_held(evidence, fault)
+        flaw = flaw or watched_too_short(evidence, fault)
     if flaw:
         verdict = Verdict.INCONCLUSIVE
     return Finding(
@@ -67,7 +67,7 @@ def _finding(evidence: Evidence, fault: FaultWindow) -> Finding:
         verdict,
         _said(fault, after)
         + (f"; {flaw}" if flaw else "")
-        + ("" if verdict is Verdict.PASS else host_cpu.said(evidence, fault.cleared_ms, span.to_ms)),
+        + ("" if verdict is Verdict.PASS else host_cpu.remark(evidence, fault.cleared_ms, span.to_ms)),
         observed=clock.hi_s,
         unit="s from the heal",
         ci=interval,

@@ -17,7 +17,7 @@ from lab.judge.stats.recovery_clock import Clock
 from lab.judge.stats.trials import TRIALS_MIN, trials_of
 from lab.judge.windows import references
 from lab.judge.windows.timeline import FaultWindow, Windows
-from lab.judge.windows.watch_gaps import doubts_of, hole, not_held, touching_recovery
+from lab.judge.windows.watch_gaps import doubts_of, long_pause, touching_recovery, watched_too_short
 from lab.model.evidence import Evidence
 from lab.model.verdict import Finding, Interval, Verdict, undecided
 
@@ -52,7 +52,7 @@ def _clock(evidence: Evidence, windows: Windows, trial: Sequence[FaultWindow]) -
     first = trial[0]
     if first.recovery is None or any(doubts_of(fault) for fault in trial):
         return None
-    if hole(evidence, first) or not_held(evidence, first) or touching_recovery(windows, first):
+    if long_pause(evidence, first) or watched_too_short(evidence, first) or touching_recovery(windows, first):
         return None
     return first.recovery[0]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lab.judge.windows.known_issues import census
+from lab.judge.windows.known_issues import occurrences
 from lab.judge.windows.timeline import Windows
 from lab.model.evidence import Evidence
 from lab.model.verdict import Finding
@@ -12,4 +12,4 @@ KEY = "known_issues"
 
 def describe(evidence: Evidence, windows: Windows, found: Sequence[Finding]) -> list[dict[str, object]]:
     """One row per declared issue, whether it occurred or not."""
-    return census(evidence, windows)
+    return occurrences(evidence, windows)

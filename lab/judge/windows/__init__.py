@@ -1,1 +1,1 @@
-"""What belongs to which stretch of a run: phases, fault windows, gaps, acts of others, known issues."""
+"""Assigns evidence to parts of a run: phases, fault windows, incidents, acts of others, known issues."""

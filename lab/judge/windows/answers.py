@@ -1,4 +1,4 @@
-"""The answers to truth queries, as the accuracy check and its table look at them."""
+"""The answers to truth queries, for the accuracy check and the accuracy table."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -18,12 +18,12 @@ def asked_in(evidence: Evidence, spans: Sequence[Window]) -> list[Recall]:
 
 
 def answered(rows: Iterable[Recall]) -> list[Recall]:
-    """Those that the target answered with a claim of success, right or wrong."""
+    """The queries for which the target claimed success, whether the answer was right or wrong."""
     return [row for row in rows if row.answered]
 
 
 def by_query(rows: Iterable[Recall]) -> Floats:
-    """Mean recall per query, float64[queries] in order of their ids: the query is the unit, not the row."""
+    """Mean recall of each query, float64[queries], sorted by query id. Several answers to one query count once."""
     shares: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         shares[row.query_id].append(row.hits / row.k)
@@ -32,17 +32,17 @@ def by_query(rows: Iterable[Recall]) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """What one subject is judged on: tight windows, and wider ones for where those hold too few answers."""
+    """The windows of one subject. The wide ones are used where the tight ones have too few answers."""
 
     subject: str
     tight: tuple[Window, ...]
     wide: tuple[Window, ...]
 
     def without(self, holes: Sequence[tuple[float, float]]) -> "Pool":
-        """The pool without some stretches of time, each given by its begin and end in ms."""
+        """The same pool without these times, each given by its begin and end in ms."""
         return Pool(self.subject, without(self.tight, holes), without(self.wide, holes))
 
     def answers(self, evidence: Evidence, queries_min: int) -> list[Recall]:
-        """The answers of the tight windows, or of the wide ones where the tight ones hold too few queries."""
+        """The answers in the tight windows, or in the wide ones if the tight ones have too few queries."""
         rows = answered(asked_in(evidence, self.tight))
         return rows if by_query(rows).size >= queries_min else answered(asked_in(evidence, self.wide))

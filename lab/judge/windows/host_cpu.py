@@ -1,4 +1,4 @@
-"""How busy other processes kept the machine: a target that must wait for a CPU is late, and that is not its fault."""
+"""How much CPU time other processes on the machine used: a target that must wait for a CPU is late but not to blame."""
 
 import math
 from collections import defaultdict
@@ -9,16 +9,17 @@ from lab.model.evidence import Evidence
 IDLE, CPU = "host_cpu_idle_s", "_cpu_s"
 
 
-def said(evidence: Evidence, from_ms: float, to_ms: float) -> str:
-    """A remark for a verdict that is not a pass; empty where there are too few readings."""
+def remark(evidence: Evidence, from_ms: float, to_ms: float) -> str:
+    """The share of other processes in words, for a verdict that is not a pass; empty if there are too few readings."""
     share = share_of_others(evidence, from_ms, to_ms)
     return "" if share is None else f"; all else on this machine took {share:.0%} of its CPU meanwhile"
 
 
 def share_of_others(evidence: Evidence, from_ms: float, to_ms: float) -> float | None:
-    """The share of the machine's CPU time that did not idle, nor go to the services or the lab itself, in [0, 1].
+    """The share of the machine's CPU time that other processes used, in [0, 1].
 
-    k6 and the container engine count as others. None where fewer than two readings lie in that time.
+    Others are all but the services and the lab itself; k6 and the container engine belong to them. None if fewer than
+    two readings lie in that time.
     """
     series: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for reading in evidence.samples.host.between(from_ms, math.nextafter(to_ms, math.inf)):
@@ -29,7 +30,7 @@ def share_of_others(evidence: Evidence, from_ms: float, to_ms: float) -> float |
     cpus = host.get("cpus") if isinstance(host, dict) else None
     if len(idle) < 2 or not isinstance(cpus, int) or cpus < 1:
         return None
-    there_s = cpus * (idle[-1][0] - idle[0][0]) / 1000
-    # A container that was started anew counts from 0 again.
-    known_s = sum(max(0.0, b[1] - a[1]) for readings in series.values() for a, b in pairwise(readings))
-    return min(1.0, max(0.0, 1 - known_s / there_s)) if there_s > 0 else None
+    available_s = cpus * (idle[-1][0] - idle[0][0]) / 1000
+    # The counter of a container that was restarted begins at 0 again.
+    accounted_s = sum(max(0.0, b[1] - a[1]) for readings in series.values() for a, b in pairwise(readings))
+    return min(1.0, max(0.0, 1 - accounted_s / available_s)) if available_s > 0 else None

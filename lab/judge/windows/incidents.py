@@ -1,9 +1,9 @@
-"""What the lab or the machine did that damages evidence, and which evidence each of these incidents touches.
+"""Incidents: what the lab or the machine did that damages evidence, and which evidence each of them touches.
 
-An incident decides nothing about what it does not touch, and nothing passes by what it touches. The judge derives all
-of them: from the journal (a sampler that died, a chunk of load that broke, a step of the wall clock) and from the
-samples themselves (a stretch of time in which a steady stream is silent). What concerns the run as a whole (an
-interruption, a damaged journal) is not listed here but by the integrity check.
+Evidence that an incident does not touch is judged as usual. Evidence that it touches never makes a finding pass. The
+judge finds incidents in the journal (a sampler died, a chunk of load broke, the wall clock stepped) and in the samples
+(a steady stream has no sample for a while). What concerns the whole run, such as an interruption or a damaged journal,
+is reported by the integrity check instead.
 """
 
 import math
@@ -22,39 +22,38 @@ from lab.judge.windows.window import Window
 from lab.model.evidence import Evidence
 from lab.model.journal import Event
 
-# What findings rest on that need no samples: the journal's own events, such as the measurements of a fault's effect.
+# The stream of the journal's events. Findings rest on it that need no samples, such as whether a fault was in force.
 JOURNAL = "journal"
 CLOCK_STEP_MS = 50.0
-# A death or a step of the clock is noticed some time after it happened: the lab looks four times a second, but not
-# while it waits for a call.
-NOTICED_LATE_MS = 5000.0
-# How many rows a writer can lose that is killed: those of the last second.
+# The lab may detect a dead sampler or a step of the clock this much later than it happened. It checks four times a
+# second, but not while it waits for a call.
+DETECTION_DELAY_MS = 5000.0
+# A writer that is killed loses at most the rows of its last second.
 ROWS_AT_RISK_MS = 1000.0
-# What the guardian does to a run that did not go as planned.
+# Events of the guardian which show that it had to end or heal a run.
 GUARDIAN_ACTS = ("fenced", "ended_process", "healed")
-# The load generator takes the wall clock's time for a chunk when it makes the chunk's container.
+# The load generator reads the wall clock for a chunk when it creates the chunk's container, up to this long before.
 LAUNCH_LEAD_MS = 6000.0
-# How many periods of a steady stream may pass without a sample before it counts as silent, and what a busy machine may
-# add to them.
-PERIODS, SLACK_MS = 3.0, 1000.0
-# What the samplers of older runs wrote; newer journals name the streams themselves.
+# A steady stream is silent if this many of its periods pass without a sample, and the time that a busy machine may add.
+SILENT_PERIODS, SLACK_MS = 3.0, 1000.0
+# The streams of each sampler in older runs. Newer journals name the streams themselves.
 _STREAMS_OF = {
     "observer": frozenset({"probes", "recall", "memory", "host"}),
     "probe": frozenset({"probes", "recall"}),
     "load": frozenset({"requests"}),
     "sample_store": frozenset({"requests", "probes", "recall", "memory", "host"}),
 }
-# The reader of the engine's events. Without it an act of somebody else would go unseen.
+# The reader of the engine's events. Without it the lab cannot detect what others do to the stack.
 ENGINE_LOG = "engine_log"
 _CHUNK = re.compile(r"\bchunk (\d+)\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Something that damages evidence between two times; `to_ms` is None where it lasts to the end of the run.
+    """Something that damages evidence between two times; `to_ms` is None if it lasts to the end of the run.
 
-    `streams` are the sample tables that it touches; None stands for all of them and for the journal's events besides.
-    `event` is where the journal tells of it; None for a silence, which the samples tell by themselves.
+    `streams` are the sample tables that it touches; None means all tables and the journal's events. `event` is the
+    journal's record of it; None for a silence, which shows in the samples only.
     """
 
     from_ms: float
@@ -68,20 +67,20 @@ class Incident:
         return self.streams is None or stream in self.streams
 
     def overlaps(self, from_ms: float, to_ms: float) -> bool:
-        """Whether it shares a moment with the time from `from_ms` up to, and not including, `to_ms`."""
+        """Whether it overlaps the time from `from_ms` up to, but not including, `to_ms`."""
         if self.from_ms >= to_ms:
             return False
         return self.to_ms is None or self.to_ms > from_ms or self.from_ms >= from_ms
 
     @property
     def hole(self) -> tuple[float, float]:
-        """The time that it touches; a moment is a millisecond long."""
+        """The time that it touches, at least one millisecond."""
         if self.to_ms is None:
             return self.from_ms, float("inf")
         return self.from_ms, max(self.to_ms, self.from_ms + 1.0)
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """What happened, with its place in the journal."""
         return self.why if self.event is None else f"{self.why} ({references.place_of(self.event)})"
 
@@ -94,14 +93,14 @@ def find_incidents(
     for segment in segments:
         # What lasts to the end of a segment does not last into the next one.
         end_ms = None if segment.last else segment.to_ms
-        mine = (*_deaths(evidence, segment), *_clock_steps(segment), *_broken_chunks(segment))
-        found += [replace(one, to_ms=end_ms) if one.to_ms is None else one for one in mine]
+        recorded = (*_deaths(evidence, segment), *_clock_steps(segment), *_broken_chunks(segment))
+        found += [replace(item, to_ms=end_ms) if item.to_ms is None else item for item in recorded]
         found += _silences(evidence, [phase for phase in phases if phase.segment == segment.number])
-    return tuple(sorted(found, key=lambda incident: (incident.hole, incident.told)))
+    return tuple(sorted(found, key=lambda incident: (incident.hole, incident.description)))
 
 
 def _borders(evidence: Evidence, segments: Sequence[Segment]) -> Iterator[Incident]:
-    """Between two segments nothing was measured; and what ended the first one, where it was ended."""
+    """The time between two segments, in which nothing was measured, and what ended the first segment."""
     guardian = () if evidence.guardian is None else evidence.guardian.events
     for before, after in pairwise(segments):
         from_ms = before.to_ms if before.ended else before.to_ms - ROWS_AT_RISK_MS
@@ -121,20 +120,20 @@ def _deaths(evidence: Evidence, segment: Segment) -> Iterator[Incident]:
     for event in _of(segment, "sampler_died"):
         sampler, reason = str(event.data.get("sampler", "")), str(event.data.get("why", ""))
         why = f"the sampler {sampler} died: {reason}"
-        from_ms, to_ms = event.at_ms - NOTICED_LATE_MS, None
+        from_ms, to_ms = event.at_ms - DETECTION_DELAY_MS, None
         if sampler == "probe":
-            # One question was lost, asked at most its time limit before; the next ones are asked all the same.
+            # One probe was lost, sent at most its timeout earlier. The later probes were sent as usual.
             from_ms -= evidence.plan.target.request_timeout_ms
             to_ms = event.at_ms
         if sampler == ENGINE_LOG:
-            why += "; from then on nobody saw what others did to the stack, and nothing after it is judged"
+            why += "; what others did to the stack from then on is unknown, so nothing after it is judged"
         if sampler == "load":
-            from_ms, to_ms = _of_load(segment, reason)
+            from_ms, to_ms = _load_span(segment, reason)
         yield Incident(from_ms, to_ms, _streams(sampler, event), why, event)
 
 
 def _streams(sampler: str, event: Event) -> frozenset[str] | None:
-    """The streams that a dead sampler leaves short; None where nobody knows."""
+    """The streams that lack the samples of a dead sampler; None if they are not known."""
     named = event.data.get("streams")
     if sampler == ENGINE_LOG or not isinstance(named, list):
         return _STREAMS_OF.get(sampler)
@@ -145,8 +144,8 @@ def _of(segment: Segment, kind: str) -> list[Event]:
     return [event for event in segment.events if event.kind == kind]
 
 
-def _of_load(segment: Segment, reason: str) -> tuple[float, float | None]:
-    """The time of the chunk that a death of the load generator names; the whole segment where it names none."""
+def _load_span(segment: Segment, reason: str) -> tuple[float, float | None]:
+    """The time of the chunk that a dead load generator names; the whole segment if it names none."""
     named = _CHUNK.search(reason)
     chunks = [e for e in _of(segment, "load_chunk_started") if named and e.data.get("chunk") == named[1]]
     return _chunk_span(chunks[0]) if chunks else (segment.from_ms, None)
@@ -158,12 +157,12 @@ def _chunk_span(started: Event) -> tuple[float, float]:
 
 
 def _clock_steps(segment: Segment) -> Iterator[Incident]:
-    """A step touches what it overlaps; and k6 goes by the wall clock, so also the rest of the chunks that it runs."""
+    """A step touches what it overlaps. k6 uses the wall clock, so the rest of each running chunk is touched too."""
     for event in _of(segment, "clock_stepped"):
         if abs(float(event.data.get("by_ms", "inf"))) <= CLOCK_STEP_MS:
             continue
         why = f"the wall clock stepped by {event.data.get('by_ms', '')} ms"
-        from_ms = event.at_ms - NOTICED_LATE_MS
+        from_ms = event.at_ms - DETECTION_DELAY_MS
         yield Incident(from_ms, event.at_ms, None, why, event)
         spans = map(_chunk_span, _of(segment, "load_chunk_started"))
         ends = [end for start, end in spans if start - LAUNCH_LEAD_MS <= event.at_ms < end]
@@ -172,7 +171,7 @@ def _clock_steps(segment: Segment) -> Iterator[Incident]:
 
 
 def _broken_chunks(segment: Segment) -> Iterator[Incident]:
-    """Chunks of load whose raw points break off, that lost requests, or whose end was never recorded."""
+    """Chunks of load that lost requests, whose raw points are cut off, or whose end was not recorded."""
     ended = {event.data["chunk"]: event for event in _of(segment, "load_chunk_ended")}
     for started in _of(segment, "load_chunk_started"):
         chunk = started.data["chunk"]
@@ -187,18 +186,18 @@ def _flaw(end: Event) -> str:
     if end.data.get("why"):
         return f"broke: {end.data['why']}"
     if end.data["truncated"]:
-        return "broke: its raw points break off"
+        return "broke: its raw points are cut off"
     missing = end.data.get("missing", 0)
     return f"lost {missing} requests that were due" if missing else ""
 
 
 def _silences(evidence: Evidence, phases: Sequence[Window]) -> Iterator[Incident]:
-    """The stretches in which a stream that must come all the time has no sample."""
+    """The times in which a steady stream has no sample."""
     if not phases:
         return
     for stream, why, period_ms, times in _steady_streams(evidence):
         yield from _silent(stream, why, period_ms, times, phases)
-    # Steps that follow each other with one load are one stretch of it.
+    # Steps that follow each other under the same load are treated as one period of load.
     requests = np.asarray(evidence.samples.requests.times())
     for load, loaded in groupby(phases, lambda phase: load_in(evidence.plan, phase)):
         if load is not None:
@@ -209,14 +208,14 @@ def _silences(evidence: Evidence, phases: Sequence[Window]) -> Iterator[Incident
 def _silent(
     stream: str, why: str, period_ms: float, times: Floats, phases: Sequence[Window]
 ) -> Iterator[Incident]:
-    limit_ms = PERIODS * period_ms + SLACK_MS
-    for a, b in _longer(times, phases[0].from_ms, phases[-1].to_ms, limit_ms):
-        # The sample before the silence is evidence, and stays so.
+    limit_ms = SILENT_PERIODS * period_ms + SLACK_MS
+    for a, b in _long_pauses(times, phases[0].from_ms, phases[-1].to_ms, limit_ms):
+        # The sample just before the silence still counts as evidence.
         yield Incident(math.nextafter(a, math.inf), b, frozenset({stream}), why)
 
 
 def _steady_streams(evidence: Evidence) -> Iterator[tuple[str, str, float, Floats]]:
-    """What the observer samples all the time: stream, what to say of a silence, period and times in ms."""
+    """The steady streams of the observer: name, description of a silence, period in ms, times of its samples in ms."""
     plan, samples = evidence.plan, evidence.samples
     observer, canary = plan.observer, plan.target.canary
     streams = (
@@ -232,9 +231,11 @@ def _steady_streams(evidence: Evidence) -> Iterator[tuple[str, str, float, Float
     yield from ((stream, why, period_ms, np.asarray(times)) for stream, why, period_ms, times in streams)
 
 
-def _longer(times: Floats, start_ms: float, end_ms: float, limit_ms: float) -> Iterator[tuple[float, float]]:
-    """The pauses between these times, and to both ends, that are longer than a limit."""
+def _long_pauses(
+    times: Floats, start_ms: float, end_ms: float, limit_ms: float
+) -> Iterator[tuple[float, float]]:
+    """The pauses longer than a limit: between these times, before the first and after the last."""
     inside = times[(times > start_ms) & (times < end_ms)]
-    known = np.concatenate(([start_ms], inside, [end_ms]))
-    for place in np.flatnonzero(np.diff(known) > limit_ms):
-        yield float(known[place]), float(known[place + 1])
+    marks = np.concatenate(([start_ms], inside, [end_ms]))
+    for place in np.flatnonzero(np.diff(marks) > limit_ms):
+        yield float(marks[place]), float(marks[place + 1])

@@ -1,4 +1,4 @@
-"""Declared defects of the target: what each explains, and which of them this run has seen."""
+"""Known issues, the declared defects of the target: which failures each explains, and how often it occurred."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -11,14 +11,14 @@ from lab.model.target import KnownIssue
 from lab.model.verdict import KnownIssueCount
 
 ACCURACY = "accuracy"
-# Nobody knows how these ended, so no defect of the target can explain them.
+# How these requests would have ended is unknown, so no defect of the target can explain them.
 UNSETTLED = (Layer.UNSENT, Layer.LOST)
 
 
 def declared(plan: Plan, check: str) -> tuple[KnownIssue, ...]:
     """The issues that may explain failures under one check.
 
-    One for another version of the target, or without a message, explains nothing.
+    An issue for another version of the target, or without a message, explains nothing.
     """
     version = plan.target.version
     mine = [issue for issue in plan.target.known_issues if issue.check == check]
@@ -28,7 +28,7 @@ def declared(plan: Plan, check: str) -> tuple[KnownIssue, ...]:
 def explains_request(
     issues: Sequence[KnownIssue], check: str, request: Request, faults: Collection[str]
 ) -> str | None:
-    """The id of the issue that explains a failed request, if one does."""
+    """The id of the issue that explains a failed request; None if no issue does."""
     if not issues or request.ok or request.layer in UNSETTLED:
         return None
     return _first(issues, check, request.op, request.layer, request.message, faults)
@@ -37,7 +37,7 @@ def explains_request(
 def explains_recall(
     issues: Sequence[KnownIssue], plan: Plan, row: Recall, faults: Collection[str]
 ) -> str | None:
-    """The id of the issue that explains an answer which broke a condition, if one does."""
+    """The id of the issue that explains an answer which broke a condition; None if no issue does."""
     if not issues or not row.answered or row.layer is Layer.OK:
         return None
     return _first(issues, ACCURACY, plan.target.recall, row.layer, row.message, faults)
@@ -59,22 +59,22 @@ def _first(
 
 def counted(ids: Iterable[str | None]) -> tuple[KnownIssueCount, ...]:
     """How many observations each issue explains, by id."""
-    found = Counter(one for one in ids if one is not None)
-    return tuple(KnownIssueCount(name, found[name]) for name in sorted(found))
+    counts = Counter(issue for issue in ids if issue is not None)
+    return tuple(KnownIssueCount(issue, counts[issue]) for issue in sorted(counts))
 
 
-def census(evidence: Evidence, windows: Windows) -> list[dict[str, object]]:
-    """Every declared issue with how often it was seen in the whole run, whatever the window."""
+def occurrences(evidence: Evidence, windows: Windows) -> list[dict[str, object]]:
+    """Every declared issue, with the number of its occurrences in the whole run."""
     plan = evidence.plan
-    seen: Counter[str | None] = Counter()
+    counts: Counter[str | None] = Counter()
     for check in sorted({issue.check for issue in plan.target.known_issues}):
         issues = declared(plan, check)
         if check == ACCURACY:
             rows = evidence.samples.recall
-            seen.update(explains_recall(issues, plan, r, windows.kinds_at(r.sent_ms)) for r in rows)
+            counts.update(explains_recall(issues, plan, r, windows.kinds_at(r.sent_ms)) for r in rows)
         else:
             requests = evidence.samples.requests
-            seen.update(
+            counts.update(
                 explains_request(issues, check, r, windows.kinds_at(r.scheduled_ms)) for r in requests
             )
     return [
@@ -83,8 +83,8 @@ def census(evidence: Evidence, windows: Windows) -> list[dict[str, object]]:
             "check": issue.check,
             "operation": issue.operation,
             "faults": list(issue.faults),
-            "n": seen[issue.id],
-            "seen": seen[issue.id] > 0,
+            "n": counts[issue.id],
+            "seen": counts[issue.id] > 0,
             "explanation": issue.explanation,
             "date": issue.date,
             "target_version": issue.target_version,

@@ -1,4 +1,4 @@
-"""What the plan's load profiles say about a window: what was due in it, and which chunks belong there."""
+"""The planned load of a window: how many requests were due in it, and which chunks belong to it."""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from lab.model.journal import Event
 from lab.model.load import ConstantArrivalRate, LoadProfile
 from lab.model.plan import Plan
 
-# What times lose where the journal rounds them.
+# The journal rounds times; two times that differ by less are equal.
 ROUNDING_MS = 0.01
 
 
@@ -22,7 +22,7 @@ def load_in(plan: Plan, window: Window) -> LoadProfile | None:
 
 
 def due_at_least(evidence: Evidence, window: Window) -> int:
-    """How many requests were due in a window at least; 0 where its step has no load."""
+    """The smallest number of requests that can have been due in a window; 0 if its step has no load."""
     load = load_in(evidence.plan, window)
     if load is None:
         return 0
@@ -31,7 +31,7 @@ def due_at_least(evidence: Evidence, window: Window) -> int:
 
 
 def _began_ms(evidence: Evidence, load: LoadProfile, window: Window) -> float:
-    """When the load's schedule began that held in a window; the window's own begin where the journal has none."""
+    """When the schedule of a window's load began; if the journal does not say, the begin of the window."""
     begins = [
         event.data["load_began_ms"]
         for event in evidence.journal.of("load_chunk_started")
@@ -41,14 +41,14 @@ def _began_ms(evidence: Evidence, load: LoadProfile, window: Window) -> float:
 
 
 def is_planned(chunk: Event, plan: Plan) -> bool:
-    """Whether a chunk that started had a load of the plan's; older journals only name its rate."""
+    """Whether a chunk that started belongs to a load of the plan. Older journals only name its rate."""
     if "profile" not in chunk.data:
         return any(ConstantArrivalRate(chunk.data["rate_per_s"]) == load.schedule for load in plan.loads())
-    return any(_is_of(chunk, load) for load in plan.loads())
+    return any(_belongs_to(chunk, load) for load in plan.loads())
 
 
-def _is_of(chunk: Event, load: LoadProfile) -> bool:
-    """Whether a chunk is one of the profile's: the same script, beginning, length and number of requests."""
+def _belongs_to(chunk: Event, load: LoadProfile) -> bool:
+    """Whether a chunk has the script, begin, duration and number of requests of a chunk of this profile."""
     if (chunk.data["profile"], chunk.data["script"]) != (load.name, load.script):
         return False
     start_ms = float(chunk.data["scheduled_start_ms"]) - float(chunk.data["load_began_ms"])
@@ -58,21 +58,21 @@ def _is_of(chunk: Event, load: LoadProfile) -> bool:
 
 
 def chunks_in_other_steps(evidence: Evidence, windows: Sequence[Window]) -> Iterator[str]:
-    """The chunks of which a request was due in a step that has another load."""
+    """The chunks with a request that was due in a step with another load."""
     profiles = {
         e.data["chunk"]: e.data["profile"]
         for e in evidence.journal.of("load_chunk_started")
         if "profile" in e.data
     }
     phases = sorted(windows, key=lambda phase: phase.from_ms)
-    begins = [phase.from_ms for phase in phases]
+    starts_ms = [phase.from_ms for phase in phases]
     names = {phase.name: load.name if (load := load_in(evidence.plan, phase)) else None for phase in phases}
     if set(profiles.values()) | set(names.values()) <= {next(iter(names.values()), None)}:
-        # Every step has the same load, so no chunk can be in the wrong one; this spares reading all requests.
+        # Every step has the same load, so no chunk can be in the wrong step, and the requests need not be read.
         return
     found = set()
     for request in evidence.samples.requests:
-        place = bisect_right(begins, request.scheduled_ms) - 1
+        place = bisect_right(starts_ms, request.scheduled_ms) - 1
         if place < 0 or not phases[place].holds(request.scheduled_ms) or request.source not in profiles:
             continue
         if profiles[request.source] != names[phases[place].name]:

@@ -6,15 +6,15 @@ from lab.model.journal import Event
 
 
 def events(found: Iterable[Event | None]) -> tuple[str, ...]:
-    """`journal:17` for each event that there is, in order of sequence and without repeats.
+    """A reference such as `journal:17` for each event, in order and without repeats.
 
-    `journal:1/17` stands in segment 1 of a run that was resumed; segment 0 is not named.
+    In a run that was resumed, `journal:1/17` is an event of segment 1. Segment 0 is not named.
     """
     return tuple(map(_named, sorted({event.place for event in found if event is not None})))
 
 
 def place_of(event: Event) -> str:
-    """Where one event stands, such as `journal:17` or `guardian:3`."""
+    """The reference to one event, such as `journal:17` or `guardian:3`."""
     place = _named(event.place)
     return place.replace("journal", "guardian", 1) if event.writer == "guardian" else place
 

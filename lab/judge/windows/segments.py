@@ -1,7 +1,7 @@
 """The segments of a run: each is one process of the lab, with its own clock origin, sequence numbers and guardian.
 
-A run that was resumed has several. Their times lie on one axis, for each segment says where on it its clock began;
-between two of them nobody measured anything, and nothing is bridged.
+A run that was resumed has several. All times lie on one axis, because each segment records where on it its clock began.
+Nothing was measured between two segments, and no finding assumes anything about that time.
 """
 
 from bisect import bisect_right

@@ -1,4 +1,4 @@
-"""The load of the steady phases, as latency and errors both look at it."""
+"""The load of the steady phases, for the checks of latency and errors."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from lab.judge.windows import references
 from lab.judge.windows.known_issues import UNSETTLED, counted, declared, explains_request
 from lab.judge.windows.planned_load import due_at_least
 from lab.judge.windows.timeline import Windows
-from lab.judge.windows.touched import judged_apart, named
+from lab.judge.windows.touched import described, judged_apart
 from lab.judge.windows.window import Window, within, without
 from lab.model.evidence import Evidence
 from lab.model.samples import Request
@@ -21,10 +21,9 @@ SUBJECT = "steady"
 
 @dataclass(frozen=True, slots=True)
 class SteadyLoad:
-    """Requests due in the steady windows, in order of time, each with the id of the known issue that explains
-    it.
+    """Requests due in the steady windows, in order of time, each with the id of the known issue that explains it.
 
-    `missing` were due by the plan's load and left no row at all.
+    `missing` counts the requests that were due according to the plan but have no row.
     """
 
     requests: tuple[Request, ...]
@@ -33,12 +32,12 @@ class SteadyLoad:
     evidence: tuple[str, ...]
 
     def unexplained(self) -> tuple[Request, ...]:
-        """All but exactly those that known issues explain."""
+        """The requests that no known issue explains."""
         pairs = zip(self.requests, self.issues, strict=True)
         return tuple(request for request, issue in pairs if issue is None)
 
     def counts(self) -> tuple[KnownIssueCount, ...]:
-        """What the known issues explain."""
+        """How many requests each known issue explains."""
         return counted(self.issues)
 
 
@@ -72,22 +71,22 @@ def judged_load(
 def judged_steady(windows: Windows, find: Callable[[Sequence[Window]], Finding]) -> Finding:
     """A finding about the load of all steady windows, without the time in which the generator was silent.
 
-    What another incident touched is left out too, but then nothing passes that would not pass with it.
+    What another incident touched is left out too. Then the finding passes only if it also passes with that part.
     """
     touched = windows.touching("requests", *windows.steady)
     silent = [incident for incident in touched if incident.event is None]
     loaded = without(windows.steady, [incident.hole for incident in silent])
-    told = [incident for incident in touched if incident.event is not None]
-    finding = judged_apart(lambda holes: find(without(loaded, holes)), told)
+    recorded = [incident for incident in touched if incident.event is not None]
+    finding = judged_apart(lambda holes: find(without(loaded, holes)), recorded)
     if silent:
         seconds = sum(w.seconds for w in windows.steady) - sum(w.seconds for w in loaded)
-        reason = f"{finding.reason}; left out are {seconds:.3g} s in which {named(silent)}"
+        reason = f"{finding.reason}; left out are {seconds:.3g} s in which {described(silent)}"
         finding = replace(finding, reason=reason)
     return finding
 
 
 def in_order(requests: Sequence[Request]) -> list[Request]:
-    """Requests by time, ties broken by their other fields, so that the order of rows decides nothing."""
+    """Requests sorted by time and then by their other fields, so that the order of rows has no effect."""
     return sorted(
         requests, key=lambda r: (r.scheduled_ms, r.source, r.op, r.layer.value, r.done_ms or 0.0, r.message)
     )
@@ -99,14 +98,14 @@ def succeeded(request: Request) -> bool:
 
 
 def unsettled(request: Request) -> bool:
-    """Whether nobody knows how a request ended, or would have: never sent, or its generator was cut off."""
+    """Whether the end of a request is unknown: it was never sent, or its generator was cut off."""
     return not request.ok and request.layer in UNSETTLED
 
 
 def latency_ms(request: Request) -> float:
-    """From the intended sending time to the answer, infinite where no right answer came.
+    """From the intended sending time to the answer; infinite if there was no right answer.
 
-    A request cannot have been faster than from its real sending time, whatever the schedule says.
+    If the request was sent before its intended time, the latency counts from the real sending time.
     """
     if not succeeded(request) or request.done_ms is None:
         return float("inf")
@@ -115,14 +114,15 @@ def latency_ms(request: Request) -> float:
 
 
 def latencies(requests: Sequence[Request]) -> Floats:
-    """Latencies in ms, float64[n], infinite for requests of which nobody knows the end."""
+    """Latencies in ms, float64[n]; infinite for requests whose end is unknown."""
     return np.array([float("inf") if unsettled(r) else latency_ms(r) for r in requests], dtype=np.float64)
 
 
 def least_latencies(requests: Sequence[Request]) -> Floats:
-    """The same at best, float64[n]: 0 where nobody knows the end, and from the real sending time.
+    """The lowest possible latencies in ms, float64[n], from the real sending time; 0 for requests whose end is unknown.
 
-    k6 drops what finds no free user, and never queues it: what it sends late it was itself too late for.
+    k6 never queues a request: it drops one for which it has no free user. So if a request was sent late, k6 itself was
+    late, and that delay may not be the target's.
     """
     return np.array([_least_ms(r) for r in requests], dtype=np.float64)
 
@@ -135,7 +135,7 @@ def _least_ms(request: Request) -> float:
 
 
 def failures(requests: Sequence[Request], *, unknown: bool) -> Flags:
-    """Which requests failed, bool[n], with `unknown` for requests of which nobody knows the end."""
+    """Which requests failed, bool[n]; `unknown` is the value for requests whose end is unknown."""
     return np.array([unknown if unsettled(r) else not succeeded(r) for r in requests], dtype=np.bool_)
 
 

@@ -1,7 +1,7 @@
-"""Phases and fault windows, from the journal's clock alone; tags that a client set decide nothing.
+"""Phases and fault windows, by the journal's clock alone; tags that the load generator sets are not used.
 
-A sample belongs to the window in which it was due: a request by `scheduled_ms`, a probe or truth query by
-`sent_ms`. One that crosses a border is therefore counted once, where it began.
+A sample belongs to the window in which it was due: a request by `scheduled_ms`, a probe or truth query by `sent_ms`.
+So a sample that ends in another window counts once, in the window where it began.
 """
 
 from bisect import bisect_right
@@ -22,11 +22,11 @@ __all__ = ["FaultWindow", "Windows", "find_windows"]
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """All windows of a run: every step as it ran, the steady ones without what is unsteady, the faults.
+    """All windows of a run: every step as it ran, the steady windows without the time of faults, and the faults.
 
-    `outside` is from when on (ms) the stack was in somebody else's hands, and why; None where it never was.
-    `incidents` are what damages evidence, each with what it touches. `kinds` are the kinds of the faults that were in
-    force or not yet recovered from, each from a time (ms) until the next one's.
+    `outside` is the time (ms) at which somebody else first acted on the stack, and the reason in words; None if nobody
+    did. `incidents` damage evidence, each with what it touches. `kinds` lists times (ms) in order, each with the kinds
+    of the faults that were in force or not yet recovered from, until the next time in the list.
     """
 
     phases: tuple[Window, ...]
@@ -45,7 +45,7 @@ class Windows:
 
     def kinds_at(self, at_ms: float) -> frozenset[str]:
         """The kinds of the faults that were in force or not yet recovered from at a time."""
-        place = bisect_right(self.kinds, at_ms, key=lambda known: known[0]) - 1
+        place = bisect_right(self.kinds, at_ms, key=lambda item: item[0]) - 1
         return self.kinds[place][1] if place >= 0 else frozenset()
 
     def is_steady(self, at_ms: float) -> bool:
@@ -59,16 +59,17 @@ def find_windows(evidence: Evidence) -> Windows:
     segments = find_segments(journal)
     from_ms, to_ms = _span(segments)
     phases = tuple(_phases(evidence, segments, to_ms))
-    act = first_act(evidence)
+    outside = first_act(evidence)
     finder = FaultWindows(evidence, phases, segments)
-    found = finder.find()
-    faults = tuple(fault if act is None else _doubting(fault, *act) for fault in found)
+    faults = tuple(fault if outside is None else _doubting(fault, *outside) for fault in finder.find())
     unsteady = [span for fault in faults if (span := finder.unsteady(fault)) is not None]
-    if act is not None:
-        unsteady.append((act[0], float("inf")))
+    if outside is not None:
+        unsteady.append((outside[0], float("inf")))
     steady = without((phase for phase in phases if phase.phase == STEADY), unsteady)
     incidents = find_incidents(evidence, phases, segments)
-    return Windows(phases, steady, faults, from_ms, to_ms, act, incidents, tuple(_kinds(faults)), segments)
+    return Windows(
+        phases, steady, faults, from_ms, to_ms, outside, incidents, tuple(_kinds(faults)), segments
+    )
 
 
 def _span(segments: Sequence[Segment]) -> tuple[float, float]:
@@ -80,7 +81,7 @@ def _span(segments: Sequence[Segment]) -> tuple[float, float]:
 
 
 def _phases(evidence: Evidence, segments: Sequence[Segment], to_ms: float) -> Iterator[Window]:
-    """Each step as it ran, within one segment; one that was cut reaches to the end of its segment."""
+    """Each step as it ran, within one segment. A step without a recorded end lasts to the end of its segment."""
     faults = {step.name: step.faults[0].id for step in evidence.plan.steps if step.faults}
     ends = {
         (event.segment, str(event.data.get("step"))): event for event in evidence.journal.of("phase_ended")
@@ -102,20 +103,20 @@ def _phases(evidence: Evidence, segments: Sequence[Segment], to_ms: float) -> It
 
 
 def _doubting(fault: FaultWindow, from_ms: float, why: str) -> FaultWindow:
-    """The fault, with a doubt where its step goes on after somebody else had a hand in the stack."""
+    """The fault, with a doubt if its step lasted beyond the time at which somebody else acted on the stack."""
     if fault.span is None or fault.span.to_ms <= from_ms:
         return fault
     return replace(fault, doubts=(*fault.doubts, why))
 
 
 def _kinds(faults: Iterable[FaultWindow]) -> Iterator[tuple[float, frozenset[str]]]:
-    """The kinds that are there at once, from each time on at which one begins or ends."""
+    """Each time at which a fault begins or has been recovered from, with the kinds that are present from then on."""
     spans = [(f.planned.kind, span) for f in faults if (span := f.until_recovered) is not None]
     changes = sorted({at_ms for _, span in spans for at_ms in (span.from_ms, span.to_ms)})
-    begins = sorted(spans, key=lambda found: found[1].from_ms)
-    there: list[tuple[str, Window]] = []
+    waiting = sorted(spans, key=lambda item: item[1].from_ms)
+    present: list[tuple[str, Window]] = []
     for at_ms in changes:
-        while begins and begins[0][1].from_ms <= at_ms:
-            there.append(begins.pop(0))
-        there = [(kind, span) for kind, span in there if span.holds(at_ms)]
-        yield at_ms, frozenset(kind for kind, _ in there)
+        while waiting and waiting[0][1].from_ms <= at_ms:
+            present.append(waiting.pop(0))
+        present = [(kind, span) for kind, span in present if span.holds(at_ms)]
+        yield at_ms, frozenset(kind for kind, _ in present)

@@ -1,7 +1,8 @@
-"""How a finding is judged whose evidence an incident has touched.
+"""How a finding is judged if an incident touched its evidence.
 
-What the incident touched is left out. The rest fails by itself; it passes only where the whole, with the touched part,
-passes as well. So an incident never improves a verdict, and never blames the target for what the lab did.
+The touched part is left out. If the rest fails, the finding fails. It passes only if both the rest and the whole
+evidence, with the touched part, pass. So an incident never improves a verdict, and the target is never blamed for what
+the lab did.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,10 +13,10 @@ from lab.judge.windows.window import Window
 from lab.model.verdict import Finding, Verdict
 
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
-# How many incidents a finding names; the others stand among the gaps.
+# How many incidents a finding names; the table of gaps has them all.
 _NAMED_MAX = 3
 
-# Begins and ends, in ms, of what is left out.
+# The times that are left out, each by its begin and end in ms.
 Holes = Sequence[tuple[float, float]]
 
 
@@ -32,7 +33,7 @@ def touching(incidents: Iterable[Incident], stream: str, spans: Iterable[Window]
 def judged_apart(find: Callable[[Holes], Finding], touched: Sequence[Incident]) -> Finding:
     """A finding that is pooled over windows, judged without what these incidents touched.
 
-    `find` judges the windows without the times that it is given.
+    `find` judges the windows without the times that are passed to it.
     """
     whole = find(())
     if not touched:
@@ -42,29 +43,29 @@ def judged_apart(find: Callable[[Holes], Finding], touched: Sequence[Incident]) 
         rest,
         verdict=_together(whole.verdict, rest.verdict),
         gate_verdict=_together(whole.gate_verdict, rest.gate_verdict),
-        reason=f"{rest.reason}; left out is what an incident touched: {named(touched)}",
+        reason=f"{rest.reason}; left out is what an incident touched: {described(touched)}",
         fail_touched=whole.gate_verdict is FAIL,
     )
 
 
 def put_in_doubt(finding: Finding, touched: Sequence[Incident]) -> Finding:
-    """A finding of which nothing can be left out: INCONCLUSIVE where an incident touched what it rests on."""
+    """A finding whose evidence is judged as a whole: INCONCLUSIVE if an incident touched any of it."""
     if not touched:
         return finding
     return replace(
         finding,
         verdict=INCONCLUSIVE,
         gate_verdict=INCONCLUSIVE,
-        reason=f"an incident touched what this rests on: {named(touched)}; {finding.reason}",
+        reason=f"an incident touched its evidence: {described(touched)}; {finding.reason}",
         fail_touched=finding.gate_verdict is FAIL,
     )
 
 
-def named(incidents: Sequence[Incident]) -> str:
-    """What happened, in words, for the first few of them."""
-    told = list(dict.fromkeys(incident.told for incident in incidents))
-    more = f", and {len(told) - _NAMED_MAX} more" if len(told) > _NAMED_MAX else ""
-    return ", ".join(told[:_NAMED_MAX]) + more
+def described(incidents: Sequence[Incident]) -> str:
+    """The first few incidents in words."""
+    descriptions = list(dict.fromkeys(incident.description for incident in incidents))
+    rest = len(descriptions) - _NAMED_MAX
+    return ", ".join(descriptions[:_NAMED_MAX]) + (f", and {rest} more" if rest > 0 else "")
 
 
 def _together(whole: Verdict, rest: Verdict) -> Verdict:

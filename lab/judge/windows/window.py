@@ -1,4 +1,4 @@
-"""A stretch of the run's time, and what is left of it without other stretches."""
+"""Windows of time in a run, and what remains of them when some times are left out."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -11,9 +11,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of the run; `fault` is the id of the fault that it belongs to. `complete` when its end was recorded.
+    """A time in a run, within one segment: from `from_ms` up to, but not including, `to_ms`.
 
-    A window holds its first millisecond, not its last, and lies within one segment of the run.
+    `fault` is the id of the fault that it belongs to. `complete` is True if its end was recorded.
     """
 
     name: str
@@ -45,7 +45,7 @@ def within(stream: Stream[T], windows: Iterable[Window]) -> list[T]:
 
 
 def without(windows: Iterable[Window], holes: Sequence[tuple[float, float]]) -> tuple[Window, ...]:
-    """The pieces of these windows that lie outside all holes, each hole given by its begin and end in ms."""
+    """What remains of these windows outside all holes, each hole given by its begin and end in ms."""
     return tuple(piece for window in windows for piece in _pieces(window, holes))
 
 
