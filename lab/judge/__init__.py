@@ -1,11 +1,10 @@
-"""Judging: evidence in, verdict out; pure, so that any kept run can be judged again and gives the same bytes.
+"""Judges a run: takes its evidence and returns the verdict. It does no I/O, so a kept run keeps the same verdict.
 
 Every module of `checks` with a `CHECK` is one check and is found by discovery; `findings(evidence, windows)` returns
-its findings. A check that cannot cope with its evidence becomes INCONCLUSIVE with the error's text and
-never vanishes.
+its findings. If a check raises an error, its finding is INCONCLUSIVE with the error's text; it is never left out.
 
-Known debt: batches correct for requests that follow each other, but queries of the truth are taken as
-independent.
+Known weakness: the intervals correct for the dependence between requests that follow each other, but treat the answers
+to truth queries as independent.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,7 +29,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class _Broken:
-    why: str
+    """A part of judging that raised an error, with the error's text."""
+
+    error: str
 
 
 def discover() -> dict[str, Check]:
@@ -44,15 +45,15 @@ def discover() -> dict[str, Check]:
 
 
 def judge(evidence: Evidence) -> Judgement:
-    """Judge a run by every check there is; the order of checks, samples and findings decides nothing."""
+    """Judge a run by every check. The order of checks, samples and findings has no effect."""
     return judge_by(evidence, discover())
 
 
 def judge_by(evidence: Evidence, checks: Mapping[str, Check]) -> Judgement:
-    """Judge a run by these checks; a required one that is not among them makes the gate INCONCLUSIVE."""
+    """Judge a run by these checks. If a required check is not among them, the gate is INCONCLUSIVE."""
     windows = _attempt(lambda: find_windows(evidence))
     if isinstance(windows, _Broken):
-        reason = f"the journal cannot be understood: {windows.why}"
+        reason = f"the journal cannot be understood: {windows.error}"
         broken = [undecided(name, "run", reason) for name in checks]
         return conclude(evidence.plan, broken, {}, interrupted=_interrupted(evidence))
     found: list[Finding] = []
@@ -63,14 +64,14 @@ def judge_by(evidence: Evidence, checks: Mapping[str, Check]) -> Judgement:
         rows = _attempt(lambda describe=describe: describe(evidence, windows, found))  # type: ignore[misc]
         described[key] = [] if isinstance(rows, _Broken) else rows
         if isinstance(rows, _Broken):
-            found.append(undecided("tables", key, f"this table could not be made: {rows.why}"))
+            found.append(undecided("tables", key, f"this table could not be made: {rows.error}"))
     return conclude(evidence.plan, found, described, interrupted=_interrupted(evidence))
 
 
 def conclude(
     plan: Plan, found: Iterable[Finding], tables: Mapping[str, object], *, interrupted: bool
 ) -> Judgement:
-    """The verdict on findings: worst of them, after what the plan said beforehand and what it requires."""
+    """The verdict on a run: the worst of its findings, after the plan's decisions and requirements are applied."""
     planned = [_as_planned(finding, plan) for finding in found]
     planned += _promised(plan.decisions, planned)
     planned += _required(plan.required, planned)
@@ -89,21 +90,21 @@ def conclude(
 def _findings(name: str, check: Check, evidence: Evidence, windows: Windows) -> list[Finding]:
     found = _attempt(lambda: check(evidence, windows))
     if isinstance(found, _Broken):
-        return [undecided(name, "run", f"the check could not cope with this evidence: {found.why}")]
+        return [undecided(name, "run", f"the check raised an error on this evidence: {found.error}")]
     return found
 
 
 def _attempt(work: Callable[[], T]) -> T | _Broken:
-    done = attempt(work)
-    # Without the place of the error, which another version of the lab would state differently.
-    return _Broken(f"{done.type_name}: {done.error}") if isinstance(done, Caught) else done
+    result = attempt(work)
+    # The place of the error is left out, because it differs between versions of the lab.
+    return _Broken(f"{result.type_name}: {result.error}") if isinstance(result, Caught) else result
 
 
 def _as_planned(finding: Finding, plan: Plan) -> Finding:
-    """NOT_TESTED where the plan said beforehand that its duration cannot decide.
+    """The finding, or NOT_TESTED if the plan announced that the run is too short to decide it.
 
-    A FAIL beyond doubt stands all the same. What would have failed without an incident stays INCONCLUSIVE, so that an
-    incident never takes a failure out of the gate.
+    A FAIL is kept, because it is beyond doubt. A finding that is INCONCLUSIVE only because of an incident, and would
+    have failed otherwise, is kept too: an incident must not take a failure out of the gate.
     """
     decision = plan.decision(finding.check, finding.subject)
     fails = finding.gate_verdict is Verdict.FAIL or finding.fail_touched
@@ -115,14 +116,15 @@ def _as_planned(finding: Finding, plan: Plan) -> Finding:
     )
 
 
-def _not_decidable(decision: Decision, seen: str = "") -> str:
+def _not_decidable(decision: Decision, observed: str = "") -> str:
     needs = f"; needs {format_duration(round(decision.needs_s))}" if decision.needs_s is not None else ""
-    return f"{decision.reason}{needs}" + (f" (seen: {seen})" if seen else "")
+    return f"{decision.reason}{needs}" + (f" (observed: {observed})" if observed else "")
 
 
 def _promised(decisions: Iterable[Decision], found: Sequence[Finding]) -> list[Finding]:
-    """What the plan speaks of and no check has judged: NOT_TESTED as announced, or INCONCLUSIVE as a broken
-    promise.
+    """A finding for each of the plan's decisions that no check has judged.
+
+    It is NOT_TESTED if the plan announced that, and INCONCLUSIVE if the plan promised a decision.
     """
     judged = {(finding.check, finding.subject) for finding in found}
     missing = [decision for decision in decisions if (decision.check, decision.subject) not in judged]
@@ -135,7 +137,7 @@ def _promised(decisions: Iterable[Decision], found: Sequence[Finding]) -> list[F
 
 
 def _required(required: Iterable[str], found: Sequence[Finding]) -> list[Finding]:
-    """What is required and was not tested, wholly or for one of its subjects, keeps the gate from passing."""
+    """An INCONCLUSIVE finding for each required check that was not tested for some subject, so the gate cannot pass."""
     untested = {finding for finding in found if finding.verdict is Verdict.NOT_TESTED}
     tested = {finding.check for finding in found} - {finding.check for finding in untested}
     missing = sorted({*required, *ALWAYS_REQUIRED} - tested)

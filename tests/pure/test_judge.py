@@ -577,7 +577,7 @@ def test_a_gate_never_takes_answers_from_another_time_for_those_that_known_issue
     """Until recovered there are 47 answers, and known issues leave two: those after the recovery stand in for none."""
     finding = found(judge(make(Recipe(lies_when_down=True, known_issues=(EMPTY_ISSUE,)))), "accuracy", "kill")
     assert (finding.verdict, finding.gate_verdict) == (FAIL, INCONCLUSIVE)
-    assert "36 are the least that can decide the gate" in finding.reason
+    assert "at least 36 are needed to decide the gate" in finding.reason
 
 
 def test_undeclared_they_fail_the_gate() -> None:

@@ -1,8 +1,8 @@
 """The checks, one module each, found by discovery.
 
-A module here with a `CHECK` (its name) is a check: `findings(evidence, windows)` returns what it has to say. Where it
-takes bounds from a campaign, `BOUNDS` is the tuple of their `BoundSpec`s; campaign files, plans and documents read them
-from here. docs/how-to/add-a-check.md shows how to add one.
+A module here with a `CHECK`, its name, is a check: `findings(evidence, windows)` returns its findings. If a campaign
+can set bounds for it, `BOUNDS` is the tuple of their `BoundSpec`s; campaign files, plans and documents read them from
+here. docs/how-to/add-a-check.md shows how to add one.
 """
 
 import importlib
@@ -24,7 +24,7 @@ def modules() -> Iterator[ModuleType]:
 
 
 def discover_bounds() -> tuple[BoundSpec, ...]:
-    """Every bound that a check takes from a campaign; raises ValueError where two that differ have one name."""
+    """Every bound that a campaign can set; raises ValueError if two different bounds have the same name."""
     found: dict[str, BoundSpec] = {}
     for module in modules():
         for spec in getattr(module, "BOUNDS", ()):
@@ -36,5 +36,5 @@ def discover_bounds() -> tuple[BoundSpec, ...]:
 
 
 def default_bounds() -> dict[str, float]:
-    """The bounds of a campaign that sets none."""
+    """The default value of every bound, by name."""
     return {spec.name: spec.default for spec in discover_bounds()}

@@ -1,8 +1,8 @@
-"""Recall of the answers that the target passed off as right, in the steady state and per fault kind.
+"""Recall of the answers for which the target claimed success, in the steady state and per kind of fault.
 
-An explicit error is no answer: it lowers availability, which stands beside recall. Around a fault the pool
-reaches from its injection until recovered; where fewer answers than the floor fall into that (a target that
-is honest about being down gives none), it reaches to the end of the fault's step.
+An explicit error is no answer. It lowers availability, which the report shows beside recall. For a fault, answers count
+from its injection until the target has recovered. If they are too few, as for a target that answers with errors while
+it is down, answers count until the end of the fault's step.
 """
 
 from collections.abc import Sequence
@@ -24,27 +24,27 @@ RECALL_MIN = BoundSpec(
     "accuracy", ">", "recall@10", 0.90, "mean recall, steady and per kind of fault", above=0, below=1
 )
 BOUNDS = (RECALL_MIN,)
-# 0.025 ** (1 / 36) = 0.903: with fewer queries even perfect answers leave 0.9 within the interval.
+# 0.025 ** (1 / 36) = 0.903. With fewer queries the interval includes 0.9 even if every answer is perfect.
 QUERIES_MIN = 36
 
 
 def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
-    """The steady state, and each fault kind pooled over its windows; an unproven fault leaves its kind undecided."""
+    """The steady state, and each kind of fault over all its windows. One unproven fault leaves its kind undecided."""
     found = [_judged(evidence, windows, Pool(STEADY, windows.steady, windows.steady))]
     for kind in sorted({fault.planned.kind for fault in windows.faults}):
-        mine = [fault for fault in windows.faults if fault.planned.kind == kind]
-        if doubts := [f"{fault.planned.id}: {doubt}" for fault in mine for doubt in fault.doubts]:
-            where = references.events(event for fault in mine for event in fault.story)
+        faults = [fault for fault in windows.faults if fault.planned.kind == kind]
+        if doubts := [f"{fault.planned.id}: {doubt}" for fault in faults for doubt in fault.doubts]:
+            where = references.events(event for fault in faults for event in fault.story)
             found.append(undecided(CHECK, kind, "; ".join(doubts), evidence=where))
             continue
-        tight = tuple(w for fault in mine if (w := fault.until_recovered) is not None)
-        wide = tuple(fault.span for fault in mine if fault.span is not None)
+        tight = tuple(w for fault in faults if (w := fault.until_recovered) is not None)
+        wide = tuple(fault.span for fault in faults if fault.span is not None)
         found.append(_judged(evidence, windows, Pool(kind, tight, wide)))
     return found
 
 
 def _judged(evidence: Evidence, windows: Windows, pool: Pool) -> Finding:
-    """The finding on a pool, without the answers that an incident touched."""
+    """The finding about a pool, without the answers that an incident touched."""
     touched = [i for i in windows.touching("recall", *pool.tight, *pool.wide) if i.event is not None]
     return judged_apart(lambda holes: _finding(evidence, windows, pool.without(holes)), touched)
 
@@ -56,13 +56,13 @@ def _finding(evidence: Evidence, windows: Windows, pool: Pool) -> Finding:
         return explains_recall(issues, plan, row, windows.kinds_at(row.sent_ms))
 
     rows = pool.answers(evidence, QUERIES_MIN)
-    # The gate looks at the same windows as the verdict: where known issues leave too little of them, it is not decided
-    # by answers from another time.
+    # The gate uses the same windows as the verdict. If known issues leave too few answers in them, answers from a
+    # longer time do not decide the gate.
     gate_rows = [row for row in rows if not issue(row)]
     values, gate_values = by_query(rows), by_query(gate_rows)
     where = tuple(references.samples("recall", window.from_ms, window.to_ms) for window in pool.wide)
     if values.size < QUERIES_MIN:
-        reason = f"{values.size} queries answered; {QUERIES_MIN} are the least that can decide"
+        reason = f"{values.size} queries answered; at least {QUERIES_MIN} are needed to decide"
         return undecided(CHECK, pool.subject, reason, evidence=where, n=len(rows))
     seed, bound = seed_of(plan.seed, CHECK, pool.subject), RECALL_MIN.of(plan.bounds)
     interval = mean_interval(values, seed)
@@ -84,16 +84,16 @@ def _finding(evidence: Evidence, windows: Windows, pool: Pool) -> Finding:
 
 
 def _reason(asked: Sequence[Recall], rows: Sequence[Recall], gate_rows: Sequence[Recall]) -> str:
-    told, empty = len(answered(asked)), sum(row.hits == 0 for row in rows)
-    said = (
-        f"{told} of {len(asked)} queries answered; {empty} of {len(rows)} answers without any right document"
+    answers, empty = len(answered(asked)), sum(row.hits == 0 for row in rows)
+    reason = (
+        f"{answers} of {len(asked)} queries answered; {empty} of {len(rows)} answers have no right document"
     )
-    if len(rows) > told:
-        said += " (too few until recovered, so answers until the step's end count too)"
+    if len(rows) > answers:
+        reason += " (too few before the recovery, so answers until the end of the step count too)"
     if gate_rows != rows:
         values = by_query(gate_rows)
         mean = f"mean {values.mean():.4f}" if gate_rows else "nothing"
-        said += f"; without known issues: {mean} over {len(gate_rows)} answers"
+        reason += f"; without known issues: {mean} over {len(gate_rows)} answers"
         if values.size < QUERIES_MIN:
-            said += f", of {values.size} queries; {QUERIES_MIN} are the least that can decide the gate"
-    return said
+            reason += f" to {values.size} queries; at least {QUERIES_MIN} are needed to decide the gate"
+    return reason

@@ -1,4 +1,4 @@
-"""Share of the requests in the steady phases that were not answered rightly, at whatever layer they failed."""
+"""Share of the requests in the steady phases that had no right answer, whatever the layer at which they failed."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -50,14 +50,14 @@ def _interval(requests: Sequence[Request], missing: int) -> Interval:
 
 
 def _reason(requests: Sequence[Request], rest: Sequence[Request], missing: int, limit_ms: float) -> str:
-    said = f"{tally(requests, missing, limit_ms)} requests{_worst(requests)}"
+    whole = f"{tally(requests, missing, limit_ms)} requests{_most_frequent(requests)}"
     if len(rest) == len(requests):
-        return said
-    return f"{said}; without known issues: {tally(rest, missing, limit_ms)}{_worst(rest)}"
+        return whole
+    return f"{whole}; without known issues: {tally(rest, missing, limit_ms)}{_most_frequent(rest)}"
 
 
-def _worst(requests: Sequence[Request]) -> str:
-    """The most frequent failure, with its own message."""
+def _most_frequent(requests: Sequence[Request]) -> str:
+    """The most frequent failure in words, with its message; empty if nothing failed."""
     kinds = Counter((r.op, r.layer.value, r.message) for r in requests if not r.ok)
     if not kinds:
         return ""

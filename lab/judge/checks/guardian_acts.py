@@ -1,4 +1,4 @@
-"""What the guardian's journal says against a run: a run that it had to end or heal did not go as planned."""
+"""Problems that the guardian's journal shows. If the guardian ended or healed a run, the run did not go as planned."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,20 +10,20 @@ from lab.model.journal import Event
 
 
 def guardian_acts(evidence: Evidence, segments: Sequence[Segment]) -> Iterator[str]:
-    """What is wrong with the guardian of each segment, or with the record that it left.
+    """The problems with each segment's guardian or its journal, in words.
 
-    A guardian that had to end or heal a run speaks against all of it. In a segment that was followed by another this
-    is an incident, for it is why the run had to be resumed.
+    If the guardian ended or healed the last segment, the whole run is in doubt. In an earlier segment this is only an
+    incident, because the run was resumed after it.
     """
     journal = evidence.guardian
     if journal is not None and journal.damage:
         yield f"guardian.jsonl is damaged: {journal.damage}"
     for segment in segments:
-        had = any(event.kind == "guardian_started" for event in segment.events)
+        had_guardian = any(event.kind == "guardian_started" for event in segment.events)
         events = [e for e in journal or () if e.segment == segment.number]
         name = "guardian.jsonl" if segment.number == 0 else f"guardian-{segment.number}.jsonl"
         if journal is None or (not events and segment.number > 0):
-            if had:
+            if had_guardian:
                 yield f"{name} is missing, though the run had a guardian"
             continue
         yield from _flaws(name, events)

@@ -1,4 +1,4 @@
-"""Was the effect of each planned fault measured: absent before it, present while it was in force, gone after it?"""
+"""Was each fault's effect measured: absent before the injection, present while in force, gone after the heal?"""
 
 from lab.judge.windows import references
 from lab.judge.windows.incidents import JOURNAL
@@ -27,7 +27,7 @@ def _finding(fault: FaultWindow) -> Finding:
     if doubts := fault.doubts + fault.heal_doubts + fault.shared_doubts:
         return undecided(CHECK, subject, "; ".join(doubts), evidence=where, n=len(proofs))
     during = fault.proof("during")
-    moments = " → ".join(_said(fault.proof(moment)) for moment in ("before", "during", "after"))
+    moments = " → ".join(_measured(fault.proof(moment)) for moment in ("before", "during", "after"))
     unit = "" if during is None else str(during.data.get("unit", ""))
     return Finding(
         CHECK,
@@ -42,6 +42,6 @@ def _finding(fault: FaultWindow) -> Finding:
     )
 
 
-def _said(proof: Event | None) -> str:
+def _measured(proof: Event | None) -> str:
     measured = None if proof is None else proof.data.get("measured")
     return "nothing measured" if measured is None else f"{measured:.4g}"

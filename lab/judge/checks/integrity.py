@@ -1,6 +1,6 @@
-"""Is the evidence whole? A run that is not carried out to its end, or not as recorded, passes nothing.
+"""Is the evidence complete? A run that did not end as planned, or whose records disagree, does not pass.
 
-An incident that touches only a part of the run is listed here; other checks leave undecided what it touches.
+An incident that touches only a part of the run is listed here. The other checks do not decide what it touches.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ CHECK = "integrity"
 
 
 def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
-    """One finding about the run: everything that is wrong with it, or that nothing is."""
+    """One finding about the run, with all its problems and incidents in words."""
     problems = [
         *evidence.damage,
         *journal_flaws(evidence, windows.segments),
@@ -32,10 +32,10 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
     events = evidence.journal.events
     where = references.events([events[0], events[-1]]) if events else ()
     if problems:
-        told = dict.fromkeys([*problems, *incidents])
-        return [undecided(CHECK, "run", "; ".join(told), evidence=where, n=len(events))]
+        texts = dict.fromkeys([*problems, *incidents])
+        return [undecided(CHECK, "run", "; ".join(texts), evidence=where, n=len(events))]
     rows = sum(evidence.samples.counts().values())
-    reason = f"the plan was carried out; {len(events)} events and {rows} samples are all there"
+    reason = f"the plan was carried out; none of {len(events)} events and {rows} samples is missing"
     reason += f"; incidents: {'; '.join(incidents)}" if incidents else ""
     return [Finding(CHECK, "run", Verdict.PASS, Verdict.PASS, reason, n=len(events), evidence=where)]
 
@@ -44,7 +44,7 @@ def _plan(evidence: Evidence) -> Iterator[str]:
     plan, started = evidence.plan, evidence.journal.first("run_started")
     if started is not None:
         if not started.data.get("plan_sha256"):
-            yield "the journal does not say by which plan the run was made"
+            yield "the journal does not say which plan the run followed"
         if (started.data.get("seed"), started.data.get("campaign")) != (plan.seed, plan.campaign):
             yield "the journal belongs to another plan"
         target = started.data.get("target") or {}
@@ -54,11 +54,11 @@ def _plan(evidence: Evidence) -> Iterator[str]:
     for kind in ("phase_started", "phase_ended"):
         ran = _steps(evidence.journal.of(kind))
         if ran != planned:
-            yield f"{len(planned)} steps were planned, {len(ran)} {kind} or in another order"
+            yield f"{len(planned)} steps were planned; the journal has {len(ran)} {kind} events, or another order"
 
 
 def _steps(events: Sequence[Event]) -> list[tuple[object, object]]:
-    """The steps of these events; one that was cut by the end of a segment and began again in the next counts once."""
+    """The steps of these events. A step that a segment cut off and the next segment began again counts once."""
     steps = [(event.segment, (event.data.get("phase"), event.data.get("step"))) for event in events]
-    again = [before[0] != after[0] and before[1] == after[1] for before, after in pairwise(steps)]
-    return [step for (_, step), repeated in zip(steps, [False, *again], strict=False) if not repeated]
+    repeats = [before[0] != after[0] and before[1] == after[1] for before, after in pairwise(steps)]
+    return [step for (_, step), repeated in zip(steps, [False, *repeats], strict=False) if not repeated]

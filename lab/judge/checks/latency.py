@@ -1,8 +1,8 @@
-"""P95 in the steady phases, from the intended sending time; a request without a right answer never ends.
+"""P95 of the latency in the steady phases, from the intended sending time.
 
-P95 < limit means that less than 5 % of the due requests are late, failed or missing. k6's own p95 leaves out
-what failed and what it dropped; this one does not (statistics: "Latency"). What the generator sent late of itself
-widens the interval: the target's time is then only known to lie between the two.
+A request without a right answer counts as infinitely late. So P95 < limit means that less than 5 % of the due requests
+are late, failed or missing. k6's own p95 leaves out requests that failed or that it dropped; this one does not. If the
+generator itself sent a request late, the interval is wider, because its delay may or may not be the target's.
 """
 
 from collections.abc import Sequence
@@ -60,12 +60,12 @@ def _interval(requests: Sequence[Request], missing: int) -> Interval:
 
 
 def _reason(requests: Sequence[Request], rest: Sequence[Request], missing: int, limit_ms: float) -> str:
-    said = f"{tally(requests, missing, limit_ms)} requests; 5 % may be"
+    whole = f"{tally(requests, missing, limit_ms)} requests; less than 5 % are allowed"
     if len(rest) == len(requests):
-        return said
-    apart = (
+        return whole
+    unexplained = (
         f"P95 {percentile(latencies(rest), SHARE):.4g} ms, {tally(rest, missing, limit_ms)}"
         if rest
         else "nothing"
     )
-    return f"{said}; without known issues: {apart}"
+    return f"{whole}; without known issues: {unexplained}"

@@ -1,4 +1,4 @@
-"""Did the load arrive? Without it, every other check would judge a target that nobody used."""
+"""Did the load arrive? Without load, the other checks would judge a target that nobody used."""
 
 from collections.abc import Sequence
 
@@ -20,9 +20,7 @@ NO_LOAD = "the plan has no load here"
 
 
 def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
-    """The steady phases pooled, each fault's window, and whether the generator's own counts agree with the
-    rows.
-    """
+    """The steady phases together, each fault's window, and whether the generator's counts agree with the rows."""
     steady = [step for step in evidence.plan.steps if step.kind == STEADY]
     found = [chunks_delivered(CHECK, evidence, windows)]
     if any(step.load is not None for step in steady):
@@ -46,7 +44,7 @@ def _during(evidence: Evidence, windows: Windows, fault: FaultWindow) -> Finding
 
 
 def _touched(windows: Windows, *spans: Window) -> list[Incident]:
-    """What damages the requests of these windows; a silence does not, for it is what this check counts."""
+    """The incidents that damage the requests of these windows, without silences: this check counts them as missing."""
     return [incident for incident in windows.touching("requests", *spans) if incident.event is not None]
 
 

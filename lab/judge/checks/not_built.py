@@ -1,4 +1,4 @@
-"""What the report has a place for and the lab cannot judge yet, said in the open."""
+"""Checks that the report has a place for and that the lab cannot judge yet. The report states this openly."""
 
 from lab.judge.windows.timeline import Windows
 from lab.model.evidence import Evidence
@@ -17,5 +17,5 @@ _MISSING = (
 
 
 def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
-    """One NOT_TESTED finding for each, with what it would need."""
+    """One NOT_TESTED finding for each of these checks, with what it would need."""
     return [not_tested(check, subject, f"not built yet; needs {needs}") for check, subject, needs in _MISSING]

@@ -1,7 +1,6 @@
-"""Does the observer stay small? What canary and recall take of the target's CPU capacity in the steady phases.
+"""Does the observer load the target too much? The share of its CPU capacity that canary and truth queries use.
 
-An observer that takes too much is the lab's own doing, so it never fails the target: the finding is INCONCLUSIVE then,
-and names the lab as the cause.
+If the share is too large, the lab itself is the cause. So the finding is then INCONCLUSIVE, and never fails the target.
 """
 
 from lab.judge.windows import references
@@ -16,10 +15,12 @@ CHECK = "observer_share"
 
 
 def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
-    """One finding, from the cost that was measured before the load began."""
+    """One finding, from the cost of a call that was measured before the load began."""
     cost = evidence.journal.last("observer_cost")
     if cost is None:
-        return [undecided(CHECK, SUBJECT, "what the observer costs the target was not measured")]
+        return [
+            undecided(CHECK, SUBJECT, "the CPU time that the observer uses in the target was not measured")
+        ]
     canary_ms, recall_ms, share = (float(cost.data[key]) for key in ("canary_ms", "recall_ms", "share"))
     where = references.events([cost])
     if not (canary_ms > 0 and recall_ms > 0 and share > 0):
@@ -34,7 +35,7 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
         reason += f"; while a fault is in force or not recovered from: {fast:.1%}"
     if not within:
         reason += (
-            "; the lab itself loads the target too much on this machine, so its part in the rest is unknown"
+            "; the lab itself loads the target too much here, so its part in the other findings is unknown"
         )
     unit, n = "share of the target's CPU capacity", int(cost.data.get("calls", 1))
     finding = Finding(

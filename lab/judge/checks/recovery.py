@@ -1,8 +1,8 @@
 """Time from the confirmed heal of each fault until the target has recovered, as an interval.
 
-Only the canary counts. A probe is good when it is answered rightly within the SLO. A slot in which no probe could be
-sent is never good, but it is no evidence against the target either. `lab.judge.stats.recovery_clock` defines when the
-target has recovered. For a kill, the clock starts when the start of the container was issued.
+Only the canary counts. A probe is good if it has a right answer within the SLO. A probe that could not be sent is not
+good, but it is no evidence against the target either. `lab.judge.stats.recovery_clock` defines when the
+target has recovered. After a kill, the clock starts when the lab asks the engine to start the container.
 """
 
 from lab.judge.stats.recovery_clock import Seen, held_since
@@ -36,7 +36,7 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
 
 
 def _judged(evidence: Evidence, windows: Windows, fault: FaultWindow) -> Finding:
-    """The finding on one fault; a failure stands where an incident touched only what came before the heal."""
+    """The finding about one fault. A FAIL is kept if the incidents touched only the time before the heal."""
     finding, touched = _finding(evidence, fault), touching_recovery(windows, fault)
     if finding.verdict is Verdict.FAIL and fault.span is not None and fault.cleared_ms is not None:
         touched = [i for i in touched if i.overlaps(fault.cleared_ms, fault.span.to_ms)]
@@ -47,10 +47,10 @@ def _finding(evidence: Evidence, fault: FaultWindow) -> Finding:
     subject, span, doubts = fault.planned.id, fault.span, doubts_of(fault)
     if doubts or span is None or fault.cleared_ms is None:
         return undecided(CHECK, subject, "; ".join(doubts), evidence=references.events(fault.story))
-    after = [one for one in fault.canary if one.sent_ms >= fault.cleared_ms]
+    after = [probe for probe in fault.canary if probe.sent_ms >= fault.cleared_ms]
     where = (*references.events(fault.story), references.samples("probes", fault.cleared_ms, span.to_ms))
     if fault.recovery is None:
-        reason = f"{len(after)} canary probes after the heal; it takes {CANARY.window} to show a recovery"
+        reason = f"{len(after)} canary probes after the heal; at least {CANARY.window} are needed to show a recovery"
         return undecided(CHECK, subject, reason, evidence=where, n=len(after))
     clock = fault.recovery[0]
     bound = RECOVERY_MAX.of(evidence.plan.bounds)
@@ -65,7 +65,7 @@ def _finding(evidence: Evidence, fault: FaultWindow) -> Finding:
         subject,
         verdict,
         verdict,
-        _said(fault, after)
+        _reason(fault, after)
         + (f"; {flaw}" if flaw else "")
         + ("" if verdict is Verdict.PASS else host_cpu.remark(evidence, fault.cleared_ms, span.to_ms)),
         observed=clock.hi_s,
@@ -77,12 +77,11 @@ def _finding(evidence: Evidence, fault: FaultWindow) -> Finding:
     )
 
 
-def _said(fault: FaultWindow, after: list[Seen]) -> str:
+def _reason(fault: FaultWindow, after: list[Seen]) -> str:
     assert fault.recovery is not None
-    clock, bad = fault.recovery[0], sum(not one.good for one in after)
+    clock, bad = fault.recovery[0], sum(not probe.good for probe in after)
     if clock.hi_s is None:
-        said = f"never recovered while watched: still bad {clock.lo_s:.4g} s after the heal"
+        outcome = f"did not recover while watched: still bad {clock.lo_s:.4g} s after the heal"
     else:
-        said = f"recovered between {clock.lo_s:.4g} and {clock.hi_s:.4g} s after the heal"
-    together = fault.cleared_by_another
-    return f"{said}{together}; {bad} of {len(after)} probes bad"
+        outcome = f"recovered between {clock.lo_s:.4g} and {clock.hi_s:.4g} s after the heal"
+    return f"{outcome}{fault.cleared_by_another}; {bad} of {len(after)} probes bad"

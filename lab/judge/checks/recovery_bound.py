@@ -1,9 +1,10 @@
-"""How long nine of ten recoveries from a kind of fault take at most, from several trials of it.
+"""The time that 90 % of the recoveries from a fault do not exceed, estimated from several trials.
 
-One trial proves little: r of r passes bound the chance of a recovery in time only at 0.05^(1/r). From three trials on
-the upper tolerance bound of log-normal times is given, exp(mean + k sd) of the logarithms, with k for 90 % of all
-recoveries at 95 % confidence from the noncentral t distribution. Source: Natrella, Experimental Statistics, NBS
-Handbook 91, 2-13. Pessimistic throughout: the upper end of each trial's interval counts.
+One trial proves little: if all of r trials recover in time, the probability of that is only known to be at least
+0.05^(1/r), with 95 % confidence. From three trials on, this check computes an upper tolerance bound for log-normal
+times: exp(mean + k sd) of the logarithms, where k comes from the noncentral t distribution for 90 % of all recoveries
+at 95 % confidence. Source: Natrella, Experimental Statistics, NBS Handbook 91, 2-13. The estimate is pessimistic,
+because it uses the upper end of each trial's interval.
 """
 
 import math
@@ -23,12 +24,12 @@ from lab.model.verdict import Finding, Interval, Verdict, undecided
 
 CHECK = "recovery_bound"
 COVERAGE, CONFIDENCE = 0.90, 0.95
-# What the canary cannot tell from nothing; without a floor one trial at 0 would make the logarithm infinite.
+# The canary cannot tell shorter times apart from 0, and the logarithm of 0 is not finite.
 FLOOR_S = 0.1
 
 
 def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
-    """One finding per fault, or faults together, that was tried at least three times."""
+    """One finding for each fault, or set of faults in force together, with at least three trials."""
     by_id = {fault.planned.id: fault for fault in windows.faults}
     return [
         _finding(evidence, windows, subject, [[by_id[fault.id] for fault in trial] for trial in trials])
@@ -38,7 +39,7 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
 
 
 def tolerance_bound_s(times_s: Sequence[float]) -> float:
-    """The upper tolerance bound of recovery times in seconds; infinite where one of them never ended."""
+    """The upper tolerance bound of recovery times in seconds; infinite if one trial never recovered."""
     if any(math.isinf(time) for time in times_s):
         return math.inf
     logs = np.log(np.maximum(times_s, FLOOR_S))
@@ -48,7 +49,7 @@ def tolerance_bound_s(times_s: Sequence[float]) -> float:
 
 
 def _clock(evidence: Evidence, windows: Windows, trial: Sequence[FaultWindow]) -> Clock | None:
-    """The recovery of a trial that counts: one where none of its faults is left undecided."""
+    """The recovery time of a trial; None if the recovery from one of its faults is undecided."""
     first = trial[0]
     if first.recovery is None or any(doubts_of(fault) for fault in trial):
         return None
@@ -64,15 +65,15 @@ def _finding(
     where = tuple(reference for story in stories for reference in references.events(story))
     clocks = [clock for trial in trials if (clock := _clock(evidence, windows, trial)) is not None]
     if len(clocks) < len(trials):
-        unsound = len(trials) - len(clocks)
-        flaws = "void, not surely healed, touched by an incident, or not watched to the end"
-        reason = f"{unsound} of {len(trials)} trials were {flaws}"
+        undecidable = len(trials) - len(clocks)
+        flaws = "void, not proven healed, touched by an incident, or not watched to the end"
+        reason = f"{undecidable} of {len(trials)} trials were {flaws}"
         return undecided(CHECK, subject, reason, evidence=where, n=len(clocks))
     times = [math.inf if clock.hi_s is None else clock.hi_s for clock in clocks]
-    most_s = tolerance_bound_s(times)
+    upper_s = tolerance_bound_s(times)
     bound = RECOVERY_MAX.of(evidence.plan.bounds)
-    # A bound above the limit proves no slow recovery, only that so few trials do not exclude one.
-    verdict = Verdict.PASS if most_s < bound.value else Verdict.INCONCLUSIVE
+    # A bound above the limit does not prove a slow recovery. It says that so few trials cannot exclude one.
+    verdict = Verdict.PASS if upper_s < bound.value else Verdict.INCONCLUSIVE
     shown = ", ".join("never" if math.isinf(time) else f"{time:.3g}" for time in times)
     reason = f"90 % of recoveries take less than this, at 95 % confidence; {len(times)} trials: {shown} s"
     return Finding(
@@ -81,9 +82,9 @@ def _finding(
         verdict,
         verdict,
         reason,
-        observed=most_s if math.isfinite(most_s) else None,
+        observed=upper_s if math.isfinite(upper_s) else None,
         unit="s from the heal",
-        ci=Interval(min(times), most_s),
+        ci=Interval(min(times), upper_s),
         bound=bound,
         n=len(times),
         evidence=where,

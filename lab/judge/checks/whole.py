@@ -1,4 +1,4 @@
-"""Whether journal and samples are whole, segment by segment."""
+"""Whether the journal and the samples are complete, segment by segment."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -8,7 +8,7 @@ from lab.model.evidence import Evidence
 
 
 def journal_flaws(evidence: Evidence, segments: Sequence[Segment]) -> Iterator[str]:
-    """What is wrong with the journal of each segment; only a segment that another followed may lack its end."""
+    """The problems with the journal of each segment. Only the last segment must have a recorded end."""
     if evidence.journal.damage:
         yield evidence.journal.damage
     for segment in segments:
@@ -34,16 +34,16 @@ def _segment_flaws(segment: Segment) -> Iterator[str]:
     if [event.seq for event in events] != list(range(len(events))):
         yield f"events are missing from the journal{where}, or out of order"
     elif segment.ended and events[-1].data.get("last_seq", events[-1].seq) != events[-1].seq:
-        yield f"the last event of the journal{where} expected another number of events"
+        yield f"the last event of the journal{where} names another number of events"
 
 
 def sample_flaws(evidence: Evidence, segments: Sequence[Segment]) -> Iterator[str]:
-    """What is wrong with the streams that the plan expects; a table that it does not name may be absent or empty."""
+    """The problems with the streams that the plan expects. Any other table may be absent or empty."""
     counts = evidence.samples.counts()
     if not any(
         segment.ended and isinstance(segment.events[-1].data.get("rows"), dict) for segment in segments
     ):
-        yield "the journal does not say how many samples there must be"
+        yield "the journal does not say how many samples the run recorded"
     for number, segment in enumerate(segments):
         recorded = segment.events[-1].data.get("rows") if segment.ended else None
         if isinstance(recorded, dict):

@@ -1,10 +1,10 @@
 """Confidence intervals for shares, percentiles and means; 95 %, two-sided.
 
-Requests that follow each other are not independent: a stall makes many late at once. So shares are corrected
-by the design effect of up to 20 batches in order of time, with a t quantile for its own uncertainty; never
-below 1, so that a lucky run is not believed more than independent samples would be. Sources: batch means, Law
-& Kelton, Simulation Modeling and Analysis; exact binomial interval, Clopper & Pearson 1934; BCa bootstrap,
-Efron 1987.
+Requests that follow each other are not independent, because one stall makes many of them late. So the intervals of
+shares are corrected by a design effect, estimated from up to 20 batches in order of time. A t quantile accounts for the
+uncertainty of that estimate. The design effect is never below 1, so no interval is narrower than for independent
+samples. Sources: batch means, Law & Kelton, Simulation Modeling and Analysis; exact binomial interval, Clopper &
+Pearson 1934; BCa bootstrap, Efron 1987.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ Flags = NDArray[np.bool_]
 
 
 def seed_of(seed: int, check: str, subject: str) -> int:
-    """A seed for resampling that is the same on every machine and differs between findings."""
+    """A seed for resampling, the same on every machine and different for each finding."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{check}/{subject}".encode()).digest()[:8])
 
 
@@ -40,8 +40,8 @@ def exact_interval(successes: float, n: float, alpha: float = ALPHA) -> Interval
 def share_interval(surely: Flags, possibly: Flags, missing: int = 0) -> Interval:
     """Interval of the share of bad observations, in order of time.
 
-    `surely` marks what was seen to be bad, `possibly` adds what nobody knows about; `missing` observations
-    left no trace at all. The unknown counts as good at the lower end and as bad at the upper one.
+    `surely` marks observations known to be bad; `possibly` marks these and the unknown ones. `missing` is the number of
+    observations without any record. Unknown and missing ones count as good at the lower end and as bad at the upper.
     """
     lo, _ = _bounds(_by_batch(surely[:, None]), surely.size)
     _, hi = _bounds(_by_batch(possibly[:, None]), possibly.size)
@@ -50,18 +50,18 @@ def share_interval(surely: Flags, possibly: Flags, missing: int = 0) -> Interval
 
 
 def percentile(values: Floats, share: float) -> float:
-    """The order statistic that at least `share` of the values do not exceed; infinite values stand for
-    "never".
-    """
+    """The smallest value that at least `share` of the values do not exceed. An infinite value means "never"."""
     return float(np.sort(values)[max(0, math.ceil(share * values.size - 1e-9) - 1)])
 
 
 def percentile_interval(at_best: Floats, at_worst: Floats, share: float, missing: int = 0) -> Interval:
     """Interval of a percentile of latencies in order of time, by inverting `share_interval` at every value.
 
-    `hi` is the smallest value from which on surely less than 1 - share lie above; `lo` the largest up to
-    which surely more than 1 - share do not lie below. `at_best` and `at_worst` differ where nobody knows;
-    infinite means never answered. `missing` ones were at once answered at best, and never at worst.
+    `hi` is the smallest value above which, with confidence, less than 1 - `share` of the values lie; this must also
+    hold for every larger value. `lo` is the largest value that, with confidence, more than 1 - `share` of the values
+    reach; this must also hold for every smaller value. `at_best` and `at_worst` are the lowest and highest possible
+    latencies; they differ where a latency is unknown. Infinite means never answered. The `missing` requests count as
+    answered at once in `lo`, and as never answered in `hi`.
     """
     bad = 1 - share
     lo = _largest_surely_reached(at_best, bad * (at_best.size + missing) / at_best.size)
@@ -75,16 +75,14 @@ def percentile_interval(at_best: Floats, at_worst: Floats, share: float, missing
 
 
 def mean_interval(values: Floats, seed: int) -> Interval:
-    """Interval of the mean of values in [0, 1]: BCa bootstrap, or Clopper-Pearson where the values do not
-    differ.
-    """
+    """Interval of the mean of values in [0, 1]: BCa bootstrap, or Clopper-Pearson if all values are equal."""
     if values.size == 0:
         return Interval(0.0, 1.0)
     exact = exact_interval(float(values.sum()), values.size)
     if values.size < 2 or np.ptp(values) == 0:
         return exact
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        # Few distinct values can leave BCa undefined; its answer is then NaN, which is looked at below.
+        # With few distinct values BCa can be undefined. Its result is then NaN, which is handled below.
         warnings.simplefilter("ignore")
         rng = np.random.default_rng(seed)
         found = stats.bootstrap((values,), np.mean, n_resamples=RESAMPLES, batch=1000, method="BCa", rng=rng)
@@ -110,7 +108,7 @@ def _grid(values: Floats) -> Floats:
 
 
 def _split(n: int) -> int:
-    """How many batches `n` observations allow; at least two observations each."""
+    """How many batches `n` observations allow, with at least two observations in each."""
     return max(1, min(BATCHES, n // 2))
 
 
@@ -138,8 +136,9 @@ def _counts_from(values: Floats, grid: Floats) -> Floats:
 
 
 def _bounds(counts: Floats, n: int) -> tuple[Floats, Floats]:
-    """Interval ends, one pair a column, of the share of `counts` float64[batches, columns] among `n`
-    observations.
+    """Lower and upper interval ends of the share of `counts` among `n` observations; one pair per column.
+
+    `counts` is float64[batches, columns].
     """
     batches = counts.shape[0]
     bad = counts.sum(axis=0)
@@ -149,7 +148,7 @@ def _bounds(counts: Floats, n: int) -> tuple[Floats, Floats]:
     mixed = spread > 0
     effect, alpha = np.ones_like(share), np.full_like(share, ALPHA)
     if batches > 1 and mixed.any():
-        # Batches of nearly equal size: the variance of their means against the binomial one.
+        # The batches are nearly equal in size. Their variance is compared with the binomial variance.
         residual = (counts[:, mixed] - sizes[:, None] * share[mixed]) ** 2 / sizes[:, None]
         effect[mixed] = np.maximum(1.0, residual.sum(axis=0) / (batches - 1) / spread[mixed])
         alpha[mixed] = _alpha(batches)
@@ -158,7 +157,7 @@ def _bounds(counts: Floats, n: int) -> tuple[Floats, Floats]:
 
 @cache
 def _alpha(batches: int) -> float:
-    """The level at which a normal interval is as wide as the t interval of so many batches."""
+    """The level at which a normal interval is as wide as the t interval for this number of batches."""
     return float(2 * stats.norm.sf(stats.t.ppf(1 - ALPHA / 2, batches - 1)))
 
 

@@ -1,4 +1,4 @@
-"""Whether each request has an id, and each id only one request."""
+"""Whether every request has an id, and no two requests have the same id."""
 
 from array import array
 from collections import Counter
@@ -10,10 +10,10 @@ from lab.model.samples import Request, Stream
 
 
 def id_problems(requests: Stream[Request]) -> Iterator[str]:
-    """What is wrong with the ids; nothing where no request has one, because older runs have none.
+    """The problems with the ids, in words. If no request has an id, the run is an older one, and there is no problem.
 
-    Only the hash of each id is held, because a run can have millions. Ids whose hashes are equal are then compared
-    themselves, so the result does not depend on how Python hashes.
+    Only the hash of each id is kept in memory, because a run can have millions of them. Ids with equal hashes are then
+    compared themselves, so the result does not depend on Python's hash function.
     """
     hashes, without_id = array("q"), 0
     for request in requests:
@@ -23,15 +23,15 @@ def id_problems(requests: Stream[Request]) -> Iterator[str]:
             hashes.append(hash(request.id))
     if not hashes:
         return
-    values, times = np.unique(np.frombuffer(hashes, dtype=np.int64), return_counts=True)
-    equal = {int(value) for value in values[times > 1]}
-    if twice := sorted(_occurring_twice(requests, equal)) if equal else []:
-        yield f"{len(twice)} request ids occur twice or more, such as {twice[0]}"
+    values, counts = np.unique(np.frombuffer(hashes, dtype=np.int64), return_counts=True)
+    equal = {int(value) for value in values[counts > 1]}
+    if repeated := sorted(_repeated(requests, equal)) if equal else []:
+        yield f"{len(repeated)} request ids occur twice or more, such as {repeated[0]}"
     if without_id:
         yield f"{without_id} requests have no id"
 
 
-def _occurring_twice(requests: Stream[Request], hashes: set[int]) -> Iterator[str]:
+def _repeated(requests: Stream[Request], hashes: set[int]) -> Iterator[str]:
     ids = (request.id for request in requests if request.id is not None)
     uses = Counter(name for name in ids if hash(name) in hashes)
     return (name for name, n in uses.items() if n > 1)

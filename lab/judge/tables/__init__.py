@@ -1,7 +1,7 @@
-"""The descriptive tables of a report, one module each, found by discovery; only findings judge.
+"""The tables of a report, one module each, found by discovery. They describe the run; only findings judge it.
 
 A module here with a `KEY` is one table: `describe(evidence, windows, findings)` returns its rows as plain values, which
-`report.json` has under that key. The section of `lab/report/sections` with the same key says how it is shown.
+`report.json` has under that key. The section of `lab/report/sections` with the same key shows it.
 """
 
 import importlib
@@ -18,7 +18,7 @@ Describe = Callable[[Evidence, Windows, Sequence[Finding]], Sequence[Row]]
 
 
 def discover() -> dict[str, Describe]:
-    """Every table by its key, sorted; raises ValueError where two have the same key."""
+    """Every table by its key, sorted; raises ValueError if two have the same key."""
     found: dict[str, Describe] = {}
     for info in pkgutil.iter_modules(sys.modules[__name__].__path__):
         module = importlib.import_module(f"{__name__}.{info.name}")

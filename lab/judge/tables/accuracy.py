@@ -1,4 +1,4 @@
-"""Recall per subject, with availability beside it and the windows one by one."""
+"""Recall and availability per subject, in total and for each window."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ KEY = "accuracy"
 
 
 def describe(evidence: Evidence, windows: Windows, found: Sequence[Finding]) -> list[dict[str, object]]:
-    """The steady state and each fault kind, from injection until recovered, per mode of search."""
+    """One row for the steady state and for each kind of fault, from injection until recovered, per search mode."""
     subjects = {STEADY: list(windows.steady)}
     for fault in windows.faults:
         window = fault.until_recovered
@@ -31,7 +31,7 @@ def _row(evidence: Evidence, subject: str, mode: str, spans: Sequence[Window]) -
     by_window = [
         (w, [r for r in evidence.samples.recall.between(w.from_ms, w.to_ms) if r.mode == mode]) for w in spans
     ]
-    rows = [row for _, mine in by_window for row in mine]
+    rows = [row for _, inside in by_window for row in inside]
     figures = _figures(rows)
     values = by_query(answered(rows))
     interval = mean_interval(values, seed_of(evidence.plan.seed, CHECK, subject)) if values.size else None
@@ -41,15 +41,15 @@ def _row(evidence: Evidence, subject: str, mode: str, spans: Sequence[Window]) -
         **figures,
         "recall_ci": None if interval is None else [interval.lo, interval.hi],
         "recall_p10": float(np.quantile(values, 0.1, method="inverted_cdf")) if values.size else None,
-        "windows": [{"window": window.name, **_figures(mine)} for window, mine in by_window],
+        "windows": [{"window": window.name, **_figures(inside)} for window, inside in by_window],
     }
 
 
 def _figures(rows: Sequence[Recall]) -> dict[str, object]:
-    told = answered(rows)
-    values = by_query(told)
+    answers = answered(rows)
+    values = by_query(answers)
     return {
-        "answered": len(told),
-        "unanswered": len(rows) - len(told),
+        "answered": len(answers),
+        "unanswered": len(rows) - len(answers),
         "recall_mean": float(values.mean()) if values.size else None,
     }

@@ -1,4 +1,4 @@
-"""Stretches of the run in which something was not seen, or not as it must be."""
+"""The gaps of a run: times in which something was not measured, or not as planned."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,7 +10,7 @@ KEY = "gaps"
 
 
 def describe(evidence: Evidence, windows: Windows, found: Sequence[Finding]) -> list[dict[str, object]]:
-    """Every incident of the run, and what an interrupted run has left out; in order of time."""
+    """Every incident of the run, and the steps that an interrupted run left out, in order of time."""
     gaps = [*_incidents(windows), *_left_out(evidence, windows)]
     return [{"from_ms": a, "to_ms": b, "why": why} for a, b, why in sorted(gaps)]
 
@@ -23,13 +23,13 @@ def _incidents(windows: Windows) -> Iterator[tuple[float, float, str]]:
 
 
 def _left_out(evidence: Evidence, windows: Windows) -> Iterator[tuple[float, float, str]]:
-    """From where the run stopped to where the plan would have brought it at the least."""
+    """The time from the end of a run that stopped early until its planned end."""
     ran = {phase.name for phase in windows.phases if phase.complete}
-    left = [step for step in evidence.plan.steps if step.name not in ran]
-    if not left:
+    missing = [step for step in evidence.plan.steps if step.name not in ran]
+    if not missing:
         return
     stopped = evidence.journal.of("interrupted", "lab_failed")
     why = stopped[0].data.get("why", stopped[0].kind) if stopped else "the journal ends"
-    names = ", ".join(step.name for step in left)
+    names = ", ".join(step.name for step in missing)
     planned_end_ms = windows.from_ms + 1000 * evidence.plan.duration_s
     yield windows.to_ms, max(windows.to_ms, planned_end_ms), f"{why}; not carried out in full: {names}"

@@ -1,4 +1,4 @@
-"""The memory series that were sampled; their growth is judged by nothing yet."""
+"""The memory series that were sampled. No check judges their growth yet."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ from lab.model.verdict import Finding, Verdict
 
 KEY = "memory"
 
-# Segment, container, process, metric, process id and start time; "" and 0 stand for what a whole container has not.
+# Segment, container, process, metric, process id and start time. A whole container has "" and 0 in place of a process.
 Series = tuple[int, str, str, str, int, float]
 
 
 def describe(evidence: Evidence, windows: Windows, found: Sequence[Finding]) -> list[dict[str, object]]:
-    """One row per metric of each container and process in each segment; a restarted process is another one."""
+    """One row per metric of each container and process in each segment. A restarted process is a new series."""
     series: dict[Series, list[float]] = defaultdict(list)
     for reading in evidence.samples.memory:
         segment = segment_at(windows.segments, reading.at_ms).number
-        who = (segment, reading.container, reading.process or "", reading.metric)
-        series[*who, reading.pid or 0, reading.started or 0.0].append(reading.at_ms)
+        owner = (segment, reading.container, reading.process or "", reading.metric)
+        series[*owner, reading.pid or 0, reading.started or 0.0].append(reading.at_ms)
     return [
         {
             "container": container,

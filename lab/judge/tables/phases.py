@@ -1,4 +1,4 @@
-"""The steps as they ran, each with the worst that was found about it."""
+"""The steps as they ran, each with the worst verdict of its findings."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ KEY = "phases"
 
 
 def describe(evidence: Evidence, windows: Windows, found: Sequence[Finding]) -> list[dict[str, object]]:
-    """Steady phases are judged together and share their verdict; a fault's phase has that of its findings."""
+    """One row per step. All steady phases share one verdict; a fault step has the worst of its own."""
     return [
         {
             "name": phase.name,
