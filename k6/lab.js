@@ -8,6 +8,7 @@ import { SharedArray } from 'k6/data';
 import { Counter, Gauge, Trend } from 'k6/metrics';
 import { sleep } from 'k6';
 import { Client, classify } from './mcp.js';
+import { hitsOf } from './truth.js';
 
 export const input = JSON.parse(open(__ENV.LAB_INPUT));
 export const profile = input.profile;
@@ -104,8 +105,8 @@ function opensSession(client, timeoutMs) {
 
 let slotsOver = null;
 
-// The request of the plan for this iteration: {id, op, operation, values, iteration, place}; null where the plan has no
-// more. A late start leaves requests out at the front instead of running into the next chunk's time.
+// The request of the plan for this iteration: {id, op, operation, query, values, iteration, place}; null where the plan
+// has no more. A late start leaves requests out at the front instead of running into the next chunk's time.
 export function nextRequest() {
   const iteration = exec.scenario.iterationInTest;
   if (slotsOver === null) slotsOver = countSlotsOver(exec.scenario.startTime - input.start_epoch_ms);
@@ -113,12 +114,13 @@ export function nextRequest() {
   if (place >= sequence.length) return null;
   if (iteration === 0) skippedSlots.add(slotsOver);
   const [id, op, number] = sequence[place];
+  const query = queries[number % queries.length];
   const values = Object.assign({}, input.values, {
-    query: queries[number % queries.length].text,
+    query: query.text,
     text: documents[number % documents.length].text,
     document_id: `${input.run_id}-${id}`,
   });
-  return { id, op, operation: input.operations[op], values, iteration, place };
+  return { id, op, operation: input.operations[op], query, values, iteration, place };
 }
 
 // How many slots were over when k6 began: those after which another one was already due.
@@ -152,7 +154,9 @@ export function send(client, request) {
   addPoint(answered, 1, request);
   const outcome = classify(exchanged, request.operation, request.values);
   const tags = { op: request.op, layer: outcome.layer };
-  addPoint(called, tookMs, request, tags, { message: outcome.message, sessions_lost: exchanged.sessionsLost });
+  const hits = hitsOf(outcome, request.operation, request.query, request.values.k);
+  const noted = { message: outcome.message, sessions_lost: exchanged.sessionsLost, ...hits };
+  addPoint(called, tookMs, request, tags, noted);
   if (!outcome.ok) keepBody(request, outcome);
   return outcome;
 }
@@ -166,7 +170,7 @@ export function closeAfterLast(client, request) {
 function addPoint(metric, value, request, tags = {}, more = {}) {
   const metadata = exec.vu.metrics.metadata;
   const mine = { seq: request.iteration, id: request.id, ...more };
-  const names = Object.keys(mine).filter((name) => mine[name] || name === 'seq');
+  const names = Object.keys(mine).filter((name) => mine[name] || name === 'seq' || name === 'hits');
   for (const name of names) metadata[name] = String(mine[name]);
   metric.add(value, tags);
   for (const name of names) delete metadata[name];

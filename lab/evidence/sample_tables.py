@@ -14,7 +14,7 @@ SCHEMA: dict[str, tuple[type[Any], str]] = {
         Request,
         (
             "scheduled_ms REAL, sent_ms REAL, done_ms REAL, op TEXT, ok INTEGER, layer TEXT, message TEXT,"
-            " source TEXT, sessions_lost INTEGER, id TEXT"
+            " source TEXT, sessions_lost INTEGER, id TEXT, hits INTEGER, k INTEGER, query_id TEXT"
         ),
     ),
     "probes": (
@@ -40,7 +40,7 @@ EMPTY_TABLES = (
 )
 TABLE_OF = {row_type: name for name, (row_type, _) in SCHEMA.items()}
 # Columns that older runs do not have. The field of each has a default.
-ADDED = {"requests": ("id",), "probes": ("hits", "k"), "memory": ("pid", "started")}
+ADDED = {"requests": ("id", "hits", "k", "query_id"), "probes": ("hits", "k"), "memory": ("pid", "started")}
 
 
 def columns_of(table: str) -> list[str]:

@@ -30,10 +30,11 @@ _SCRIPT, _NAME = re.compile(r"[a-z0-9_]+\.js"), re.compile(r"[A-Za-z0-9_-]{1,64}
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A query or a document, by its id."""
+    """A query or a document, by its id; `accepted` are the ids of the documents that are right answers to a query."""
 
     id: str
     text: str
+    accepted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class LoadInputs:
                 "writes_collection": target.writes_collection,
                 "k": plan.observer.recall_k,
             },
-            queries=tuple(Text(query.id, query.text) for query in truth.queries),
+            queries=tuple(Text(q.id, q.text, tuple(sorted(q.accepted))) for q in truth.queries),
             documents=tuple(Text(document.id, document.text) for document in truth.to_write),
             base_url=base_url,
         )
@@ -91,8 +92,8 @@ class LoadInputs:
 
     def write_texts(self, folder: Path) -> None:
         """Write `queries.json` and `documents.json`, which every chunk reads."""
-        for name, texts in (("queries", self.queries), ("documents", self.documents)):
-            _write(folder / f"{name}.json", [asdict(text) for text in texts])
+        _write(folder / "queries.json", [asdict(query) for query in self.queries])
+        _write(folder / "documents.json", [{"id": text.id, "text": text.text} for text in self.documents])
 
     def write_chunk(
         self, folder: Path, schedule: ChunkSchedule, *, seen_as: str = "/input", output: str = "/output"

@@ -61,6 +61,9 @@ class _Started:
     layer: Layer | None = None
     message: str = ""
     sessions_lost: int = 0
+    hits: int | None = None
+    k: int | None = None
+    query_id: str | None = None
 
 
 @dataclass(slots=True)
@@ -158,6 +161,9 @@ def _complete(started: _Started, name: str, data: dict[str, Any], at_ms: float) 
     started.op = str(data["tags"]["op"])
     started.message = str(data["metadata"].get("message", ""))
     started.sessions_lost = int(data["metadata"].get("sessions_lost", 0))
+    if "hits" in data["metadata"]:
+        started.hits, started.k = int(data["metadata"]["hits"]), int(data["metadata"]["k"])
+        started.query_id = str(data["metadata"]["query"])
 
 
 def epoch_ms(text: str) -> float:
@@ -250,4 +256,7 @@ def _request(slot: int, place: int, started: _Started, schedule: ChunkSchedule) 
         source=schedule.source,
         sessions_lost=started.sessions_lost,
         id=started.id,
+        hits=started.hits if answered else None,
+        k=started.k if answered else None,
+        query_id=started.query_id if answered else None,
     )

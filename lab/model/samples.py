@@ -37,7 +37,8 @@ class Layer(Enum):
 class Request:
     """One load request; `source` is the k6 chunk it came from. Dropped iterations appear with layer UNSENT.
 
-    `id` is unique within the run; None in runs from before requests had ids.
+    `id` is unique within the run; None in runs from before requests had ids. `hits` of the exact top `k` were in an
+    answer to the truth query `query_id` that claims success; all three are None where nothing was to be counted.
     """
 
     scheduled_ms: float
@@ -50,6 +51,9 @@ class Request:
     source: str
     sessions_lost: int = 0
     id: str | None = None
+    hits: int | None = None
+    k: int | None = None
+    query_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lab.model.samples import Layer, Recall
-from lab.model.target import Operation, Target, first_broken, values_at
+from lab.model.target import Operation, Target, canonical, first_broken, values_at
 from lab.ports import CallOutcome, Clock, Mcp
 
 
@@ -52,7 +52,7 @@ def claims_success(outcome: CallOutcome, operation: Operation) -> bool:
 
 
 def count_hits(outcome: CallOutcome, operation: Operation, query: TruthQuery, k: int) -> int:
-    """The number of accepted documents among the first `k` distinct documents of an answer."""
+    """The number of accepted documents among the first `k` distinct documents; `k6/truth.js` has the same rule."""
     found = values_at(outcome.payload, operation.document_ids)
-    distinct = list(dict.fromkeys(str(document) for document in found))
+    distinct = list(dict.fromkeys(one if isinstance(one, str) else canonical(one) for one in found))
     return min(k, sum(document in query.accepted for document in distinct[:k]))

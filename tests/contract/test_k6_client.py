@@ -20,12 +20,15 @@ from lab.load.points import ChunkRows, read_chunk
 from lab.model.load import ConstantArrivalRate, LoadProfile
 from lab.model.samples import Layer
 from lab.model.target import Condition, Operation, first_broken
+from lab.ports import CallOutcome
+from lab.probes.recall import TruthQuery, count_hits
 from tests.contract import stub_mcp
 
 pytestmark = pytest.mark.k6
 
 K6_SCRIPTS = Path(__file__).resolve().parents[2] / "k6"
 TABLE = Path(__file__).with_name("conditions.json")
+HITS = Path(__file__).with_name("hits.json")
 SLOTS, RATE_PER_S, TIMEOUT_MS = 12, 10.0, 1000
 LEAD_MS = 2500.0
 OPERATIONS = {
@@ -35,6 +38,7 @@ OPERATIONS = {
         {"query": {"$var": "query"}, "limit": {"$var": "k"}},
         "structured",
         (Condition(("error",), "absent"), Condition(("results",), "min_items", 1)),
+        document_ids=("results", "*", "document_id"),
     ),
     "add": Operation(
         "add",
@@ -129,7 +133,7 @@ def load(base_url: str, mode: str) -> LoadInputs:
         profiles=(profile(RATE_PER_S, SLOTS / RATE_PER_S, TIMEOUT_MS),),
         operations=OPERATIONS,
         values={"truth_collection": "truth", "writes_collection": "writes", "k": 10},
-        queries=(Text("q1", 'what "is" this?'), Text("q2", "zwei")),
+        queries=(Text("q1", 'what "is" this?', ("doc-1", "doc-9")), Text("q2", "zwei", ("doc-2",))),
         documents=(Text("d1", "one\ntext"), Text("d2", "two")),
         base_url=base_url,
     )
@@ -227,6 +231,21 @@ def test_arguments_arrive_as_data(runs: dict[str, Ran], stub: stub_mcp.StubMcp) 
     assert len(set(mine)) == len(mine) > 0
 
 
+@pytest.mark.parametrize("mode", EXPECTED)
+def test_an_answer_that_claims_success_has_its_hits_counted(runs: dict[str, Ran], mode: str) -> None:
+    """No other one has: an explicit error, and an operation that finds no documents, have nothing to count."""
+    rows = runs[mode].found.rows
+    claims = mode == "payload_empty"
+    for row in rows:
+        if row.op == "add" or not (row.ok or claims):
+            assert (row.hits, row.k, row.query_id) == (None, None, None), row
+        else:
+            right = 0 if claims else {"q1": 1, "q2": 0}[str(row.query_id)]
+            assert (row.hits, row.k) == (right, 10), row
+    if rows[0].ok:
+        assert {row.query_id for row in rows if row.op == "search"} == {"q1", "q2"}
+
+
 def test_k6s_own_count_agrees(runs: dict[str, Ran]) -> None:
     for mode, ran in runs.items():
         assert ran.summary["metrics"]["mcp_started"]["values"]["count"] == SLOTS, mode
@@ -249,28 +268,24 @@ def test_a_late_start_runs_into_nobodys_time(k6: str, stub: stub_mcp.StubMcp, tm
     assert max(lateness) < 1000.0
 
 
-def table() -> list[dict[str, Any]]:
+def table(path: Path) -> list[dict[str, Any]]:
     """The rows that both languages must agree on."""
-    rows: list[dict[str, Any]] = json.loads(TABLE.read_text(encoding="utf-8"))
+    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
     return rows
 
 
-@pytest.mark.parametrize("row", table(), ids=range(len(table())))
-def test_conditions_in_python(row: dict[str, Any]) -> None:
-    conditions = [Condition(tuple(c["path"]), c["test"], c.get("operand", True)) for c in row["conditions"]]
-    assert first_broken(row["payload"], conditions, row["values"]) == row["message"]
-
-
-def test_conditions_in_k6(k6: str, tmp_path: Path) -> None:
-    script, output = tmp_path / "conditions.js", tmp_path / "messages.json"
+def computed(k6: str, folder: Path, imported: str, table: Path, expression: str) -> Any:
+    """What k6 makes of each `row` of a table, by an expression that uses a function of the load scripts."""
+    script, output = folder / "table.js", folder / "results.json"
+    name, module = imported.split(" from ")
     script.write_text(
-        f"import {{ firstBroken }} from {json.dumps((K6_SCRIPTS / 'mcp.js').as_uri())};\n"
-        f"const table = JSON.parse(open({json.dumps(str(TABLE))}));\n"
+        f"import {{ {name} }} from {json.dumps((K6_SCRIPTS / module).as_uri())};\n"
+        f"const table = JSON.parse(open({json.dumps(str(table))}));\n"
         "export const options = { vus: 1, iterations: 1 };\n"
         "export default function () {}\n"
         "export function handleSummary() {\n"
-        "  const messages = table.map((row) => firstBroken(row.payload, row.conditions, row.values));\n"
-        f"  return {{ {json.dumps(str(output))}: JSON.stringify(messages) }};\n"
+        f"  const results = table.map((row) => {expression});\n"
+        f"  return {{ {json.dumps(str(output))}: JSON.stringify(results) }};\n"
         "}\n",
         encoding="utf-8",
     )
@@ -278,5 +293,29 @@ def test_conditions_in_k6(k6: str, tmp_path: Path) -> None:
         [k6, "run", "--quiet", "--address", "", str(script)], capture_output=True, text=True, timeout=60
     )
     assert output.is_file(), done.stderr
-    messages = json.loads(output.read_text(encoding="utf-8"))
-    assert messages == [row["message"] for row in table()]
+    return json.loads(output.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("row", table(TABLE), ids=range(len(table(TABLE))))
+def test_conditions_in_python(row: dict[str, Any]) -> None:
+    conditions = [Condition(tuple(c["path"]), c["test"], c.get("operand", True)) for c in row["conditions"]]
+    assert first_broken(row["payload"], conditions, row["values"]) == row["message"]
+
+
+def test_conditions_in_k6(k6: str, tmp_path: Path) -> None:
+    expression = "firstBroken(row.payload, row.conditions, row.values)"
+    messages = computed(k6, tmp_path, "firstBroken from mcp.js", TABLE, expression)
+    assert messages == [row["message"] for row in table(TABLE)]
+
+
+@pytest.mark.parametrize("row", table(HITS), ids=range(len(table(HITS))))
+def test_hits_in_python(row: dict[str, Any]) -> None:
+    operation = Operation("search", "search", {}, "structured", (), tuple(row["path"]))
+    query = TruthQuery("q", "", frozenset(row["accepted"]))
+    assert count_hits(CallOutcome(Layer.OK, "", row["payload"]), operation, query, row["k"]) == row["hits"]
+
+
+def test_hits_in_k6(k6: str, tmp_path: Path) -> None:
+    expression = "countHits(row.payload, row.path, row.accepted, row.k)"
+    hits = computed(k6, tmp_path, "countHits from truth.js", HITS, expression)
+    assert hits == [row["hits"] for row in table(HITS)]

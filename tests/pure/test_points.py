@@ -113,6 +113,15 @@ def test_a_request_has_its_slot_its_times_and_its_layer(tmp_path: Path) -> None:
     assert not found.problems
 
 
+@pytest.mark.parametrize("layer", ["ok", "payload"])
+def test_the_hits_of_an_answer_are_kept(tmp_path: Path, layer: str) -> None:
+    plain = '"message":"","sessions_lost":"0"'
+    line = ended(0, 5001, layer).replace(plain, plain + ',"hits":"0","k":"10","query":"q7"')
+    with_hits, without = read(tmp_path, line + ended(1, 5251, op="add"), 2).rows
+    assert (with_hits.hits, with_hits.k, with_hits.query_id) == (0, 10, "q7")
+    assert (without.hits, without.k, without.query_id) == (None, None, None)
+
+
 def test_an_answer_that_never_came_has_no_time(tmp_path: Path) -> None:
     (row,) = read(tmp_path, ended(0, 5001, "transport", "1050 request timeout"), 1).rows
     assert (row.done_ms, row.layer, row.message) == (None, Layer.TRANSPORT, "1050 request timeout")

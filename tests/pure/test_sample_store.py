@@ -19,7 +19,7 @@ from lab.errors import WorldError
 from lab.evidence import sample_store
 from lab.evidence.sample_reader import read_samples
 from lab.evidence.sample_store import SampleStore
-from lab.model.samples import TABLES, HostReading, Layer, Memory, Probe, Recall
+from lab.model.samples import TABLES, HostReading, Layer, Memory, Probe, Recall, Request
 
 HOME = Path(__file__).resolve().parents[2]
 LOG = "samples.sqlite-wal"
@@ -294,6 +294,23 @@ def test_a_process_is_told_from_the_next_one_of_its_name(tmp_path: Path) -> None
         db.execute("ALTER TABLE memory DROP COLUMN started")
     older, damage = read_samples(path)
     assert not damage and {(row.pid, row.started) for row in older.memory} == {(None, None)}
+
+
+def test_hits_of_a_request_are_kept_and_older_runs_have_none(tmp_path: Path) -> None:
+    path = tmp_path / "samples.sqlite"
+    plain = Request(0.0, 1.0, 5.0, "search", True, Layer.OK, "", "0000", 0, "0000-0-search")
+    rows = [replace(plain, hits=0, k=10, query_id="q1"), replace(plain, scheduled_ms=9.0)]
+    store = SampleStore(path)
+    store.add(rows)
+    store.close()
+    samples, damage = read_samples(path)
+    assert not damage and list(samples.requests) == rows
+    with closing(sqlite3.connect(path)) as db, db:
+        for column in ("query_id", "k", "hits", "id"):
+            db.execute(f"ALTER TABLE requests DROP COLUMN {column}")
+            older, damage = read_samples(path)
+            assert not damage and {row.hits for row in older.requests} <= {None, 0}
+    assert {(row.hits, row.k, row.query_id, row.id) for row in older.requests} == {(None, None, None, None)}
 
 
 @pytest.mark.parametrize("table", TABLES)

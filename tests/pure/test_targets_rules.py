@@ -187,7 +187,7 @@ def test_a_target_that_cannot_work_is_refused(change: Callable[[Any], object], s
         ({"date": "2026-13-01"}, "month"),
         ({"message": "a" * 301}, "message"),
         ({"message": "...:::..."}, "literal words"),
-        ({"operation": "search_dense"}, "is not in the mix"),
+        ({"operation": "fetch"}, "there is no operation 'fetch'"),
         ({"check": "accuracy"}, "accuracy is judged by 'search_dense' alone"),
         ({"check": "accuracy", "operation": "search_dense", "layer": "is_error"}, "its layer is payload"),
         ({"id": "x"}, "id"),
@@ -197,6 +197,14 @@ def test_a_target_that_cannot_work_is_refused(change: Callable[[Any], object], s
 def test_a_known_issue_that_hides_too_much_or_nothing_is_refused(change: dict[str, Any], says: str) -> None:
     found = problems(issues=changed(lambda issues: issues[0].update(change), ISSUES))
     assert any(says in problem for problem in found), found
+
+
+def test_a_known_issue_of_an_operation_that_is_not_in_the_mix_is_refused() -> None:
+    mix = {"search": 40, "add": 30, "list": 20, "status": 10}
+    target = changed(lambda target: target.update(mix=mix))
+    issues = changed(lambda issues: issues[0].update(operation="search_dense"), ISSUES)
+    assert any("is not in the mix" in problem for problem in problems(target, issues))
+    assert not problems(target)
 
 
 def test_a_message_in_another_script_is_words_too() -> None:
