@@ -1,6 +1,6 @@
 // What every load scenario shares: its input, the requests of the plan, the sessions, and the points of each request.
 //
-// -e LAB_INPUT=/input/load-0000.json says what to do (format: k6/README.md); raw points go to --out json=….json.gz,
+// -e LAB_INPUT=/input/load-0000.json says what to do (format: k6/README.md); raw points go to --out json=….json,
 // from which lab/load/points.py rebuilds every request. All randomness was spent when the input was written. A
 // scenario is a small file beside this one; it exports `options`, `setup`, `teardown` and `handleSummary` from here.
 import exec from 'k6/execution';

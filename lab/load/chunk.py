@@ -1,13 +1,14 @@
 """One chunk of load, from the launch of its container to its collection, and the stretch of the run it belongs to."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 from docker.models.containers import Container
 
 from lab.load.chunk_schedule import ChunkSchedule
 from lab.load.containers import Exit
-from lab.load.points import ChunkRows
+from lab.load.live_points import LivePoints
+from lab.load.request_rows import ChunkRows
 from lab.model.load import LoadProfile
 from lab.model.samples import Request
 
@@ -35,10 +36,16 @@ class Stretch:
 
 @dataclass(slots=True)
 class Chunk:
-    """One chunk; `cut_ms` is when its load was ended because its stretch ended, if it was."""
+    """One chunk; `cut_ms` is when its load was ended because its stretch ended, if it was.
+
+    `handed` holds the requests that went to the samples while k6 was running.
+    """
 
     schedule: ChunkSchedule
     stretch: Stretch
+    points: LivePoints
+    handed: set[Request] = field(default_factory=set)
+    read_ms: float = 0.0
     container: Container | None = None
     announced: bool = False
     checked_ms: float = 0.0
@@ -80,9 +87,9 @@ class Chunk:
         """Whether k6 should have ended by itself long ago."""
         return now_ms >= self.end_ms + self.grace_ms + WIND_UP_MS
 
-    def counted(self, found: ChunkRows) -> list[Request]:
+    def counted(self, rows: Iterable[Request]) -> list[Request]:
         """The requests that belong to the stretch; k6 may have sent more before it was cut."""
-        return [row for row in found.rows if row.scheduled_ms < self.stretch.stop_ms]
+        return [row for row in rows if row.scheduled_ms < self.stretch.stop_ms]
 
     def missing(self, rows: int) -> int:
         """How many requests were due and are not among so many rows."""

@@ -1,10 +1,11 @@
 """The load of a run as a chain of k6 containers: each takes over at the moment at which the one before ends.
 
-A chunk's container is started a few seconds before its time and waits for it. Chunks are bounded, so that a lab
-that died leaves no load behind for long, and so that raw points become samples while the run goes on.
+A chunk's container is started a few seconds before its time and waits for it. Chunks are bounded, so that a lab that
+died leaves no load behind for long.
 """
 
 import threading
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -18,17 +19,18 @@ from lab.load.chunk import WIND_UP_MS, Chunk, Stretch
 from lab.load.chunk_schedule import ChunkSchedule
 from lab.load.containers import Exit, K6Containers, exit_of, keep_log, remove
 from lab.load.inputs import LoadInputs, chunk_name
-from lab.load.points import ChunkRows, read_chunk
+from lab.load.live_points import LivePoints
+from lab.load.request_rows import ChunkRows
 from lab.model.load import LoadProfile
 from lab.ports import Clock, Recorder, Sink
 
 LEAD_MS = 5000.0
 _STOP_GRACE_S, _WITHDRAW_GRACE_S = 15, 3
-_TURN_EVERY_S, _CHECK_RUNNING_EVERY_MS = 0.25, 2000.0
+_TURN_EVERY_S, _READ_EVERY_MS, _SILENT_MS_MAX = 0.25, 500.0, 2000.0
 
 
 class K6Load:
-    """Implements `lab.ports.LoadGenerator`: load from `start` to `stop`, rows into the sink as chunks end.
+    """Implements `lab.ports.LoadGenerator`: load from `start` to `stop`, each row into the sink once it is settled.
 
     When a load ends, because of `stop` or because another one takes over, every request that was due before has its
     whole time; then k6 is ended. What k6 sent in the meantime stays in the raw points and is left out of the samples
@@ -132,6 +134,7 @@ class K6Load:
             elif now_ms >= chunk.start_ms and not chunk.announced:
                 self._announce(chunk)
             else:
+                self._read_on(chunk, now_ms)
                 self._check(chunk, now_ms)
 
     def _launch(self, stretch: Stretch) -> None:
@@ -140,7 +143,7 @@ class K6Load:
         epoch_ms = self._clock.epoch_ms() - self._clock.now_ms()
         requests = self._inputs.requests(stretch.profile, name, part)
         schedule = ChunkSchedule(name, stretch.began_ms, stretch.profile, part, requests, epoch_ms)
-        chunk = Chunk(schedule, stretch)
+        chunk = Chunk(schedule, stretch, LivePoints(self._directory, schedule))
         self._next_number += 1
         stretch.chunks_launched += 1
         self._chunks.append(chunk)
@@ -171,9 +174,21 @@ class K6Load:
             self._end(chunk.container, grace_s=_WITHDRAW_GRACE_S)
         self._discard(chunk)
 
+    def _read_on(self, chunk: Chunk, now_ms: float) -> None:
+        """Hand over the requests that were settled while k6 runs; a file that cannot be read is tried again."""
+        if now_ms - chunk.read_ms < _READ_EVERY_MS:
+            return
+        chunk.read_ms = now_ms
+        with suppress(OSError):
+            rows = chunk.counted(chunk.points.read_on())
+            chunk.handed.update(rows)
+            self._sink.add(rows)
+            if chunk.points.grew:
+                chunk.checked_ms = now_ms
+
     def _check(self, chunk: Chunk, now_ms: float) -> None:
-        """Collect the chunk if k6 has ended; a chunk in the middle of its time is asked less often."""
-        if not chunk.is_ending(now_ms) and now_ms - chunk.checked_ms < _CHECK_RUNNING_EVERY_MS:
+        """Collect the chunk if k6 has ended; one in the middle of its time is asked for only if it writes nothing."""
+        if not chunk.is_ending(now_ms) and now_ms - chunk.checked_ms < _SILENT_MS_MAX:
             return
         chunk.checked_ms = now_ms
         try:
@@ -215,9 +230,9 @@ class K6Load:
     def _collect(self, chunk: Chunk, ended: Exit) -> None:
         """Rows to the sink, evidence to the run directory, the event to the journal; the container goes."""
         errors = keep_log(chunk.container, self._directory, chunk.name) if chunk.container else []
-        found = read_chunk(self._directory / f"points-{chunk.name}.json.gz", chunk.schedule)
-        rows = chunk.counted(found)
-        self._sink.add(rows)
+        found = chunk.points.finish()
+        rows = chunk.counted(found.rows)
+        self._sink.add(row for row in rows if row not in chunk.handed)
         missing = chunk.missing(len(rows))
         for problem in chunk.problems(ended, found, missing, errors):
             self._died(f"chunk {chunk.name}: {problem}")
@@ -243,7 +258,7 @@ class K6Load:
         )
 
     def _fail(self, chunk: Chunk, why: str) -> None:
-        """Give a chunk up: say so, journal it with what is known (nothing), and go on with the next one."""
+        """Give a chunk up: say so, journal it with the rows that were handed over, and go on with the next one."""
         self._died(why)
         self._recorder.record(
             "load_chunk_ended",
@@ -251,9 +266,9 @@ class K6Load:
             exit_code=None,
             started=0,
             dropped=0,
-            rows=0,
+            rows=len(chunk.handed),
             truncated=True,
-            missing=len(chunk.schedule.requests),
+            missing=chunk.missing(len(chunk.handed)),
             why=why,
         )
         self._discard(chunk)

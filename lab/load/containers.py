@@ -98,7 +98,7 @@ def _arguments(name: str, script: str) -> list[str]:
     return [
         *("run", "--quiet", "--no-color", "--log-format", "json"),
         *("-e", f"LAB_INPUT=/input/load-{name}.json"),
-        *("--out", f"json=/output/points-{name}.json.gz"),
+        *("--out", f"json=/output/points-{name}.json"),
         f"/k6/{script}",
     ]
 

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -30,6 +31,8 @@ CHUNK_S, RATE_PER_S, LEAD_S = 3.0, 4.0, 5.0
 NORMAL = profile(RATE_PER_S, CHUNK_S, 1000)
 FASTER = replace(NORMAL, name="faster", schedule=ConstantArrivalRate(10.0), mix={"search": 1})
 
+LONG = replace(NORMAL, name="long", chunk_s=10.0)
+
 
 class Recorded:
     """A recorder that keeps events, a sink that keeps rows."""
@@ -37,6 +40,7 @@ class Recorded:
     def __init__(self) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.rows: list[Any] = []
+        self.came_s: list[float] = []
 
     def record(self, kind: str, *, durable: bool = False, **data: Any) -> Event:
         self.events.append((kind, data))
@@ -44,6 +48,7 @@ class Recorded:
 
     def add(self, rows: Iterable[Any]) -> None:
         self.rows += rows
+        self.came_s += [time.monotonic()] * (len(self.rows) - len(self.came_s))
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [data for name, data in self.events if name == kind]
@@ -99,7 +104,7 @@ def inputs(stub: stub_mcp.StubMcp, mode: str = "ok_sse") -> LoadInputs:
         seed=7,
         endpoint=f"/{mode}/mcp",
         protocol_version="2025-06-18",
-        profiles=(NORMAL, FASTER),
+        profiles=(NORMAL, FASTER, LONG),
         operations=OPERATIONS,
         values={"truth_collection": "truth", "writes_collection": "writes", "k": 10},
         queries=(Text("q1", "one"),),
@@ -140,7 +145,7 @@ def test_chunks_abut_and_stop_is_clean(
     load.start(NORMAL)
     wait(LEAD_S + 2 * CHUNK_S + 0.8)
     load.stop()
-    rows: list[Request] = recorded.rows
+    rows: list[Request] = sorted(recorded.rows, key=lambda row: row.scheduled_ms)
     assert load.died() == []
     assert len(rows) in range(26, 30), "two chunks of twelve and what was due before the stop"
     assert {round(b.scheduled_ms - a.scheduled_ms, 3) for a, b in pairwise(rows)} == {250.0}
@@ -157,6 +162,28 @@ def test_chunks_abut_and_stop_is_clean(
     assert not any(event["missing"] or event["truncated"] or event["lost"] for event in ended)
     assert stub.seen["ok_sse", "initialize"] == stub.seen["ok_sse", "DELETE"]
     load.stop()
+
+
+def test_rows_arrive_while_the_chunk_runs_and_its_points_are_kept(
+    client: docker.DockerClient, image: str, project: str, stub: stub_mcp.StubMcp, tmp_path: Path
+) -> None:
+    recorded = Recorded()
+    load = k6_load(client, image, project, tmp_path, recorded, inputs(stub))
+    began_s = time.monotonic()
+    load.start(LONG)
+    wait(LEAD_S + 6.0)
+    during = list(recorded.rows)
+    assert len(during) >= 4 * 3, "all but those of the last seconds"
+    assert not recorded.of("load_chunk_ended")
+    lags_s = [
+        came_s - began_s - row.done_ms / 1000 for row, came_s in zip(during, recorded.came_s, strict=False)
+    ]
+    assert max(lags_s) < 3.0, "about two seconds after the answer"
+    load.stop()
+    assert load.died() == []
+    assert len(set(recorded.rows)) == len(recorded.rows), "no row twice"
+    folder = tmp_path / "a run, 1" / "load"
+    assert sorted(path.name for path in folder.glob("points-*")) == ["points-0000.json.gz"]
 
 
 def test_another_load_takes_over_without_a_gap_and_none_is_silence(

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from lab.errors import ScenarioError
 from lab.load.chunk_schedule import ChunkSchedule, DueRequest
 from lab.load.inputs import LoadInputs, Text, block_of
-from lab.load.points import ChunkRows, GzipLines, epoch_ms, read_chunk
+from lab.load.point_lines import GzipLines
+from lab.load.points import epoch_ms, read_chunk
+from lab.load.request_rows import ChunkRows
 from lab.model.load import ChunkOfLoad, ConstantArrivalRate, LoadProfile
 from lab.model.samples import Layer
 from lab.model.target import Condition, Operation
