@@ -1,6 +1,6 @@
 """The boundary: the only module of the lab that catches every exception.
 
-Each call into an adapter goes through `attempt`, so that an exception that nobody foresaw becomes a value with its type
+Each call into an adapter goes through `attempt`, so that an unexpected exception becomes a value with its type
 and its place. The caller then decides what follows: a measurement that could not be taken, a fault that is void, a heal
 that is tried again, a sampler that died. KeyboardInterrupt, SystemExit and a cancelled task are no `Exception` and keep
 their meaning.
@@ -78,7 +78,7 @@ class Caught:
 
 
 def attempt(work: Callable[[], T], *, passing: tuple[type[Exception], ...] = ()) -> T | Caught:
-    """The result of `work`, or what it raised; exceptions of the types in `passing` are raised on."""
+    """The result of `work`, or the exception that it raised. Exceptions of the types in `passing` are raised again."""
     try:
         return work()
     except passing:
@@ -98,7 +98,7 @@ async def attempt_async(work: Awaitable[T], *, passing: tuple[type[Exception], .
 
 
 def run_sampler(work: Callable[[], None], report: Callable[[str], None]) -> None:
-    """The body of a sampler's thread: whatever ends `work` before its time is reported, in words."""
+    """The body of a sampler's thread. If `work` ends too early for any reason, that reason is reported in words."""
     finished = False
     try:
         ended = attempt(work)
@@ -106,7 +106,7 @@ def run_sampler(work: Callable[[], None], report: Callable[[str], None]) -> None
             report(str(ended))
         finished = True
     finally:
-        # What is no `Exception` (SystemExit, say) ends a thread without a word.
+        # SystemExit, for example, is no `Exception`; without this it would end the thread silently.
         if not finished:
             report("its thread was ended")
 

@@ -13,7 +13,7 @@ A misbehaving *target* is an observation and never appears here.
 
 
 class LabError(Exception):
-    """Something that the lab cannot do, said so that the reader knows what to try next."""
+    """Something that the lab cannot do. The message tells the reader what to try next."""
 
     def __init__(self, what: str, *, where: str = "", last_state: str = "", try_: str = "") -> None:
         super().__init__(what)
@@ -54,4 +54,4 @@ class GoneError(FaultError):
 
 
 class FencedError(FaultError):
-    """The guardian took this run for dead or hung and has taken over; nothing may be injected any more."""
+    """The guardian found that this run is dead or hangs, and has taken over; nothing may be injected any more."""

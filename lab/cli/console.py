@@ -73,7 +73,7 @@ class JsonLines:
 
     @contextmanager
     def watching(self, plan: Plan, clock: Clock) -> Iterator[None]:
-        """Machines need nothing beside the events."""
+        """Do nothing, because programs need only the events."""
         yield
 
     def _print(self, value: Mapping[str, Any]) -> None:

@@ -27,7 +27,7 @@ class EventLines:
         self._healed_ms: dict[str, float] = {}
 
     def follow(self, plan: Plan) -> None:
-        """Tell what was planned, so that lines can name a fault's service and how long something lasts."""
+        """Take in the plan, so that lines can name a fault's service and how long something lasts."""
         self._steps = {step.name: step for step in plan.steps}
         self._faults = {fault.id: fault for fault in plan.faults()}
 

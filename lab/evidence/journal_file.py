@@ -16,7 +16,7 @@ from lab.model.encodable import encodable
 from lab.model.journal import Event, Journal, event_from_json
 from lab.ports import Clock
 
-# No event of ours nests half as deep, and everything that walks an event must get to its end.
+# The lab's own events nest less than half as deep. Code that reads an event recursively must reach its end.
 _DEPTH_MAX = 50
 
 
@@ -33,14 +33,15 @@ class JournalFile:
     def record(self, kind: str, *, durable: bool = False, **data: Any) -> Event:
         """Write one event; with `durable` it is on disk before this returns. Raises WorldError when it cannot.
 
-        An event that could not be written has used its number, so that the judge sees the hole that it leaves.
+        An event that could not be written keeps its number, so the judge detects the gap.
         """
         with self._lock:
             seq, self._seq = self._seq, self._seq + 1
             event = Event(seq, "run", self._clock.now_ms(), self._clock.wall(), kind, data)
             line = json.dumps(event.to_json(), ensure_ascii=False, allow_nan=False)
             if (whole := encodable(line)) != line:
-                # The listener sees what was written: its terminal can show no half surrogate pair either.
+                # The listener gets the text that was written, because its terminal cannot show half a surrogate pair
+                # either.
                 line, event = whole, event_from_json(json.loads(whole))
             try:
                 self._file.write(line + "\n")
@@ -80,8 +81,8 @@ class JournalFile:
 def read_segments(folder: Path, name: str) -> Journal | None:
     """The journal of a run from the file of each segment: `name.jsonl`, `name-1.jsonl` and so on; None where none is.
 
-    The last line of a segment that another followed may be torn, for that process was killed. A file that is missing
-    between two others is damage.
+    The last line of a segment that another followed may be incomplete, because its process was killed. A file that is
+    missing between two others is damage.
     """
     paths = {0: folder / f"{name}.jsonl"}
     for path in folder.glob(f"{name}-*.jsonl"):
@@ -99,9 +100,9 @@ def read_segments(folder: Path, name: str) -> Journal | None:
 
 
 def read_journal(path: Path, *, may_be_torn: bool = False) -> Journal:
-    """The events of a journal file; what cannot be read ends it there and is named in `damage`, never skipped.
+    """The events of a journal file, up to the first line that cannot be read; `damage` names that line.
 
-    Half a surrogate pair is read as U+FFFD: it could be written in no report. With `may_be_torn` a last line without
+    Half a surrogate pair is read as U+FFFD, because no report could contain it. With `may_be_torn` a last line without
     its end is left out.
     """
     events: list[Event] = []
@@ -124,7 +125,7 @@ def read_journal(path: Path, *, may_be_torn: bool = False) -> Journal:
 
 
 def _whole(value: Any, depth: int = 0) -> Any:
-    """A JSON value with encodable text only; raises ValueError where it nests deeper than anything may walk."""
+    """A JSON value with encodable text only; raises ValueError if it is nested too deeply."""
     if depth > _DEPTH_MAX:
         raise ValueError("nested too deeply")
     if isinstance(value, str):

@@ -1,13 +1,13 @@
 """Turns the `plan.json` of an older lab into the form of today, so that its run can still be judged.
 
-Each upgrade says what the older lab did where its plan said nothing. The file itself is never changed: its SHA-256
+Where an older plan says nothing, an upgrade adds what the older lab did. The file itself is never changed: its SHA-256
 stands in the journal.
 """
 
 import json
 from typing import Any
 
-# What the lab did, whatever the plan, before a plan's steps named their load.
+# What every run did before the steps of a plan named their load.
 _NORMAL = {"name": "normal", "script": "mix.js", "vus_max": 500, "sessions": 5, "connection_reuse": False}
 _EXECUTOR = "constant-arrival-rate"
 
@@ -19,7 +19,7 @@ def upgraded(text: bytes) -> Any:
 
 
 def _with_load_in_each_step(plan: dict[str, Any]) -> dict[str, Any]:
-    """Before, one `load` of the plan (`rate_per_s`, `chunk_s`, `mix`, `request_timeout_ms`) held for every step."""
+    """Upgrade a plan with one `load` (`rate_per_s`, `chunk_s`, `mix`, `request_timeout_ms`) for all of its steps."""
     rest = {key: value for key, value in plan.items() if key != "load"}
     load, steps = plan["load"], plan.get("steps")
     if not isinstance(load, dict) or not isinstance(steps, list):

@@ -1,4 +1,4 @@
-"""The folder that run directories go into, tried before anything is brought up for them."""
+"""Checks the folder for run directories before a stack is started."""
 
 import errno
 import os
@@ -7,14 +7,14 @@ from pathlib import Path
 
 from lab.errors import LabError, ScenarioError, WorldError
 
-# The machine's lacks; any other refusal means that the user named a folder that will not do.
+# Errors of the machine. Any other error means that the user named an unsuitable folder.
 _LACKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)
 
 
 def require_runs(runs: Path) -> None:
-    """Try that a run directory can be made under `runs` and `latest` pointed to it; raises LabError where not.
+    """Check that a run directory can be made under `runs`, and that `latest` can point to it; raises LabError if not.
 
-    A `latest` that is no symlink is somebody's own: it is refused, for pointing it elsewhere would delete it.
+    A `latest` that is no symlink belongs to the user. It is refused, because replacing it would delete it.
     """
     require_folder(runs, "--runs", link=True)
     latest = runs / "latest"
@@ -28,7 +28,7 @@ def require_runs(runs: Path) -> None:
 
 
 def require_folder(folder: Path, option: str, *, link: bool = False) -> None:
-    """Make a folder if it is absent, and try that folders (and symlinks) can be made in it; raises LabError."""
+    """Create a folder if necessary, and check that folders (and symlinks) can be made in it; raises LabError if not."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".trial-", dir=folder) as trial:

@@ -1,4 +1,4 @@
-"""Reads `samples.sqlite` back, without a change to it."""
+"""Reads `samples.sqlite` without changing it."""
 
 import shutil
 import sqlite3
@@ -28,7 +28,7 @@ def read_samples(path: Path, streams: Collection[str] = USUAL_STREAMS) -> tuple[
             return _read_killed(path, log, streams)
         return _read(SampleFile(_unchanged(path)), path.name, streams)
     except OSError as error:
-        # Without the name of the copy, which is another one each time.
+        # The name of the copy is left out, because it differs each time.
         return Samples(), [f"{path.name} is unreadable: {error.strerror or type(error).__name__}"]
     except sqlite3.Error as error:
         return Samples(), [f"{path.name} is unreadable: {error}"]
@@ -42,7 +42,7 @@ def _unchanged(path: Path) -> sqlite3.Connection:
 
 
 def _read_killed(path: Path, log: Path, streams: Collection[str]) -> tuple[Samples, list[str]]:
-    """What a writer that was killed has left: SQLite recovers its log, which changes the files, so copies of them.
+    """Read what a killed writer left. SQLite recovers its log, which changes the files, so this works on copies.
 
     The copy is deleted at once; what is open of it stays readable.
     """
@@ -51,7 +51,8 @@ def _read_killed(path: Path, log: Path, streams: Collection[str]) -> tuple[Sampl
         shutil.copyfile(path, copy)
         shutil.copyfile(log, copy.with_name(log.name))
         with closing(sqlite3.connect(copy)) as db:
-            # A statement that reads makes SQLite look at the log at all; the second tells how much of it is valid.
+            # SQLite opens the log only for a statement that reads. The second statement returns how much of it is
+            # valid.
             db.execute("PRAGMA schema_version").fetchone()
             _, frames, _ = db.execute("PRAGMA wal_checkpoint").fetchone()
         samples, damage = _read(SampleFile(_unchanged(copy)), path.name, streams)

@@ -2,7 +2,7 @@
 
 A row is committed at most about a second after it was handed over: at most `BATCH_S` until its batch begins to be
 written, and the time that the writing takes. So a lab that is killed loses at most the last second of rows. A machine
-that loses power can lose more, for `synchronous=NORMAL` forces rows to disk only at a checkpoint; the file stays
+that loses power can lose more, because `synchronous=NORMAL` forces rows to disk only at a checkpoint; the file stays
 consistent either way.
 """
 
@@ -24,7 +24,7 @@ from lab.model.samples import Layer
 
 # For how long rows are collected before they are written together.
 BATCH_S = 0.5
-# What writing a batch can fail with: a row of another class, a number beyond 64 bits, a full disk.
+# The errors that writing a batch can raise: a row of another class, a number beyond 64 bits, a full disk.
 _FAILURES = (sqlite3.Error, OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 
 
@@ -66,7 +66,7 @@ class SampleStore:
         return [("sample_store", why)] if why else []
 
     def close(self, timeout_s: float = 60.0) -> dict[str, int]:
-        """Write what is left and return the number of rows handed over by table, so that a lost row is missed.
+        """Write the remaining rows; returns the number of rows handed over by table, to detect lost rows.
 
         Raises WorldError if any write failed, or if the writer has not ended in time.
         """

@@ -1,4 +1,4 @@
-"""The rows of one SQLite table as a `Stream`, read piece by piece, for a table can be too large to hold."""
+"""The rows of one SQLite table as a `Stream`, read piece by piece, because a table can be too large for memory."""
 
 import sqlite3
 from array import array
@@ -18,9 +18,9 @@ T = TypeVar("T")
 
 # Rows that are read at once.
 _BLOCK = 50_000
-# From how many rows in between on two places are read by a query each.
+# If at least this many rows lie between two places, each place is read by a query of its own.
 _SKIP = 500
-# What SQLite calls a value of each Python type. A whole number and a real one are both numbers to a judge.
+# SQLite's types for the values of each Python type. The judge treats whole and real numbers alike.
 _NUMBER, _TEXT = ("integer", "real"), ("text",)
 _STORED: dict[Any, tuple[str, ...]] = {
     float: _NUMBER,
@@ -136,7 +136,7 @@ class StoredStream(Generic[T]):
 
 
 def _neighbours(places: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Sorted places, split where so many rows lie between two of them that it is quicker to skip these."""
+    """Sorted places in groups. Between two groups lie so many rows that it is faster to skip them than to read them."""
     return np.split(places, np.flatnonzero(np.diff(places) > _SKIP) + 1)
 
 
@@ -161,13 +161,13 @@ def _require_types(db: sqlite3.Connection, table: str, row_type: type[Any], colu
 
 
 def _strange(hint: Any, column: str) -> str:
-    """The SQL condition that a value is none that the field of this name can have."""
+    """The SQL condition for a value that the field of this name cannot have."""
     stored = [name for possible in get_args(hint) or (hint,) for name in _STORED[possible]]
     return f"typeof({column}) NOT IN ({','.join(map(repr, stored))})"
 
 
 def _builder(row_type: type[Any], columns: Sequence[str]) -> Callable[[list[tuple[Any, ...]]], list[Any]]:
-    """What makes rows of the values of these columns."""
+    """A function that makes rows from the values of these columns."""
     convert: dict[str, Callable[[Any], Any]] = {"ok": bool, "answered": bool, "layer": _LAYERS.__getitem__}
     places = [(n, convert[name]) for n, name in enumerate(columns) if name in convert]
     in_order = list(row_type.__slots__[: len(columns)]) == list(columns)
@@ -188,7 +188,7 @@ def _builder(row_type: type[Any], columns: Sequence[str]) -> Callable[[list[tupl
 def _read_through(
     db: sqlite3.Connection, table: str, columns: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The time and the place of every row, float64[n] and int64[n]; all text is read too, to see that it can be."""
+    """The time and the place of every row, float64[n] and int64[n]; all text is read too, as a check."""
     times, places = array("d"), array("q")
     first, last = itemgetter(0), itemgetter(-1)
     hints = get_type_hints(SCHEMA[table][0])

@@ -1,7 +1,7 @@
 """The resources that faults claim: two faults of one step may not claim the same resource of the same service.
 
-Either both would write it, so that a heal out of order leaves the other's value behind, or the proof of one could not
-tell its own effect from the other's.
+If both wrote it, healing them in another order would leave a wrong value behind. If both were measured by it, the proof
+of one could not tell its own effect from the other's.
 """
 
 from lab.model.scenario import Claim, claims
@@ -39,7 +39,7 @@ def carried(topology: Topology, service: str, resources: tuple[str, ...] = LINK)
 
 
 def death(topology: Topology, service: str) -> frozenset[Claim]:
-    """The claims of a fault that ends a service's processes: the main process, and all that ends with it.
+    """The claims of a fault that ends a service's processes: the main process, and everything that ends with it.
 
     Where no other container holds its network, as with Toxiproxy, the rules of its network end too.
     """
@@ -49,5 +49,5 @@ def death(topology: Topology, service: str) -> frozenset[Claim]:
 
 
 def clearest_claim(shared: frozenset[Claim]) -> Claim:
-    """The claim that explains a conflict best: a main process before all that ends with it, the rate last."""
+    """The claim that explains a conflict best: first the main process, last the rate."""
     return min(shared, key=lambda claim: (claim.resource != LIFE, claim.resource == RATE, claim))

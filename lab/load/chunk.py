@@ -29,7 +29,7 @@ class Stretch:
 
     @property
     def next_start_ms(self) -> float:
-        """When the chunk begins that is to be launched next; infinite where the stretch ends before it."""
+        """When the chunk begins that is launched next; infinite if the stretch ends before that."""
         start_ms = self.began_ms + self.profile.chunk(self.chunks_launched).start_ms
         return start_ms if start_ms < self.stop_ms else float("inf")
 
@@ -72,11 +72,11 @@ class Chunk:
         return self.stretch.profile.graceful_stop_ms
 
     def is_withdrawn(self) -> bool:
-        """Whether its stretch ends before it begins."""
+        """Whether the stretch ends before the chunk begins."""
         return self.start_ms >= self.stretch.stop_ms
 
     def is_ending(self, now_ms: float) -> bool:
-        """Whether no more requests of it are due."""
+        """Whether no more of its requests will become due."""
         return now_ms >= min(self.end_ms, self.stretch.stop_ms)
 
     def must_be_cut(self, now_ms: float) -> bool:
@@ -92,7 +92,7 @@ class Chunk:
         return [row for row in rows if row.scheduled_ms < self.stretch.stop_ms]
 
     def missing(self, rows: int) -> int:
-        """How many requests were due and are not among so many rows."""
+        """How many due requests are missing if there are this many rows."""
         return max(0, self.schedule.due_before(min(self.stretch.stop_ms, self.end_ms)) - rows)
 
     def problems(self, ended: Exit, found: ChunkRows, missing: int, errors: list[str]) -> Iterator[str]:

@@ -68,7 +68,7 @@ class K6Load:
         self._thread.start()
 
     def change_to(self, load: LoadProfile | None) -> float:
-        """Let another load take over; returns when its first request is due. Without a load, all ends now."""
+        """Let another load take over; returns when its first request is due. With None, the present load ends now."""
         now_ms = self._clock.now_ms()
         current = self._stretches[-1] if self._stretches else None
         running = current.profile if current is not None and current.stop_ms > now_ms else None
@@ -139,7 +139,7 @@ class K6Load:
 
     def _launch(self, stretch: Stretch) -> None:
         name, part = chunk_name(self._next_number), stretch.profile.chunk(stretch.chunks_launched)
-        # Asked anew for each chunk: the wall clock, by which k6 goes, may have moved against the run's.
+        # Read again for each chunk, because k6 uses the wall clock, which may have moved relative to the run's clock.
         epoch_ms = self._clock.epoch_ms() - self._clock.now_ms()
         requests = self._inputs.requests(stretch.profile, name, part)
         schedule = ChunkSchedule(name, stretch.began_ms, stretch.profile, part, requests, epoch_ms)
@@ -228,7 +228,7 @@ class K6Load:
             self._died(f"a k6 container could not be stopped: {error}")
 
     def _collect(self, chunk: Chunk, ended: Exit) -> None:
-        """Rows to the sink, evidence to the run directory, the event to the journal; the container goes."""
+        """Give the rows to the sink, keep the evidence, journal the chunk, and remove the container."""
         errors = keep_log(chunk.container, self._directory, chunk.name) if chunk.container else []
         found = chunk.points.finish()
         rows = chunk.counted(found.rows)
@@ -258,7 +258,7 @@ class K6Load:
         )
 
     def _fail(self, chunk: Chunk, why: str) -> None:
-        """Give a chunk up: say so, journal it with the rows that were handed over, and go on with the next one."""
+        """Give up a chunk: report it, journal it with the rows that were handed over, and go on with the next one."""
         self._died(why)
         self._recorder.record(
             "load_chunk_ended",

@@ -1,1 +1,1 @@
-"""Frozen values that every other layer speaks in; nothing here touches the world."""
+"""Frozen values that all other layers use. Nothing here has an effect on the outside world."""

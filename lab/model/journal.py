@@ -79,7 +79,7 @@ def _is_seq(value: object) -> bool:
 
 
 def _is_time(value: object) -> bool:
-    """Whether a value is a finite number; an integer beyond every float is none that one can reckon with."""
+    """Whether a value is a finite number; an integer that is too large for a float is refused."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:
@@ -98,7 +98,7 @@ _HEAD: Mapping[str, Callable[[object], bool]] = {
 
 
 def event_from_json(line: Mapping[str, Any]) -> Event:
-    """The event in one journal line; raises ValueError where it is no object or its head is not an event's."""
+    """The event in one journal line; raises ValueError if it is no object, or if its head is incomplete or wrong."""
     if not isinstance(line, Mapping):
         raise ValueError(f"a journal line is an object, not {type(line).__name__}")
     try:
@@ -137,7 +137,7 @@ class Journal:
 
     @cached_property
     def _by_kind(self) -> Mapping[str, list[Event]]:
-        """The events by kind, for a long run has many and is asked often."""
+        """The events by kind, kept because a long run has many events and is queried often."""
         found: dict[str, list[Event]] = defaultdict(list)
         for event in self.events:
             found[event.kind].append(event)

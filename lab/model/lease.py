@@ -1,6 +1,6 @@
 """Leases: the longest time that the faults of one step are in force in a run that does not hang.
 
-After that time the guardian takes the run for hung, ends it and heals.
+After that time the guardian assumes that the run hangs, ends it and heals.
 """
 
 from lab.model.scenario import FaultFacts, FaultSpec
@@ -24,7 +24,7 @@ def lease_s(spec: FaultSpec, hold_s: float) -> float:
 
 
 def hold_max_s(spec: FaultSpec, hold_s: float) -> float:
-    """The longest hold in seconds that the lab's own processes of the step's faults outlive; infinite for most faults.
+    """The longest hold in seconds that ends before the lab's own processes for these faults; infinite for most faults.
 
     The observations around the hold, and the injections of the other faults, use up a part of their lifetime.
     """

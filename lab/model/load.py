@@ -36,10 +36,10 @@ class Schedule(Protocol):
         """How many requests are due before `at_ms`."""
 
     def due_at_least(self, from_ms: float, to_ms: float) -> int:
-        """The smallest number of requests that can be due in a window if the schedule began up to a period off."""
+        """The smallest number that can be due in a window if the begin is known only to within one period."""
 
     def due_at_most(self, from_ms: float, to_ms: float) -> int:
-        """The largest number of requests that can be due in a window if the schedule began up to a period off."""
+        """The largest number that can be due in a window if the begin is known only to within one period."""
 
     def expected(self, from_ms: float, to_ms: float) -> float:
         """The mean number of requests that are due in a window."""

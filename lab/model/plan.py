@@ -11,8 +11,8 @@ from lab.model.target import Target
 
 _USUAL = Abort()
 WARM_UP, STEADY, FAULT = "warm_up", "steady", "fault"
-# What a run records unless its plan says otherwise. It is also what plans mean that were written before they named
-# their streams, so it never changes: a stream that is added later is named by the plans that expect it.
+# The streams that a run records unless its plan names others. Older plans name none and mean these, so this value never
+# changes: a stream that is added later is named by the plans that expect it.
 USUAL_STREAMS = ("requests", "probes", "recall", "memory", "host")
 # Whose observations the recovery clocks use: the canary's, the load's own requests, and the truth queries.
 BY_CANARY, BY_LOAD, BY_TRUTH = "canary", "load", "truth"

@@ -60,7 +60,7 @@ class Request:
 class Probe:
     """One canary probe; `outcome` is `ok`, `wrong` or the layer at which it failed, `detail` the message.
 
-    `hits` of the exact top `k` were in an answer to a truth query; both None where nothing was to be counted.
+    `hits` of the exact top `k` were in an answer to a truth query; both None if nothing is counted.
     """
 
     sent_ms: float
@@ -122,8 +122,8 @@ class HostReading:
 class Stream(Protocol[T_co]):
     """The rows of one table, which may be far too many to hold at once.
 
-    A row's time is its first field. `between` and the iteration give rows in order of time, with ties in an order of
-    their own that depends on the rows alone: how they were stored decides nothing.
+    A row's time is its first field. `between` and the iteration give rows in order of time, and rows of
+    one time in an order that depends on their content alone, so the order of storage has no effect.
     """
 
     def __len__(self) -> int: ...
@@ -151,7 +151,7 @@ def time_of(row: Any) -> float:
 
 
 def in_time_order(rows: Iterable[T]) -> list[T]:
-    """Rows in order of time; those of one time in the order of their text, so that their origin decides nothing."""
+    """Rows in order of time, and rows of one time in the order of their text, so the order of storage has no effect."""
     timed = sorted(((time_of(row), row) for row in rows), key=itemgetter(0))
     ordered = [row for _, row in timed]
     first = 0
@@ -231,15 +231,15 @@ class Samples:
         return 0 if stream is None else stream.count_between(from_ms, to_ms)
 
 
-# The name under which looks at the store stand among the probes; every other name is a canary's.
+# The name that the probes of the store have in the table of probes; every other name is a canary's.
 STORE_PROBE = "store_idle"
 # The outcome of a probe that was late because the lab itself stood still.
 STALLED = "stalled"
 # The outcome of a probe whose answer claims success and holds too few of the right documents.
 WRONG = "wrong"
 TABLES = ("requests", "probes", "recall", "memory", "host")
-# Which of these tables miss rows once a sampler has died. One that died for a single slot
-# is a `probe`. The watchdog and the engine's log write none; a sampler that is not listed may have written any.
+# The tables that may miss rows after a sampler has died. A single lost slot is recorded under the name `probe`. The
+# watchdog and the engine's log write none; a sampler that is not listed may have written any.
 STREAMS_OF_SAMPLER: dict[str, tuple[str, ...]] = {
     "load": ("requests",),
     "canary": ("probes",),

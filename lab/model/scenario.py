@@ -12,7 +12,7 @@ from lab.model.verdict import Bound
 
 @dataclass(frozen=True, slots=True, order=True)
 class Claim:
-    """One resource of one service that a fault needs to itself, for it acts on it or is measured by it."""
+    """One resource of one service that a fault acts on or is measured by; only one fault may use it at a time."""
 
     resource: str
     service: str
@@ -34,8 +34,8 @@ class FaultFacts(Protocol):
 
     `needs`: the capabilities without which it cannot work (see `lab doctor`). `transient`: the effect passes by itself,
     as that of a restart. `lifetime_s`: seconds after which what the fault starts ends by itself; infinite where it
-    starts nothing. `resources`: what a fault claims of its target; a kind that names none claims itself, so that it
-    never stands twice at one target.
+    starts nothing. `resources`: what a fault claims of its target; a kind that names none claims itself, so that
+    two faults of this kind never act on one target together.
     """
 
     __slots__ = ()
@@ -56,7 +56,7 @@ class FaultFacts(Protocol):
         return {name: value for name, value in asdict(self).items() if name != "target"}
 
     def occupies(self, topology: Topology) -> frozenset[Claim]:
-        """What no other fault of the same step may claim in a stack of this topology."""
+        """The claims of this fault in a stack of this topology; no other fault of its step may make one of them."""
         return claims(self.target, *(self.resources or (self.kind,)))
 
     @property
@@ -105,7 +105,7 @@ class BoundSpec:
     """One key under `bounds` of a campaign.
 
     `op` says how the observed value is compared with it. A campaign's value must lie between `above` or `at_least` and
-    `below` or `at_most`. `means` says in a few words what is held against it.
+    `below` or `at_most`. `means` describes the observed value in a few words.
     """
 
     name: str
@@ -123,11 +123,11 @@ class BoundSpec:
         return bounds.get(self.name, self.default)
 
     def of(self, bounds: Bounds) -> Bound:
-        """What the check holds its observations against."""
+        """The bound that the check compares its observations with."""
         return Bound(self.op, self.value_of(bounds))
 
     def limits(self) -> str:
-        """In words, what a campaign may set."""
+        """The values that a campaign may set, in words."""
         low = f"more than {self.above:g}" if self.above is not None else f"{self.at_least or 0:g} at least"
         high = f"less than {self.below:g}" if self.below is not None else f"{self.at_most:g} at most"
         return f"{low}, {high}" if self.below is not None or self.at_most is not None else low

@@ -18,8 +18,8 @@ class UndoFacts:
     `starts_a_container`: the heal starts a container, so the clock of the recovery runs from the moment when the start
     was issued, and not from the moment when the container is healthy.
 
-    `container_actions`: what the fault and its heal do to their container, in the engine's words. By these the lab's
-    own events are told from somebody else's.
+    `container_actions`: what the fault and its heal do to their container, in the engine's words. They distinguish the
+    lab's own events from those of others.
     """
 
     ends_with_the_stack: bool = False
@@ -250,7 +250,7 @@ class UndoRecord:
 def facts_of(undo: object) -> UndoFacts:
     """The facts of an undo as a journal holds it: a mapping with the name of its type under `type`.
 
-    A journal may come from another version of the lab or be damaged. For anything unknown nothing is claimed.
+    A journal may come from another version of the lab or be damaged. For an unknown type every fact has its default.
     """
     name = undo.get("type") if isinstance(undo, dict) else None
     known = _TYPES.get(name) if isinstance(name, str) else None
@@ -264,7 +264,7 @@ def to_json(record: UndoRecord) -> dict[str, Any]:
 
 
 def from_json(data: dict[str, Any]) -> UndoRecord:
-    """The record that `to_json` wrote; raises ValueError on anything else, for a guessed undo is worse than none."""
+    """The record that `to_json` wrote; raises ValueError on anything else: a guessed undo is worse than none."""
     try:
         values = dict(data["undo"])
         undo = _TYPES[values.pop("type")](**values)

@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Verdict(Enum):
-    """PASS < INCONCLUSIVE < FAIL. NOT_TESTED has no rank: it does not take part where the worst verdict is chosen."""
+    """PASS < INCONCLUSIVE < FAIL. NOT_TESTED has no rank: it is ignored when the worst verdict is chosen."""
 
     PASS = "pass"
     INCONCLUSIVE = "inconclusive"
@@ -18,7 +18,7 @@ _RANK = {Verdict.PASS: 0, Verdict.INCONCLUSIVE: 1, Verdict.FAIL: 2}
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """The worst of the tested verdicts; INCONCLUSIVE where none was tested, because no measurement is no pass."""
+    """The worst of the tested verdicts; INCONCLUSIVE if none was tested, because that is no pass."""
     tested = [verdict for verdict in verdicts if verdict is not Verdict.NOT_TESTED]
     return max(tested, key=_RANK.__getitem__) if tested else Verdict.INCONCLUSIVE
 

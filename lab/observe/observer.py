@@ -28,7 +28,7 @@ from lab.probes.recall import TruthQuery
 
 RECENT_PROBES = 5000
 STOP_TIMEOUT_S = 15.0
-# So many truth queries that the lab itself could not ask mean that it cannot ask any.
+# If the lab itself could not ask this many truth queries, it counts as unable to ask any.
 LOST_QUERIES_MAX = 20
 STOP_NOTICED_MS = 100.0
 # A probe that timed out counts as late if it waited, without stalls of the lab, for this share of its deadline.

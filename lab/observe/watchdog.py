@@ -128,7 +128,7 @@ class AbortWatch:
             hangs = since_ms > self._began_ms and self._latest.slot_ms < since_ms
             return f"canary unknown: its observer had no slot for {HUNG_S:g} s or more" if hangs else None
         why = "; ".join(f"{sampler}: {how}" for sampler, how in deaths)
-        return f"canary unknown for {limit_s:g} s: no probe was asked, and of the observer died {why}"
+        return f"canary unknown for {limit_s:g} s: no probe was sent, and these parts of the observer died: {why}"
 
 
 def _below(what: str, where: object, found: int, limit: int) -> str:

@@ -53,7 +53,7 @@ def _tolerance(plan: Plan) -> list[Decision]:
     """Whether the recovery from each fault can be bounded, which needs several trials of the fault."""
     trials = {subject: len(faults) for subject, faults in trials_of(plan).items()}
     few = sorted(subject for subject, n in trials.items() if n < TRIALS_MIN)
-    reason = f"{TRIALS_MIN} trials of a fault at least bound its recovery; --trials 5 does"
+    reason = f"{TRIALS_MIN} trials of a fault or more bound its recovery, such as --trials 5"
     enough = [
         Decision("recovery_bound", subject, True, f"{n} trials")
         for subject, n in trials.items()

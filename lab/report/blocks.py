@@ -1,4 +1,4 @@
-"""What a section of a report consists of, whatever it is rendered for; all text is raw, and escaped by the renderer."""
+"""The parts of a section, the same for every output format. Their text is raw; each renderer escapes it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class JsonKey:
 
 
 def nothing(report: Report) -> Sequence[Block]:
-    """The content of a section that is not shown in one of the places."""
+    """No blocks, for a section that is not shown on the terminal or in `summary.md`."""
     return ()
 
 

@@ -1,6 +1,6 @@
 """Text in a given number of terminal columns: words are kept whole unless one is longer than its line.
 
-Widths are in terminal cells, for a character can take none, one or two of them.
+Widths are in terminal cells, because a character can take none, one or two of them.
 """
 
 from collections.abc import Sequence

@@ -11,7 +11,8 @@ from lab.faults.link.toxic import Direction, Link, Signs, Toxic, Toxicity
 from lab.ports import Observation, World
 from lab.ports.proxies import Comparison, Exchange, ExchangeResult
 
-# The toxic is either there or not, so a tenth of the delay is generous. Half of the delay left is not healed.
+# A toxic is either present or absent, so a tolerance of a tenth is ample. If half of the delay remains, it is not
+# healed.
 ABSENT_SHARE = 0.1
 ABSENT_FLOOR_MS = 25.0
 # By how much the fastest trip before may have been slower than the fastest possible one.

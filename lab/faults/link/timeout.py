@@ -38,7 +38,7 @@ class Timeout(Toxic):
 
     @property
     def exchange(self) -> Exchange:
-        """One small request, half closed by the asker, for the toxic does pass on the server's own close."""
+        """One small request, half closed by the client, because the toxic does pass on the server's own close."""
         return Exchange(half_close=True, timeout_s=(self.timeout_ms + WINDOW_MS) / 1000)
 
     def signs(self, world: World, compared: Comparison, before: Observation | None) -> Signs:

@@ -13,8 +13,8 @@ from lab.ports import Fault, Observation, World
 class DnsFailure(Fault):
     """Drops every question on its arrival at the resolver that the engine gives each container.
 
-    A rule on the way out would not do, because the kernel reports it to the asker at once. Open connections, and
-    addresses that a process remembers, are not affected. Source of the mechanism: iptables(8), DROP.
+    A rule for outgoing packets would not work, because the kernel reports the drop to the client at once. Open
+    connections, and addresses that a process remembers, are not affected. Source of the mechanism: iptables(8), DROP.
     """
 
     kind: ClassVar[str] = "dns_failure"

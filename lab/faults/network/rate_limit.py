@@ -58,7 +58,7 @@ class RateLimit(Fault):
     def observe(self, world: World, before: Observation | None) -> Observation:
         """Ask for twice the rate: in force when the answers come no faster than the rate, and all of them came before.
 
-        Most of the answers must also have waited in a queue: if it was the asker that stood still, only those that
+        Most of the answers must also have waited in a queue: if the client itself was stalled, only those that
         were under way at that time would be late.
         """
         per_s = FACTOR * self._bytes_per_s() / FRAME_BYTES

@@ -1,4 +1,4 @@
-"""The findings by what became of them: failed, not decided, excused, passed, not tested."""
+"""The findings by outcome: failed, not decided, excused, passed, not tested."""
 
 from collections.abc import Iterable, Sequence
 
@@ -35,7 +35,7 @@ def _undecided_by_reason(report: Report) -> Sequence[Block]:
 
 
 def by_reason(findings: Iterable[Row]) -> list[list[Row]]:
-    """The findings in groups of one reason; those of `integrity` come first, for they explain the others."""
+    """The findings in groups of one reason; those of `integrity` come first, because they explain the others."""
     groups: dict[str, list[Row]] = {}
     for finding in findings:
         groups.setdefault(finding["reason"], []).append(finding)

@@ -1,4 +1,4 @@
-"""The stretches of time for which something was not measured."""
+"""The times in which something was not measured."""
 
 from collections.abc import Sequence
 

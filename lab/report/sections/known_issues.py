@@ -23,7 +23,7 @@ _SCHEMA = list_of(
 
 
 def _declared(report: Report) -> Iterator[Paragraph]:
-    """Each declared defect that occurred, once, however many checks it touches."""
+    """Each declared defect that occurred, listed once even if several checks found it."""
     found: dict[tuple[str, str], list[str]] = {}
     for issue in _issues(report, seen=True):
         counts = f"{issue['id']}: {issue['n']}x in {issue['check']}"

@@ -1,4 +1,4 @@
-"""The memory series that were sampled; in `report.json` only, for nothing judges them yet."""
+"""The memory series that were sampled; in `report.json` only, because no check judges them yet."""
 
 from lab.report.blocks import JsonKey, Section
 from lab.report.shapes import COUNT, INTERVAL, NUMBER, TEXT, VERDICT, list_of, object_of, or_null
