@@ -54,7 +54,7 @@ def soak_command(
         bool, typer.Option(help="Show the plan and what it can decide; touch nothing.")
     ] = False,
 ) -> None:
-    """Run the main job: steady load, one fault after another, accuracy all the while, and the verdict."""
+    """Run the main job: steady load, one fault after another, constant checks of accuracy, and the verdict."""
     request = session.RunRequest(
         scenario=_changed(load_campaign(campaign), duration, trials),
         target_dir=target_dir(target),

@@ -82,7 +82,7 @@ def read_plan(run: Path) -> Plan:
 
 
 def read_evidence(run: Path) -> Evidence:
-    """Everything that a judge may look at, with all damage named."""
+    """Everything that the judge uses, with all damage named."""
     plan = read_plan(run)
     journal = read_segments(run, "journal") or read_journal(run / "journal.jsonl")
     samples, damage = read_samples(run / "samples.sqlite", plan.streams)

@@ -1,6 +1,6 @@
 """Translates exceptions of the operating system and of the engine's library into the lab's own errors.
 
-Each adapter does this at its border, so that nobody above needs to know which library or kernel file it uses. The lab's
+Each adapter does this itself, so that higher layers need not know which library or kernel file it uses. The lab's
 own errors pass unchanged.
 """
 

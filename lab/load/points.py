@@ -164,7 +164,8 @@ class ChunkReader:
 
     def _all_rows(self, drops_before: dict[int, int]) -> list[Request]:
         late, schedule = self._late_slots, self._schedule
-        # k6 takes the next request of the sequence whenever an iteration starts, so it never comes to the last ones.
+        # k6 takes the next request of the sequence when an iteration starts. A dropped one takes none, so the last
+        # requests of the sequence are those that were never sent.
         after = max(self._started, default=-1) + 1
         never_sent = count(late + after)
         rows = [

@@ -1,4 +1,4 @@
-"""All that a judge may look at: one run directory as values."""
+"""Everything that the judge uses: one run directory as values."""
 
 from dataclasses import dataclass
 

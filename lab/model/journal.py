@@ -22,8 +22,8 @@ observer_cost     canary_ms, recall_ms, capacity_cpu_ms_per_s, share
 container_event   service, action, exit_code               interrupted       why
 guardian_started  pid                                      guardian_lost   why
 aborted           why (abort_if, or a fault not healed or taken away)
-lab_error         where, error (its type), detail, place, trace, fault where it concerns one: an exception that nobody
-                  foresaw; what follows from it (a void fault, a sampler that died) is an event of its own
+lab_error         where, error (its type), detail, place, trace, fault where it concerns one: an unexpected
+                  exception; what follows from it (a void fault, a sampler that died) is an event of its own
 lab_failed        why                                      run_ended         rows {table: n}, last_seq
 
 `guardian.jsonl` has the same form, written by the guardian: guardian_started, lease_taken, fenced (why, generation),

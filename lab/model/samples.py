@@ -226,7 +226,7 @@ class Samples:
         return {name: len(getattr(self, name)) for name in TABLES}
 
     def count_between(self, table: str, from_ms: float, to_ms: float) -> int:
-        """The rows of one table from one time up to another; 0 for a table that nobody knows."""
+        """The rows of one table from one time up to another; 0 for an unknown table."""
         stream: Stream[Any] | None = getattr(self, table) if table in TABLES else None
         return 0 if stream is None else stream.count_between(from_ms, to_ms)
 

@@ -34,7 +34,7 @@ class Service:
 
     `network` names the service whose network namespace it uses, which is often its own. `peer` is the service that
     calls it, at `port`: reachability and packet loss are measured from the peer's network. Both are empty (0) where
-    nobody of the stack calls it. `health` is an address on this machine that only a live service answers.
+    no service of the stack calls it. `health` is an address on this machine that only a live service answers.
     """
 
     name: str

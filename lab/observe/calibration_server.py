@@ -142,7 +142,7 @@ def _print_line(word: object) -> None:
 
 
 async def _end_with_parent() -> None:
-    """End when the parent is gone: its death closes the pipe, and nobody else would end this process."""
+    """End when the parent has ended, which closes the pipe; nothing else would end this process."""
     await asyncio.to_thread(sys.stdin.read)
     os._exit(0)
 

@@ -37,7 +37,7 @@ class Latency(Toxic):
     toxicity: Toxicity = 1.0
 
     def __post_init__(self) -> None:
-        # With more jitter the smallest promised delay is too small to be told from none.
+        # With more jitter the smallest promised delay is too small to be distinguished from none.
         if self.jitter_ms > self.latency_ms / 2:
             raise ValueError(f"jitter_ms {self.jitter_ms} is more than half of latency_ms {self.latency_ms}")
 

@@ -54,9 +54,9 @@ def least(values: Iterable[float]) -> float:
 
 
 def floor_of(before: Observation | None, past: Iterable[float], now: float) -> float:
-    """What the link would measure without a fault: the least of before, and of what goes past the proxy now.
+    """What the link would measure without a fault: the smallest of the value before and the values past the proxy now.
 
-    So an observation before that a busy machine made slow does not spoil those that follow. `now` while nothing is
-    injected.
+    So if a busy machine made the observation before the injection slow, the later ones are still right. While nothing
+    is injected, the result is `now`.
     """
     return now if before is None else min(before.measured, least(past))

@@ -29,8 +29,8 @@ Toxicity = Annotated[float, Ge(0.2), Le(1.0)]
 class Signs:
     """What was measured, and how a connection that was hit differs from a clean one.
 
-    A connection may be neither, and then nothing is proven. `spared` is what a connection looks like that a toxic in
-    force did not hit, and `direct` one that goes past the proxy at the same time; both default to `clean`.
+    A connection may be neither, and then nothing is proven. `spared` describes a connection that a toxic in force
+    did not hit, and `direct` one that goes past the proxy at the same time; both default to `clean`.
     """
 
     measured: float

@@ -16,7 +16,7 @@ CONTROL = ("-p tcp --dport 8474 -j RETURN", "-p tcp --sport 8474 -j RETURN")
 
 
 def chain_undo(world: World, service: str, kind: str, table: str = "filter", token: str = "") -> RemoveChain:
-    """The undo of a chain that does not exist yet, with a name that nobody else has.
+    """The undo of a chain that does not exist yet, with a unique name.
 
     Raises FaultError where the service's network is down.
     """

@@ -9,7 +9,7 @@ from lab.host.system_errors import as_fault_error
 from lab.ports.netns import Rules
 
 TIMEOUT_S = 10.0
-# The handle of the lab's own queueing discipline; nobody else uses it by chance.
+# The handle of the lab's own queueing discipline; it is unlikely that anything else uses it.
 HANDLE = "1ab:"
 # The queueing disciplines that a device has by default.
 PLAIN = ("noqueue", "pfifo_fast", "fq_codel", "mq")

@@ -13,7 +13,7 @@ from lab.provision.stack.stack import StackSpec, plan_stack, start
 from lab.provision.stack.stack_spec import Ports, check_project, target_settings
 
 
-@as_world_error("the stack cannot be brought up", try_="`lab doctor` looks at the machine")
+@as_world_error("the stack cannot be brought up", try_="`lab doctor` examines the machine")
 def bring_up(
     project: str,
     target_dir: Path,

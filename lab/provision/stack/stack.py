@@ -43,7 +43,7 @@ __all__ = [
 READY_TIMEOUT_S = 60.0
 HTTP_STATUS_ANY = 600
 LOG_LINES = 15
-ADVICE = "`lab doctor` looks at the machine"
+ADVICE = "`lab doctor` examines the machine"
 
 
 @as_world_error("the stack cannot be planned", try_=ADVICE)
@@ -118,7 +118,7 @@ def start(
             where=error.where,
             last_state="\n".join(part for part in (error.last_state, log_lines) if part),
             try_=error.try_
-            or "the containers' last lines above tell more; `lab doctor` looks at the machine",
+            or "the containers' last lines above tell more; `lab doctor` examines the machine",
         ) from error
 
 

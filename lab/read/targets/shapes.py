@@ -60,7 +60,7 @@ def _something(value: Any) -> Any:
 
 def _no_star(path: list[str | int]) -> list[str | int]:
     if "*" in path:
-        raise ValueError("'*' is for document_ids alone; a condition looks at one value")
+        raise ValueError("'*' is for document_ids alone; a condition tests one value")
     return path
 
 
