@@ -133,6 +133,8 @@ _WORDS: Mapping[str, str | Callable[[EventLines, Event], str | None]] = {
     "load_chunk_ended": _chunk_ended,
     "sampler_died": "SAMPLER DIED, {sampler}: {why}",
     "clock_stepped": "the wall clock stepped by {by_ms} ms",
+    "machine_suspended": "THE MACHINE WAS SUSPENDED for {by_ms} ms",
+    "lab_stalled": "the lab itself stood still from {from_ms} to {to_ms} ms of the run",
     "aborted": "ABORTED, {why}; healing, then judging what there is",
     "guardian_lost": "THE GUARDIAN DIED: {why}",
     "interrupted": "interrupted; healing, then judging what there is",

@@ -111,7 +111,7 @@ def heal() -> None:
 @guarded
 def doctor_command(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """Say what this machine can do, and how to fix what it cannot."""
-    found = doctor.check_machine(ask_registry=True)
+    found = doctor.check_machine(ask_registry=True, watch_clock_s=2.0)
     if as_json:
         print(
             json.dumps(

@@ -16,6 +16,8 @@ from lab.model.samples import Request
 WIND_UP_MS = 20_000.0
 # k6 may end this much before its time without a reason.
 _EARLY_MS = 500.0
+# Twice what does not count as a step: just before the launch, and just before the end.
+_MOVED_MS_MAX = 100.0
 
 
 @dataclass(slots=True)
@@ -47,6 +49,7 @@ class Chunk:
     handed: set[Request] = field(default_factory=set)
     read_ms: float = 0.0
     container: Container | None = None
+    launched_ms: float = 0.0
     announced: bool = False
     checked_ms: float = 0.0
     cut_ms: float | None = None
@@ -95,12 +98,17 @@ class Chunk:
         """How many due requests are missing if there are this many rows."""
         return max(0, self.schedule.due_before(min(self.stretch.stop_ms, self.end_ms)) - rows)
 
+    def unexplained_ms(self, moved_ms: float) -> float:
+        """How far the wall clock has moved since the launch, beyond its known steps; 0 where that is little."""
+        rest_ms = moved_ms - sum(by_ms for _, by_ms in self.schedule.wall_steps)
+        return rest_ms if abs(rest_ms) > _MOVED_MS_MAX else 0.0
+
     def problems(self, ended: Exit, found: ChunkRows, missing: int, errors: list[str]) -> Iterator[str]:
         """What makes this chunk's evidence incomplete; k6's exit code alone does not."""
         yield from found.problems
         if ended.out_of_memory:
             yield "k6 ran out of memory"
-        finished_ms = None if ended.at_epoch_ms is None else ended.at_epoch_ms - self.schedule.epoch_ms
+        finished_ms = None if ended.at_epoch_ms is None else self.schedule.run_ms(ended.at_epoch_ms)
         if self.cut_ms is None and finished_ms is not None and finished_ms < self.end_ms - _EARLY_MS:
             message = f"; its last error: {errors[-1][:300]}" if errors else ""
             early_s = (self.end_ms - finished_ms) / 1000

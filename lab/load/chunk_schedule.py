@@ -1,7 +1,7 @@
 """What one chunk of load was asked to send, and when."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from lab.model.load import ChunkOfLoad, LoadProfile
 
@@ -25,7 +25,8 @@ class ChunkSchedule:
     """What one chunk was asked to do.
 
     `began_ms` is when the load profile began on the run's clock, `epoch_ms` the wall-clock time at which the run's
-    clock read 0.
+    clock read 0, as it was when the chunk was launched. `wall_steps` are the steps of the wall clock since then: a time
+    of the run's clock just before each, and by how many ms.
     """
 
     source: str
@@ -34,6 +35,23 @@ class ChunkSchedule:
     chunk: ChunkOfLoad
     requests: Sequence[DueRequest]
     epoch_ms: float
+    wall_steps: list[tuple[float, float]] = field(default_factory=list, compare=False)
+
+    def know_steps(self, steps: Iterable[tuple[float, float]]) -> None:
+        """Take in all steps of the wall clock since the launch; more may follow while the chunk runs."""
+        self.wall_steps[:] = steps
+
+    def run_ms(self, epoch_ms: float) -> float:
+        """The time of the run's clock at a time of the wall clock, by which k6 goes.
+
+        A time that the wall clock showed twice, because it was set back, counts as its first occurrence. So a time is
+        the same before and after the lab knows of a later step.
+        """
+        at_ms = epoch_ms - self.epoch_ms
+        for from_ms, by_ms in self.wall_steps:
+            if min(at_ms, at_ms - by_ms) >= from_ms:
+                at_ms -= by_ms
+        return round(at_ms, 3)
 
     @property
     def start_ms(self) -> float:

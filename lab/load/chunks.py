@@ -140,10 +140,11 @@ class K6Load:
     def _launch(self, stretch: Stretch) -> None:
         name, part = chunk_name(self._next_number), stretch.profile.chunk(stretch.chunks_launched)
         # Read again for each chunk, because k6 uses the wall clock, which may have moved relative to the run's clock.
-        epoch_ms = self._clock.epoch_ms() - self._clock.now_ms()
+        launched_ms = self._clock.now_ms()
+        epoch_ms = self._clock.epoch_ms() - launched_ms
         requests = self._inputs.requests(stretch.profile, name, part)
         schedule = ChunkSchedule(name, stretch.began_ms, stretch.profile, part, requests, epoch_ms)
-        chunk = Chunk(schedule, stretch, LivePoints(self._directory, schedule))
+        chunk = Chunk(schedule, stretch, LivePoints(self._directory, schedule), launched_ms=launched_ms)
         self._next_number += 1
         stretch.chunks_launched += 1
         self._chunks.append(chunk)
@@ -179,6 +180,7 @@ class K6Load:
         if now_ms - chunk.read_ms < _READ_EVERY_MS:
             return
         chunk.read_ms = now_ms
+        chunk.schedule.know_steps(self._clock.wall_steps(chunk.launched_ms))
         with suppress(OSError):
             rows = chunk.counted(chunk.points.read_on())
             chunk.handed.update(rows)
@@ -230,12 +232,15 @@ class K6Load:
     def _collect(self, chunk: Chunk, ended: Exit) -> None:
         """Give the rows to the sink, keep the evidence, journal the chunk, and remove the container."""
         errors = keep_log(chunk.container, self._directory, chunk.name) if chunk.container else []
+        chunk.schedule.know_steps(self._clock.wall_steps(chunk.launched_ms))
         found = chunk.points.finish()
         rows = chunk.counted(found.rows)
         self._sink.add(row for row in rows if row not in chunk.handed)
         missing = chunk.missing(len(rows))
         for problem in chunk.problems(ended, found, missing, errors):
             self._died(f"chunk {chunk.name}: {problem}")
+        if moved_ms := chunk.unexplained_ms(self._moved_ms(chunk)):
+            self._died(f"chunk {chunk.name}: the wall clock moved by {moved_ms:.0f} ms, and nobody saw when")
         if not chunk.announced:
             self._announce(chunk)
         self._record_end(chunk, ended, found, len(rows), missing)
@@ -254,8 +259,12 @@ class K6Load:
             late_slots=found.late_slots,
             missing=missing,
             after_stop=len(found.rows) - rows,
-            clock_moved_ms=round(self._clock.epoch_ms() - self._clock.now_ms() - chunk.schedule.epoch_ms, 3),
+            clock_moved_ms=self._moved_ms(chunk),
         )
+
+    def _moved_ms(self, chunk: Chunk) -> float:
+        """How far the wall clock has moved against the run's since the chunk was launched."""
+        return round(self._clock.epoch_ms() - self._clock.now_ms() - chunk.schedule.epoch_ms, 3)
 
     def _fail(self, chunk: Chunk, why: str) -> None:
         """Give up a chunk: report it, journal it with the rows that were handed over, and go on with the next one."""

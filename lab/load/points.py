@@ -62,7 +62,7 @@ class ChunkReader:
             return
         try:
             data = json.loads(line)["data"]
-            at_ms = round(epoch_ms(data["time"]) - self._schedule.epoch_ms, 3)
+            at_ms = self._schedule.run_ms(epoch_ms(data["time"]))
             self._take_point(name, data, at_ms)
         except _UNREADABLE as error:
             self._problems.append(f"a point of {name} cannot be read: {type(error).__name__}: {error}")

@@ -17,7 +17,9 @@ fault_in_force    fault                                    fault_void        fau
 fault_healing     fault     fault_healed  fault            heal_failed       fault, why
 settled           fault, recovered                         the runner's own view; the judge does not use it
 sampler_died      sampler, why, streams (the tables of samples that may miss rows from then on)
-clock_stepped     by_ms
+clock_stepped     by_ms, from_ms (the wall clock was right until then; older runs do not have it)
+machine_suspended by_ms (how long), from_ms (it was not suspended before)
+lab_stalled       from_ms, to_ms: the lab's own event loop stood still in between
 observer_cost     canary_ms, recall_ms, capacity_cpu_ms_per_s, share
 container_event   service, action, exit_code               interrupted       why
 guardian_started  pid                                      guardian_lost   why
@@ -36,6 +38,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+# What happens to time itself in a run.
+CLOCK_STEPPED, MACHINE_SUSPENDED, LAB_STALLED = "clock_stepped", "machine_suspended", "lab_stalled"
+LAB_ERROR = "lab_error"
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,8 +61,8 @@ class Stalls:
 
     BEAT_MS, LATE_MS = 20.0, 10.0
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock, self._due_ms = clock, float("inf")
+    def __init__(self, clock: Clock, on_beat: Callable[[float, float], None] | None = None) -> None:
+        self._clock, self._due_ms, self._on_beat = clock, float("inf"), on_beat
         self._stalls: deque[tuple[float, float]] = deque(maxlen=RECENT_PROBES)
 
     async def watch(self, stopping: threading.Event) -> None:
@@ -73,6 +73,8 @@ class Stalls:
             woke_ms = self._clock.now_ms()
             if woke_ms - self._due_ms > self.LATE_MS:
                 self._stalls.append((self._due_ms, woke_ms))
+            if self._on_beat is not None:
+                self._on_beat(self._due_ms, woke_ms)
         self._due_ms = float("inf")
 
     def within_ms(self, from_ms: float, to_ms: float) -> float:
@@ -90,7 +92,8 @@ class TargetObserver:
     """Implements `lab.ports.Observer`. `on_memory` reads the memory once and stores its samples itself.
 
     `accuracy` is the share of the exact documents that a right canary answer contains. `store_url` is the store's own
-    address, past all proxies; without it the store is not probed.
+    address, past all proxies; without it the store is not probed. `on_beat` is called every 20 ms, with the times at
+    which that was due and at which it happened.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class TargetObserver:
         on_memory: Callable[[], None],
         accuracy: float = 0.9,
         store_url: str | None = None,
+        on_beat: Callable[[float, float], None] | None = None,
     ) -> None:
         self._accuracy, self._store_url = accuracy, store_url
         self._canary_queries = itertools.cycle(queries)
@@ -114,7 +118,7 @@ class TargetObserver:
         self._fast = False
         self._outstanding = 0
         self._queries_lost = 0
-        self._stalls = Stalls(clock)
+        self._stalls = Stalls(clock, on_beat)
         self._recent: deque[Probe] = deque(maxlen=RECENT_PROBES)
         self._deaths: list[tuple[str, str]] = []
         self._stopping = threading.Event()

@@ -14,12 +14,17 @@ from lab.model.undo import UndoRecord
 
 
 class Clock(Protocol):
-    """A monotonic clock that starts with the run, and the wall clock."""
+    """A monotonic clock that starts with the run, and the wall clock.
+
+    `wall_steps` are the known steps of the wall clock since a time of the run's clock: just before each step, and by
+    how many ms.
+    """
 
     def now_ms(self) -> float: ...
     def epoch_ms(self) -> float: ...
     def wall(self) -> str: ...
     def sleep_s(self, seconds: float) -> None: ...
+    def wall_steps(self, since_ms: float) -> Sequence[tuple[float, float]]: ...
 
 
 class Reachability(Protocol):

@@ -1,12 +1,14 @@
 """What a run works with, what it knows while it goes on, and how it waits and reports."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from lab.boundary import Caught, attempt
 from lab.model.plan import PlannedFault
 from lab.model.samples import STREAMS_OF_SAMPLER, TABLES
 from lab.model.undo import UndoRecord
+from lab.observe.clock import ClockJump
+from lab.observe.time_watch import record_jump
 from lab.ports import Fault, Guard, LoadGenerator, Observation, Observer, Recorder, UndoStore, Watchdog, World
 
 TICK_S = 0.25
@@ -17,8 +19,8 @@ class RunContext:
     """Everything that one run works with beside its plan.
 
     `process` is the run's own process id and start time in clock ticks since boot. `build` makes the fault that a plan
-    describes. `deaths` lists the samplers that died, with the reason. `wall_step_ms` is by how much the wall clock
-    stepped since it was last asked, None where it did not.
+    describes. `deaths` lists the samplers that died, with the reason. `clock_jumps` is what happened to the
+    wall clock and to the machine's own time since it was last asked.
     """
 
     run_id: str
@@ -33,7 +35,7 @@ class RunContext:
     observer: Observer
     build: Callable[[PlannedFault], Fault]
     deaths: Callable[[], list[tuple[str, str]]]
-    wall_step_ms: Callable[[], float | None]
+    clock_jumps: Callable[[], Sequence[ClockJump]]
 
 
 @dataclass(slots=True)
@@ -58,7 +60,7 @@ class RunState:
     """
 
     pending: list[ActiveFault] = field(default_factory=list)
-    reported: set[tuple[str, str]] = field(default_factory=set)
+    reported: set[tuple[str, ...]] = field(default_factory=set)
     unguarded: bool = False
     gone: list[str] = field(default_factory=list)
 
@@ -72,7 +74,7 @@ def wait(
         if until():
             return True
         report_deaths(context, state)
-        _report_clock_step(context, state)
+        _report_clock_jumps(context, state)
         context.world.clock.sleep_s(min(TICK_S, left_ms / 1000))
     return until()
 
@@ -104,12 +106,13 @@ def report_sampler_death(context: RunContext, state: RunState, sampler: str, why
         state.reported.add((sampler, why))
 
 
-def _report_clock_step(context: RunContext, state: RunState) -> None:
-    step_ms = attempt(context.wall_step_ms)
-    if isinstance(step_ms, Caught):
-        report_sampler_death(context, state, "wall_clock", str(step_ms))
-    elif step_ms is not None:
-        context.recorder.record("clock_stepped", by_ms=step_ms)
+def _report_clock_jumps(context: RunContext, state: RunState) -> None:
+    jumps = attempt(context.clock_jumps)
+    if isinstance(jumps, Caught):
+        report_sampler_death(context, state, "wall_clock", str(jumps))
+        return
+    for jump in jumps:
+        record_jump(context.recorder, jump)
 
 
 def record_best_effort(context: RunContext, kind: str, **data: str) -> None:
@@ -121,10 +124,14 @@ def record_best_effort(context: RunContext, kind: str, **data: str) -> None:
 
 
 def report_error(context: RunContext, state: RunState, where: str, caught: Caught, **data: str) -> None:
-    """Journal an unexpected exception, once per place. What follows from it stands in events of their own."""
-    if caught.expected or (where, caught.place) in state.reported:
+    """Journal an unexpected exception, once per place and fault. What follows from it stands in events of their own.
+
+    One with a `fault` among its data makes undecided the step of that fault, and any other one the whole run.
+    """
+    key = (where, caught.place, data.get("fault", ""))
+    if caught.expected or key in state.reported:
         return
-    state.reported.add((where, caught.place))
+    state.reported.add(key)
     record_best_effort(context, "lab_error", where=where, **caught.facts(), **data)
 
 

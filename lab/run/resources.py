@@ -28,6 +28,7 @@ from lab.model.plan import Plan, PlannedFault
 from lab.observe.clock import RunClock
 from lab.observe.memory import MemorySampler
 from lab.observe.observer import TargetObserver
+from lab.observe.time_watch import TimeWatch
 from lab.observe.watchdog import AbortWatch
 from lab.ports import Fault, Guard, Progress, World
 from lab.provision.images.images import nearest
@@ -129,7 +130,7 @@ def run_context(resources: RunResources) -> RunContext:
         observer=observer,
         build=build_planned,
         deaths=lambda: [death for sampler in samplers for death in sampler.died()],
-        wall_step_ms=clock.wall_step_ms,
+        clock_jumps=clock.jumps,
     )
 
 
@@ -147,6 +148,7 @@ def _observer(resources: RunResources) -> TargetObserver:
         ).read,
         accuracy=RECALL_MIN.value_of(plan.bounds),
         store_url=topology.direct_address(topology.store.name),
+        on_beat=TimeWatch(resources.clock, resources.journal).beat,
     )
 
 

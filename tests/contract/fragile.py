@@ -176,7 +176,7 @@ def run(plan: Plan, effects: Effects) -> Ran:
         for name in ("undos", "watchdog", "load", "observer")
     }
     asked: dict[str, Any] = {
-        name: getattr(Fragile(parts, "run", effects), name) for name in ("build", "deaths", "wall_step_ms")
+        name: getattr(Fragile(parts, "run", effects), name) for name in ("build", "deaths", "clock_jumps")
     }
     broken = replace(parts, world=replace(world, **ports), recorder=journal, guard=guard, **fragile, **asked)
     failures: list[Caught] = []

@@ -236,5 +236,5 @@ def context(world: World, recorder: FakeRecorder, undos: FakeUndos) -> RunContex
             planned.kind, {"target": planned.target, **planned.params}, where="test", faults=discover()
         ),
         deaths=list,
-        wall_step_ms=lambda: None,
+        clock_jumps=list,
     )

@@ -15,6 +15,7 @@ from lab.model.samples import Probe
 from lab.observe.calibration_server import running
 from lab.observe.clock import RunClock
 from lab.observe.observer import Stalls, TargetObserver, unless_stalled
+from lab.observe.time_watch import STALL_MIN_MS
 from lab.probes.recall import TruthQuery
 from lab.read.targets import load_target
 from lab.run.calibrate import PLAN, TARGET
@@ -213,6 +214,24 @@ def test_a_loop_that_stands_still_is_seen_and_one_that_waits_is_not() -> None:
     assert blocked_to_ms - waited_to_ms - 25 < at_once <= blocked_to_ms - waited_to_ms
     assert later == pytest.approx(at_once)
     assert stalls.within_ms(blocked_to_ms + 1000, blocked_to_ms + 2000) == 0.0
+
+
+def test_each_beat_of_the_loop_is_reported_and_a_stall_as_soon_as_it_has_ended() -> None:
+    clock, stopping = RunClock(), threading.Event()
+    late_ms: list[float] = []
+    stalls = Stalls(clock, lambda due_ms, woke_ms: late_ms.append(woke_ms - due_ms))
+
+    async def scene() -> None:
+        watching = asyncio.create_task(stalls.watch(stopping))
+        await asyncio.sleep(0.2)
+        time.sleep(1.1)
+        await asyncio.sleep(0.05)
+        assert max(late_ms) > STALL_MIN_MS
+        stopping.set()
+        await watching
+
+    asyncio.run(scene())
+    assert len(late_ms) > 3 and min(late_ms) < 100.0
 
 
 class Blocking(Kept):

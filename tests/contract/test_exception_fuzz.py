@@ -41,7 +41,7 @@ STREAMS = {
     "observer.stop": {"probes", "recall", "memory", "host"},
     "load.stop": {"requests"},
     "watchdog.stop": set[str](),
-    "run.wall_step_ms": {"requests"},
+    "run.clock_jumps": {"requests"},
     "run.deaths": {"requests", "probes", "recall", "memory", "host"},
 }
 # The end of the journal: everything before it, or itself, is on disk by then, and the exit code is 12 all the same.

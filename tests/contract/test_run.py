@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from lab.boundary import Caught, attempt
 from lab.errors import FencedError, RunFailed, WorldError
 from lab.faults import discover
 from lab.guard.fence import fenced_audit
@@ -12,8 +13,10 @@ from lab.guard.heal import heal_pending
 from lab.model.recovery import CANARY
 from lab.model.samples import Probe
 from lab.model.undo import UndoRecord
+from lab.observe.clock import ClockJump
 from lab.ports import CpuQuota
 from lab.run import fault_step
+from lab.run.context import RunState, report_error
 from lab.run.loop import execute
 from tests.contract.examples import EXAMPLES, FAMILY
 from tests.contract.fakes import fake_world
@@ -311,6 +314,27 @@ def test_a_bug_in_one_heal_does_not_keep_the_others_from_being_healed(
     assert "f1-cpu_cap could not be healed" in aborted.data["why"]
     found = [event for event in recorder.events if event.kind == "lab_error"]
     assert len(found) == 1 and found[0].data["error"] == "KeyError", "said once, however often it was tried"
+
+
+def test_the_same_bug_in_the_work_on_two_faults_is_journalled_for_each() -> None:
+    world, caught = fake_world(), attempt(lambda: {}["missing"])
+    assert isinstance(caught, Caught)
+    recorder = FakeRecorder(world)
+    parts, state = context(world, recorder, FakeUndos()), RunState()
+    for fault in ("f1-kill", "f2-kill", "f1-kill"):
+        report_error(parts, state, "heal", caught, fault=fault)
+    for _ in range(2):
+        report_error(parts, state, "heal", caught)
+    assert [event.data.get("fault") for event in recorder.events] == ["f1-kill", "f2-kill", None]
+
+
+def test_what_happened_to_the_clocks_is_journalled_while_the_run_waits() -> None:
+    world = fake_world()
+    recorder, jumps = FakeRecorder(world), [ClockJump("clock_stepped", -400.0, 7.0)]
+    parts = replace(context(world, recorder, FakeUndos()), clock_jumps=lambda: [jumps.pop()] if jumps else [])
+    assert execute(plan([]), parts)
+    found = [event.data for event in recorder.events if event.kind == "clock_stepped"]
+    assert found == [{"by_ms": -400.0, "from_ms": 7.0}]
 
 
 def test_each_effect_is_preceded_by_a_look_at_the_fence_and_by_its_line() -> None:

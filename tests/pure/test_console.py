@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +32,9 @@ class Clock:
 
     def sleep_s(self, seconds: float) -> None:
         self.at_ms += seconds * 1000
+
+    def wall_steps(self, since_ms: float) -> Sequence[tuple[float, float]]:
+        return ()
 
 
 class Terminal(io.StringIO):

@@ -229,6 +229,11 @@ def test_a_silence_of_the_load_in_a_steady_phase_is_left_out_and_said() -> None:
 
 KINDS: list[Callable[[Evidence, float], Evidence]] = [
     step,
+    lambda evidence, at_ms: told(evidence, at_ms, "clock_stepped", by_ms=-400.0, from_ms=at_ms - 20),
+    lambda evidence, at_ms: told(evidence, at_ms, "clock_stepped", by_ms=4000.0, from_ms=at_ms - 20),
+    lambda evidence, at_ms: told(evidence, at_ms, "machine_suspended", by_ms=60_000.0, from_ms=at_ms - 20),
+    lambda evidence, at_ms: told(evidence, at_ms, "lab_stalled", from_ms=at_ms - 1500, to_ms=at_ms),
+    lambda evidence, at_ms: told(evidence, at_ms, "lab_error", fault="f1-latency", where="observe during"),
     *(
         (lambda evidence, at_ms, name=name: death(evidence, at_ms, name))
         for name in ("observer", "probe", "load", "sample_store", "engine_log", "unknown")

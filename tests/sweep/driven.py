@@ -203,7 +203,7 @@ def carry_out(order: Order) -> None:
             fault.kind, {"target": fault.target, **fault.params}, where="sweep", faults=discover()
         ),
         deaths=list,
-        wall_step_ms=lambda: None,
+        clock_jumps=list,
     )
     try:
         execute(planned(order), context)

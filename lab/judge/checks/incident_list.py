@@ -6,11 +6,13 @@ from lab.judge.windows.incidents import Incident
 from lab.judge.windows.references import place_of
 from lab.judge.windows.timeline import Windows
 from lab.model.evidence import Evidence
+from lab.model.journal import LAB_ERROR
 
 # How many incidents are named; the table of gaps has them all.
 LISTED_MAX = 20
 _UNKNOWN = {"why": "", "error": "", "where": ""}
-# Events that put the whole run in doubt: it ended early, lost its protection, or met a bug of unknown effect.
+# Events that put the whole run in doubt: it ended early, lost its protection, or met a bug of unknown effect. A bug in
+# the work on one fault is an incident instead.
 _WHOLE_RUN = {
     "interrupted": "the run was interrupted: {why}",
     "aborted": "the run was aborted: {why}",
@@ -22,7 +24,11 @@ _WHOLE_RUN = {
 
 def whole_run(evidence: Evidence, windows: Windows) -> Iterator[str]:
     """The problems of the whole run in words, each with its place in the journal."""
+    errors = [i.event for i in windows.incidents if i.event is not None and i.event.kind == LAB_ERROR]
+    of_one_fault = {event.place for event in errors}
     for event in evidence.journal.of(*_WHOLE_RUN):
+        if event.kind == LAB_ERROR and event.place in of_one_fault:
+            continue
         if event.kind == "interrupted" and event.segment != windows.segments[-1].number:
             continue  # The run went on in another segment, so this is an incident.
         yield f"{_WHOLE_RUN[event.kind].format_map({**_UNKNOWN, **event.data})} ({place_of(event)})"

@@ -44,8 +44,9 @@ def _during(evidence: Evidence, windows: Windows, fault: FaultWindow) -> Finding
 
 
 def _touched(windows: Windows, *spans: Window) -> list[Incident]:
-    """The incidents that damage the requests of these windows, without silences: this check counts them as missing."""
-    return [incident for incident in windows.touching("requests", *spans) if incident.event is not None]
+    """The incidents that lost requests of these windows, without silences: this check counts them as missing."""
+    found = windows.touching("requests", *spans)
+    return [incident for incident in found if incident.event is not None and not incident.times_only]
 
 
 def _arrived(evidence: Evidence, subject: str, spans: Sequence[Window]) -> Finding:

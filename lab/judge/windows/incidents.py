@@ -20,11 +20,15 @@ from lab.judge.windows.planned_load import load_in
 from lab.judge.windows.segments import Segment
 from lab.judge.windows.window import Window
 from lab.model.evidence import Evidence
-from lab.model.journal import Event
+from lab.model.journal import CLOCK_STEPPED, LAB_ERROR, LAB_STALLED, MACHINE_SUSPENDED, Event
 
 # The stream of the journal's events. Findings rest on it that need no samples, such as whether a fault was in force.
 JOURNAL = "journal"
 CLOCK_STEP_MS = 50.0
+# A larger step of the wall clock touches everything that it overlaps, because much on the machine may notice it.
+SMALL_STEP_MS = 1000.0
+# A request that is under way for longer is late by every bound that can be set for the latency.
+UNDER_WAY_MS = 5000.0
 # The lab may detect a dead sampler or a step of the clock this much later than it happened. It checks four times a
 # second, but not while it waits for a call.
 DETECTION_DELAY_MS = 5000.0
@@ -53,7 +57,8 @@ class Incident:
     """Something that damages evidence between two times; `to_ms` is None if it lasts to the end of the run.
 
     `streams` are the sample tables that it touches; None means all tables and the journal's events. `event` is the
-    journal's record of it; None for a silence, which shows in the samples only.
+    journal's record of it; None for a silence, which shows in the samples only. An incident with `times_only` made
+    times uncertain and lost no row, so it does not touch what merely counts rows.
     """
 
     from_ms: float
@@ -61,6 +66,7 @@ class Incident:
     streams: frozenset[str] | None
     why: str
     event: Event | None = None
+    times_only: bool = False
 
     def concerns(self, stream: str) -> bool:
         """Whether it damages this stream at all."""
@@ -93,7 +99,12 @@ def find_incidents(
     for segment in segments:
         # What lasts to the end of a segment does not last into the next one.
         end_ms = None if segment.last else segment.to_ms
-        recorded = (*_deaths(evidence, segment), *_clock_steps(segment), *_broken_chunks(segment))
+        recorded = (
+            *_deaths(evidence, segment),
+            *_time_incidents(segment),
+            *_broken_chunks(segment),
+            *_errors(evidence, [phase for phase in phases if phase.segment == segment.number], segment),
+        )
         found += [replace(item, to_ms=end_ms) if item.to_ms is None else item for item in recorded]
         found += _silences(evidence, [phase for phase in phases if phase.segment == segment.number])
     return tuple(sorted(found, key=lambda incident: (incident.hole, incident.description)))
@@ -151,23 +162,67 @@ def _load_span(segment: Segment, reason: str) -> tuple[float, float | None]:
     return _chunk_span(chunks[0]) if chunks else (segment.from_ms, None)
 
 
+def _chunk_spans(segment: Segment) -> list[tuple[float, float]]:
+    return [_chunk_span(started) for started in _of(segment, "load_chunk_started")]
+
+
 def _chunk_span(started: Event) -> tuple[float, float]:
     from_ms = float(started.data["scheduled_start_ms"])
     return from_ms, from_ms + float(started.data["duration_ms"])
 
 
-def _clock_steps(segment: Segment) -> Iterator[Incident]:
-    """A step touches what it overlaps. k6 uses the wall clock, so the rest of each running chunk is touched too."""
-    for event in _of(segment, "clock_stepped"):
-        if abs(float(event.data.get("by_ms", "inf"))) <= CLOCK_STEP_MS:
-            continue
+def _time_incidents(segment: Segment) -> Iterator[Incident]:
+    """What damaged times: a stall of the lab, a suspension of the machine, and steps of the wall clock."""
+    for event in _of(segment, LAB_STALLED):
+        from_ms, to_ms = float(event.data["from_ms"]), float(event.data["to_ms"])
+        yield Incident(
+            from_ms, to_ms, None, f"the lab itself stood still for {(to_ms - from_ms) / 1000:.3g} s", event
+        )
+    for event in _of(segment, MACHINE_SUSPENDED):
+        yield from _abrupt(segment, event, f"the machine was suspended for {event.data['by_ms']} ms")
+    for event in _of(segment, CLOCK_STEPPED):
+        by_ms = abs(float(event.data.get("by_ms", "inf")))
         why = f"the wall clock stepped by {event.data.get('by_ms', '')} ms"
-        from_ms = event.at_ms - DETECTION_DELAY_MS
-        yield Incident(from_ms, event.at_ms, None, why, event)
-        spans = map(_chunk_span, _of(segment, "load_chunk_started"))
-        ends = [end for start, end in spans if start - LAUNCH_LEAD_MS <= event.at_ms < end]
-        if ends:
-            yield Incident(from_ms, max(ends), frozenset({"requests"}), why, event)
+        if CLOCK_STEP_MS < by_ms <= SMALL_STEP_MS and "from_ms" in event.data:
+            yield from _small_step(segment, event, by_ms, why)
+        elif by_ms > CLOCK_STEP_MS:
+            yield from _abrupt(segment, event, why)
+
+
+def _abrupt(segment: Segment, event: Event, why: str) -> Iterator[Incident]:
+    """It touches all that it overlaps; and k6 goes by the wall clock, so also the rest of the chunks that it runs."""
+    from_ms = float(event.data.get("from_ms", event.at_ms - DETECTION_DELAY_MS))
+    yield Incident(from_ms, event.at_ms, None, why, event)
+    ends = [end for start, end in _chunk_spans(segment) if start - LAUNCH_LEAD_MS <= event.at_ms < end]
+    if ends:
+        yield Incident(from_ms, max(ends), frozenset({"requests"}), why, event)
+
+
+def _small_step(segment: Segment, event: Event, by_ms: float, why: str) -> Iterator[Incident]:
+    """Only k6 goes by the wall clock, and its times are corrected by every known step.
+
+    Uncertain stay the times of the requests that were under way, and when the requests of a chunk were due that waited
+    for its begin.
+    """
+    from_ms = float(event.data["from_ms"]) - by_ms
+    spans = [(from_ms - UNDER_WAY_MS, event.at_ms + by_ms)]
+    spans += [(a, b) for a, b in _chunk_spans(segment) if a - LAUNCH_LEAD_MS <= event.at_ms and from_ms < a]
+    for span in spans:
+        yield Incident(*span, frozenset({"requests"}), why, event, times_only=True)
+
+
+def _errors(evidence: Evidence, phases: Sequence[Window], segment: Segment) -> Iterator[Incident]:
+    """Errors of the lab that nobody foresaw, each in its work on one fault: they concern the step of that fault.
+
+    An error that names no fault concerns all of the run, and so does one whose fault has no step; neither is listed.
+    """
+    steps = {fault.id: step.name for step in evidence.plan.steps for fault in step.faults}
+    for event in _of(segment, LAB_ERROR):
+        step = steps.get(str(event.data.get("fault")))
+        where, error = event.data.get("where", ""), event.data.get("error", "")
+        for span in (phase for phase in phases if phase.name == step):
+            why = f"an error of the lab that nobody foresaw: {error} in {where}"
+            yield Incident(min(span.from_ms, event.at_ms), max(span.to_ms, event.at_ms), None, why, event)
 
 
 def _broken_chunks(segment: Segment) -> Iterator[Incident]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.host.machine import kernel
+from lab.host.machine import kernel, wall_clock
 from lab.host.machine.shell import Runner, Subprocesses, is_root
 from lab.host.machine.state import state_dir
 from lab.host.system_errors import as_world_error
@@ -41,10 +41,10 @@ class Capability:
 
 
 @as_world_error("the machine cannot be examined", try_="run it again; see `df` and `docker info`")
-def check_machine(*, ask_registry: bool = False) -> list[Capability]:
+def check_machine(*, ask_registry: bool = False, watch_clock_s: float = 0.0) -> list[Capability]:
     """Everything that `lab doctor` shows; the names are those that faults need (`cgroup_cpu`, `netem`, ...).
 
-    The registry is asked only on demand, because that can take seconds.
+    The registry is asked, and the wall clock watched for steps, only on demand, because that can take seconds.
     """
     runner = Subprocesses()
     found = find_engine(runner)
@@ -61,6 +61,7 @@ def check_machine(*, ask_registry: bool = False) -> list[Capability]:
             f"{kernel.cpus()} usable",
             "2 CPUs at least: verdicts get noisy below",
         ),
+        _wall_clock(watch_clock_s),
         *_cgroups(),
         *_tools(runner),
         _store(engine, runner),
@@ -111,6 +112,20 @@ def _memory() -> Capability:
     detail = f"{total / 1e9:.1f} GB, {available / 1e9:.1f} GB available"
     return Capability(
         "memory", available >= MEMORY_BYTES_MIN, detail, "4 GB should be available: stop other programs"
+    )
+
+
+def _wall_clock(watch_s: float) -> Capability:
+    fix = "none needed: a step makes undecided what it touches, and the report names it; a time service can stop it"
+    moved_ms = wall_clock.step_ms(watch_s)
+    if moved_ms:
+        return _lack("wall_clock", f"it stepped by {moved_ms:.0f} ms within {watch_s:g} s", fix)
+    if wall_clock.is_wsl2():
+        return _lack(
+            "wall_clock", "WSL2: its wall clock is known to step, by up to 0.4 s every half minute", fix
+        )
+    return _can(
+        "wall_clock", f"no step within {watch_s:g} s" if watch_s else "not watched; no system known to step"
     )
 
 
