@@ -19,7 +19,8 @@ from lab.errors import WorldError
 from lab.evidence.sample_reader import read_samples
 from lab.evidence.sample_store import SampleStore
 from lab.guard.guardian_journal import origin_ns
-from lab.judge.stats.recovery_clock import Seen, clocks, noticed, recovery_point, within_slo
+from lab.judge.stats.observations import Observations, ProbeResults, within_slo
+from lab.judge.stats.recovery_clock import clocks, first_harm, recovery_point
 from lab.model.plan import ObserverPlan
 from lab.model.recovery import Rule
 from lab.model.samples import Probe
@@ -256,24 +257,25 @@ def _observer(url: str, clock: RunClock, store: SampleStore) -> TargetObserver:
 
 def certify(record: Record, *, shift_ms: float = 0.0) -> Certificate:
     """Compare what was measured with what was true; `shift_ms` falsifies the truth, which must then fail."""
-    probes = within_slo(record.probes, PLAN.canary_slo_ms)
-    quiet = [probe for probe in probes if record.quiet_from_ms <= probe.sent_ms < record.quiet_to_ms]
+    probes = within_slo(ProbeResults.of(record.probes), PLAN.canary_slo_ms)
+    sent_ms = probes.sent_ms
+    quiet = probes.where((sent_ms >= record.quiet_from_ms) & (sent_ms < record.quiet_to_ms))
     ends = [*(start for _, start, _ in record.truths), record.end_ms][1:]
     rows = tuple(
-        _measure(truth, [probe for probe in probes if probe.sent_ms < until], shift_ms)
+        _measure(truth, probes.where(sent_ms < until), shift_ms)
         for truth, until in zip(record.truths, ends, strict=True)
     )
-    asked, course = [probe for probe in quiet if probe.asked], record.course
-    bad, void = sum(not probe.good for probe in asked), len(quiet) - len(asked)
+    asked, course = quiet.where(quiet.asked), record.course
+    bad, void = int((~asked.good).sum()), len(quiet) - len(asked)
     return Certificate(rows, course.outages, bad, course.quiet_s, len(asked), void)
 
 
-def _measure(truth: Outage, probes: Sequence[Seen], shift_ms: float) -> Measured:
+def _measure(truth: Outage, probes: Observations, shift_ms: float) -> Measured:
     """Measure one outage with the judge's clocks, with the true start of the outage in place of the heal."""
     kind, start_ms, end_ms = truth
-    after = [probe for probe in probes if probe.sent_ms >= start_ms]
+    after = probes.since(start_ms)
     at = recovery_point(after, RULE)
-    began = noticed(probes, start_ms - CALM_MS, float("inf") if at is None else after[at].sent_ms)
+    began = first_harm(probes, start_ms - CALM_MS, float("inf") if at is None else after[at].sent_ms)
     onset = None
     if began is not None and began.hi_s is not None:
         onset = 1000 * began.lo_s <= CALM_MS + shift_ms <= 1000 * began.hi_s

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from lab.judge.stats.recovery_clock import within_slo
+from lab.judge.stats.observations import ProbeResults, within_slo
 from lab.model.samples import Probe
 from lab.observe.calibration_server import running
 from lab.observe.clock import RunClock
@@ -174,9 +174,9 @@ def test_only_what_is_late_by_the_labs_own_stall_is_no_evidence(
     found = unless_stalled(probe, stalled_ms, deadline_s=0.46, slo_ms=200.0)
     assert found.outcome == expected
     assert (found == probe) == (expected != "stalled")
-    (seen,) = within_slo([found], 1e9)
-    assert seen.asked == (expected != "stalled")
-    assert seen.good == (expected == "ok")
+    (observation,) = within_slo(ProbeResults.of([found]), 1e9)
+    assert observation.asked == (expected != "stalled")
+    assert observation.good == (expected == "ok")
 
 
 @pytest.mark.parametrize("slo_ms", [400.0, 450.0, 460.0, 500.0, 5000.0])

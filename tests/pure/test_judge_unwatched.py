@@ -9,7 +9,8 @@ import pytest
 
 from lab.judge import judge
 from lab.judge.stats.intervals import percentile_interval, share_interval
-from lab.judge.stats.recovery_clock import Seen, clocks, noticed
+from lab.judge.stats.observations import Observation, Observations
+from lab.judge.stats.recovery_clock import clocks, first_harm
 from lab.judge.windows.host_cpu import share_of_others
 from lab.model.evidence import Evidence
 from lab.model.journal import Event, Journal
@@ -135,24 +136,24 @@ def test_a_hold_that_was_not_watched_is_no_pass_however_slow_the_canary_was_mean
     assert verdict(resampled(slow, probes=blind), "recovery", "f1-latency") is INCONCLUSIVE
 
 
-def every_100_ms(from_ms: float, to_ms: float) -> list[Seen]:
-    return [Seen(float(at), at + 15.0, good=True) for at in np.arange(from_ms, to_ms, 100)]
+def every_100_ms(from_ms: float, to_ms: float) -> list[Observation]:
+    return [Observation(float(at), at + 15.0, good=True) for at in np.arange(from_ms, to_ms, 100)]
 
 
 def test_never_away_is_not_said_where_nobody_looked() -> None:
     seen = [*every_100_ms(0, 5_000), *every_100_ms(20_000, 60_000)]
-    away = clocks(seen, 0.0, 20_000.0, CANARY)
+    away = clocks(Observations.of(seen), 0.0, 20_000.0, CANARY)
     assert away is not None
     assert (away[1].lo_s, away[1].hi_s) == (0.0, pytest.approx(20.015))
     unasked = [one._replace(asked=not 5_000 <= one.sent_ms < 20_000) for one in every_100_ms(0, 60_000)]
-    assert clocks(unasked, 0.0, 20_000.0, CANARY) == away
-    always = clocks(every_100_ms(0, 60_000), 0.0, 20_000.0, CANARY)
+    assert clocks(Observations.of(unasked), 0.0, 20_000.0, CANARY) == away
+    always = clocks(Observations.of(every_100_ms(0, 60_000)), 0.0, 20_000.0, CANARY)
     assert always is not None
     assert (always[1].lo_s, always[1].hi_s) == (0.0, 0.0)
 
 
 def test_not_noticed_reaches_no_further_than_somebody_looked() -> None:
-    looked = noticed([*every_100_ms(0, 5_000), *every_100_ms(20_000, 60_000)], 0.0)
+    looked = first_harm(Observations.of([*every_100_ms(0, 5_000), *every_100_ms(20_000, 60_000)]), 0.0)
     assert looked is not None
     assert (looked.lo_s, looked.censored) == (pytest.approx(4.9), True)
 
@@ -160,7 +161,7 @@ def test_not_noticed_reaches_no_further_than_somebody_looked() -> None:
 def test_what_passes_by_itself_is_not_well_again_while_its_call_lasts() -> None:
     """A restart with a long grace: the service answers until it is killed at the end of it, and is away for 12.5 s."""
     away = [one._replace(good=not 30_000 <= one.sent_ms < 42_500) for one in every_100_ms(0, 90_000)]
-    timed = clocks(away, 0.0, 30_100.0, CANARY, cleared_from_ms=0.0)
+    timed = clocks(Observations.of(away), 0.0, 30_100.0, CANARY, cleared_from_ms=0.0)
     assert timed is not None
     assert (timed[0].lo_s, timed[0].hi_s) == (pytest.approx(12.3), pytest.approx(42.515))
     assert timed[0].lo_s <= 12.5 - 0.1 <= timed[0].hi_s

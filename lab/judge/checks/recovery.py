@@ -5,7 +5,8 @@ good, but it is no evidence against the target either. `lab.judge.stats.recovery
 target has recovered. After a kill, the clock starts when the lab asks the engine to start the container.
 """
 
-from lab.judge.stats.recovery_clock import Seen, held_since
+from lab.judge.stats.observations import Observations
+from lab.judge.stats.recovery_clock import held_since
 from lab.judge.windows import host_cpu, references
 from lab.judge.windows.timeline import FaultWindow, Windows
 from lab.judge.windows.touched import put_in_doubt
@@ -47,7 +48,7 @@ def _finding(evidence: Evidence, fault: FaultWindow) -> Finding:
     subject, span, doubts = fault.planned.id, fault.span, doubts_of(fault)
     if doubts or span is None or fault.cleared_ms is None:
         return undecided(CHECK, subject, "; ".join(doubts), evidence=references.events(fault.story))
-    after = [probe for probe in fault.canary if probe.sent_ms >= fault.cleared_ms]
+    after = fault.canary.since(fault.cleared_ms)
     where = (*references.events(fault.story), references.samples("probes", fault.cleared_ms, span.to_ms))
     if fault.recovery is None:
         reason = f"{len(after)} canary probes after the heal; at least {CANARY.window} are needed to show a recovery"
@@ -77,9 +78,9 @@ def _finding(evidence: Evidence, fault: FaultWindow) -> Finding:
     )
 
 
-def _reason(fault: FaultWindow, after: list[Seen]) -> str:
+def _reason(fault: FaultWindow, after: Observations) -> str:
     assert fault.recovery is not None
-    clock, bad = fault.recovery[0], sum(not probe.good for probe in after)
+    clock, bad = fault.recovery[0], int((~after.good).sum())
     if clock.hi_s is None:
         outcome = f"did not recover while watched: still bad {clock.lo_s:.4g} s after the heal"
     else:

@@ -1,9 +1,10 @@
-"""Each planned fault: what it did, what was measured of it, and how long the target needed afterwards."""
+"""Each planned fault: what it did, what was measured as its proof, and how long the target needed to recover."""
 
 from collections.abc import Sequence
 
 from lab.judge.checks.accuracy import RECALL_MIN
-from lab.judge.stats.recovery_clock import Asked, Clock, accurate, answering, asked, idle, noticed, right
+from lab.judge.stats.observations import ProbeResults, accurate, accurate_enough, answering, idle
+from lab.judge.stats.recovery_clock import Clock, first_harm
 from lab.judge.windows.timeline import FaultWindow, Windows
 from lab.model.evidence import Evidence
 from lab.model.recovery import CANARY, FIVE_IN_A_ROW
@@ -12,6 +13,7 @@ from lab.model.verdict import Finding, worst
 
 KEY = "faults"
 
+# The time until recovered, from the heal and from the injection; None where it is unknown.
 Clocks = tuple[Clock, Clock] | None
 
 
@@ -52,45 +54,50 @@ def _effect(fault: FaultWindow) -> dict[str, object]:
 
 
 def _recovery(evidence: Evidence, fault: FaultWindow) -> dict[str, object]:
-    """When harm was noticed, and when each kind of well-being was back; from the heal and from the injection."""
-    canary = _asked(evidence, fault, evidence.plan.target.canary)
+    """When the first harm was detected, and when each kind of recovery came; from the heal and from the injection."""
     clocks_by_name: dict[str, Clocks] = {
-        "answers": fault.clocks(answering(canary), CANARY),
+        "answers": fault.clocks(answering(fault.probes), CANARY),
         "slo": fault.recovery,
-        "recall": _recall(evidence, fault, canary),
-        "idle": fault.clocks(idle(_asked(evidence, fault, STORE_PROBE)), FIVE_IN_A_ROW),
+        "recall": _recall(evidence, fault),
+        "idle": _idle(evidence, fault),
     }
     detected = _detected(fault)
     return {
         "detected_s": None if detected is None else detected.hi_s,
-        "detected": _told(detected),
-        "from_heal": {name: _told(found and found[0]) for name, found in clocks_by_name.items()},
-        "from_injection": {name: _told(found and found[1]) for name, found in clocks_by_name.items()},
+        "detected": _interval(detected),
+        "from_heal": {name: _interval(found and found[0]) for name, found in clocks_by_name.items()},
+        "from_injection": {name: _interval(found and found[1]) for name, found in clocks_by_name.items()},
     }
 
 
-def _recall(evidence: Evidence, fault: FaultWindow, canary: Sequence[Asked]) -> Clocks:
-    """By the canary where it counts hits, for it is asked ten times a second; else by the truth queries."""
+def _recall(evidence: Evidence, fault: FaultWindow) -> Clocks:
+    """By the canary if it counts hits, because it is asked ten times a second; otherwise by the truth queries."""
     target, span = evidence.plan.target, fault.span
     if target.operations[target.canary].document_ids:
-        return fault.clocks(accurate(canary), CANARY)
-    rows = [] if span is None else evidence.samples.recall.between(span.from_ms, span.to_ms)
-    return fault.clocks(right(rows, RECALL_MIN.value_of(evidence.plan.bounds)), FIVE_IN_A_ROW)
+        return fault.clocks(accurate(fault.probes), CANARY)
+    if span is None:
+        return None
+    queries = evidence.samples.recall.between(span.from_ms, span.to_ms)
+    recall_min = RECALL_MIN.value_of(evidence.plan.bounds)
+    return fault.clocks(accurate_enough(queries, recall_min), FIVE_IN_A_ROW)
 
 
-def _asked(evidence: Evidence, fault: FaultWindow, name: str) -> list[Asked]:
-    span = fault.span
-    return [] if span is None else asked(evidence.samples.probes, name, span.from_ms, span.to_ms)
+def _idle(evidence: Evidence, fault: FaultWindow) -> Clocks:
+    """When the store had nothing to do any more, such as optimising its segments."""
+    if fault.span is None:
+        return None
+    readings = ProbeResults.read(evidence.samples.probes, STORE_PROBE, fault.span.from_ms, fault.span.to_ms)
+    return fault.clocks(idle(readings), FIVE_IN_A_ROW)
 
 
 def _detected(fault: FaultWindow) -> Clock | None:
     if fault.span is None:
         return None
-    well_ms = float("inf") if fault.recovering is None else fault.recovering.sent_ms
-    return noticed(fault.canary, fault.span.from_ms, well_ms)
+    recovered_ms = float("inf") if fault.recovering is None else fault.recovering.sent_ms
+    return first_harm(fault.canary, fault.span.from_ms, recovered_ms)
 
 
-def _told(clock: Clock | None) -> dict[str, object] | None:
+def _interval(clock: Clock | None) -> dict[str, object] | None:
     if clock is None:
         return None
     return {"lo_s": clock.lo_s, "hi_s": clock.hi_s, "censored": clock.censored}

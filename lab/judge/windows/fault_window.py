@@ -1,10 +1,11 @@
-"""What became of each planned fault: when it was in force and healed, what proves it, and when the target was well."""
+"""The window of each planned fault: when it was in force and healed, what proves it, and when the target recovered."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lab.judge.stats.recovery_clock import Clock, Seen, asked, clocks, recovery_point, within_slo
+from lab.judge.stats.observations import Observation, Observations, ProbeResults, within_slo
+from lab.judge.stats.recovery_clock import Clock, clocks, recovery_point
 from lab.judge.windows.segments import Segment
 from lab.judge.windows.story import doubts, first, heal_doubts, last, looks
 from lab.judge.windows.window import Window
@@ -17,15 +18,16 @@ from lab.model.undo import facts_of
 
 @dataclass(frozen=True, slots=True)
 class FaultWindow:
-    """What became of one planned fault.
+    """What happened in the course of one planned fault.
 
     `span` reaches from the issue of its injection to the end of its step (None when it was never injected). Times from
     the injection count from its begin: an injection may take seconds, and harm comes before it has ended.
     `injected_ms` is when it was completed. `doubts` say why it does not count as proven in force, `heal_doubts` why
-    its heal does not count as confirmed, `shared_doubts` the same of the faults that were in force with it; all empty
-    is what a pass needs. The clock of recovery starts between `cleared_from_ms` and `cleared_ms`, which are one unless
-    the fault passes by itself. `canary` are the probes within the span, rated by the SLO, and
-    `recovery` when they were well again.
+    its heal does not count as confirmed, `shared_doubts` the same of the faults that were in force with it. A pass
+    needs all three to be empty. The clock of recovery starts between `cleared_from_ms` and `cleared_ms`, which are
+    equal unless the fault passes by itself. `probes` are the canary probes within the span, and `canary` the same
+    probes rated by the SLO. `recovering` is the good probe at which the target had recovered, and `recovery` how long
+    that took from the heal and from the injection.
     """
 
     planned: PlannedFault
@@ -38,21 +40,24 @@ class FaultWindow:
     doubts: tuple[str, ...]
     heal_doubts: tuple[str, ...]
     shared_doubts: tuple[str, ...]
-    canary: tuple[Seen, ...]
-    recovering: Seen | None
+    probes: ProbeResults
+    canary: Observations
+    recovering: Observation | None
     recovery: tuple[Clock, Clock] | None = None
 
-    def clocks(self, seen: Sequence[Seen], rule: Rule) -> tuple[Clock, Clock] | None:
-        """When what was seen was well again, from the heal and from the injection; None where that cannot be said."""
+    def clocks(self, observations: Observations, rule: Rule) -> tuple[Clock, Clock] | None:
+        """The time until these observations show a recovery, from the heal and from the injection; None if unknown."""
         if self.span is None or self.cleared_ms is None:
             return None
-        return clocks(seen, self.span.from_ms, self.cleared_ms, rule, cleared_from_ms=self.cleared_from_ms)
+        return clocks(
+            observations, self.span.from_ms, self.cleared_ms, rule, cleared_from_ms=self.cleared_from_ms
+        )
 
     def proof(self, moment: str) -> Event | None:
-        """The proof that counts for a moment: for `during` the first that holds, else the last look."""
-        seen = looks(self.story, moment)
-        holding = [e for e in seen if moment == "during" and e.data.get("holds") is True]
-        return next(iter(holding), seen[-1] if seen else None)
+        """The measurement that counts as proof: for `during` the first one that holds, else the last one."""
+        proofs = looks(self.story, moment)
+        holding = [event for event in proofs if moment == "during" and event.data.get("holds") is True]
+        return next(iter(holding), proofs[-1] if proofs else None)
 
     def event(self, kind: str) -> Event | None:
         """The last event of a kind in this fault's story."""
@@ -60,14 +65,14 @@ class FaultWindow:
 
     @property
     def cleared_by_another(self) -> str:
-        """A remark where the clock starts at the last heal of several faults that were in force together."""
-        mine = self.event("fault_healing" if self.starts else "fault_healed")
-        late = mine is not None and self.cleared_ms is not None and self.cleared_ms > mine.at_ms
+        """A remark for the case that the clock starts at the later heal of another fault that was in force with it."""
+        healed = self.event("fault_healing" if self.starts else "fault_healed")
+        late = healed is not None and self.cleared_ms is not None and self.cleared_ms > healed.at_ms
         return " (the last heal of its step, when nothing was in force any more)" if late else ""
 
     @property
     def until_recovered(self) -> Window | None:
-        """From the injection until recovered, or to the end of the step where it never did."""
+        """From the injection until the target recovered, or to the end of the step if it never did."""
         if self.span is None or self.recovering is None:
             return self.span
         return Window(
@@ -105,10 +110,11 @@ class FaultWindows:
         story = self._story(planned)
         injecting = first(story, "fault_injecting")
         span = None if injecting is None else self._span(planned, injecting)
-        canary = _canary(self._evidence, span)
+        probes = _canary_probes(self._evidence, span)
+        canary = within_slo(probes, self._evidence.plan.observer.canary_slo_ms)
         cleared_from_ms, cleared_ms = self._all_cleared_ms(planned) or (None, None)
-        after = [] if cleared_ms is None else [probe for probe in canary if probe.sent_ms >= cleared_ms]
-        at = recovery_point(after)
+        after = canary.since(float("inf") if cleared_ms is None else cleared_ms)
+        recovered = recovery_point(after)
         window = FaultWindow(
             planned=planned,
             story=story,
@@ -120,16 +126,18 @@ class FaultWindows:
             doubts=(*doubts(story), *self._cut(planned, story)),
             heal_doubts=tuple(heal_doubts(story)),
             shared_doubts=tuple(self._shared_doubts(planned)),
+            probes=probes,
             canary=canary,
-            recovering=None if at is None else after[at],
+            recovering=None if recovered is None else after[recovered],
         )
         return replace(window, recovery=window.clocks(canary, CANARY))
 
     def _span(self, planned: PlannedFault, injecting: Event) -> Window:
         """From the injection to the end of the step, both in the segment of the injection."""
-        segment = next(one for one in self._segments if one.number == injecting.segment)
-        mine = [p.to_ms for p in self._phases[self._steps[planned.id]] if p.segment == injecting.segment]
-        end_ms = max(mine, default=segment.to_ms)
+        segment = next(segment for segment in self._segments if segment.number == injecting.segment)
+        phases = self._phases[self._steps[planned.id]]
+        ends_ms = [phase.to_ms for phase in phases if phase.segment == injecting.segment]
+        end_ms = max(ends_ms, default=segment.to_ms)
         return Window(planned.id, "fault", injecting.at_ms, max(end_ms, injecting.at_ms), planned.id)
 
     def _cut(self, planned: PlannedFault, story: Sequence[Event]) -> Iterable[str]:
@@ -156,7 +164,7 @@ class FaultWindows:
         return max(first for first, _ in known), max(last for _, last in known)
 
     def _cleared_ms(self, planned: PlannedFault) -> tuple[float, float] | None:
-        """Between which moments one fault was cleared; minus infinity for one that never was in the world."""
+        """Between which moments one fault was cleared; minus infinity for one that was never injected."""
         story = self._story(planned)
         injecting, healed = first(story, "fault_injecting"), last(story, "fault_healed")
         if injecting is None:
@@ -175,6 +183,7 @@ class FaultWindows:
 
 
 def _stories(evidence: Evidence) -> Mapping[str, tuple[Event, ...]]:
+    """The events of each fault."""
     found: dict[str, list[Event]] = defaultdict(list)
     for event in evidence.journal:
         if isinstance(fault := event.data.get("fault"), str):
@@ -183,10 +192,10 @@ def _stories(evidence: Evidence) -> Mapping[str, tuple[Event, ...]]:
 
 
 def _passed_ms(issued: Event, returned: Event) -> tuple[float, float]:
-    """What passes by itself (a restart) is over by the end of its call, for its hold must not hide an outage.
+    """A fault that passes by itself (a restart) is over when its call returns; counting its hold would hide an outage.
 
-    Within the call the service may still answer for its whole grace, so that no answer shows it well again before the
-    end; and the grace is not the target's time to recover.
+    During the call the service may still answer until its grace period ends. So no answer before the end of the call
+    shows that it has recovered, and the grace period does not count as the target's time to recover.
     """
     return issued.at_ms, returned.at_ms
 
@@ -200,8 +209,7 @@ def _heals_by_starting(injecting: Event, planned: PlannedFault) -> bool:
     return facts_of(undo).starts_a_container if undo else planned.kind == "kill"
 
 
-def _canary(evidence: Evidence, span: Window | None) -> tuple[Seen, ...]:
+def _canary_probes(evidence: Evidence, span: Window | None) -> ProbeResults:
     if span is None:
-        return ()
-    name, slo_ms = evidence.plan.target.canary, evidence.plan.observer.canary_slo_ms
-    return tuple(within_slo(asked(evidence.samples.probes, name, span.from_ms, span.to_ms), slo_ms))
+        return ProbeResults.of(())
+    return ProbeResults.read(evidence.samples.probes, evidence.plan.target.canary, span.from_ms, span.to_ms)

@@ -26,8 +26,8 @@ def long_pause(evidence: Evidence, fault: FaultWindow) -> str:
     to_ms, recovering = fault.span.to_ms, fault.recovering
     recovered_ms = to_ms if recovering is None else recovering.done_ms
     end_ms = to_ms if recovering is None else min(to_ms, recovering.sent_ms + CANARY.hold_ms)
-    asked = (probe.sent_ms for probe in fault.canary if probe.asked)
-    sent = [sent_ms for sent_ms in asked if fault.cleared_ms <= sent_ms <= end_ms]
+    asked_ms = fault.canary.sent_ms[fault.canary.asked]
+    sent = asked_ms[(asked_ms >= fault.cleared_ms) & (asked_ms <= end_ms)].tolist()
     slow_pause_ms = _slow_pause_ms(evidence)
     for before, after in pairwise([fault.cleared_ms, *sent, end_ms]):
         if after - before > (CANARY.gap_ms if before < recovered_ms else slow_pause_ms):
