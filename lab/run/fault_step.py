@@ -188,7 +188,7 @@ def _prove(in_force: ActiveFault, context: RunContext, state: RunState) -> None:
         context.recorder.record("fault_in_force", fault=planned.id)
         return
     measured = f"{observation.measured:.4g} {observation.unit}; {observation.detail}"
-    why = f"never seen in force within {PROOF_TIMEOUT_S:g} s: {measured}"
+    why = f"never measured in force within {PROOF_TIMEOUT_S:g} s: {measured}"
     _void(planned, why, context)
 
 

@@ -190,7 +190,7 @@ def _time_incidents(segment: Segment) -> Iterator[Incident]:
 
 
 def _abrupt(segment: Segment, event: Event, why: str) -> Iterator[Incident]:
-    """It touches all that it overlaps; and k6 goes by the wall clock, so also the rest of the chunks that it runs."""
+    """The event touches what it overlaps. k6 uses the wall clock, so the rest of each running chunk is touched too."""
     from_ms = float(event.data.get("from_ms", event.at_ms - DETECTION_DELAY_MS))
     yield Incident(from_ms, event.at_ms, None, why, event)
     ends = [end for start, end in _chunk_spans(segment) if start - LAUNCH_LEAD_MS <= event.at_ms < end]
@@ -199,10 +199,10 @@ def _abrupt(segment: Segment, event: Event, why: str) -> Iterator[Incident]:
 
 
 def _small_step(segment: Segment, event: Event, by_ms: float, why: str) -> Iterator[Incident]:
-    """Only k6 goes by the wall clock, and its times are corrected by every known step.
+    """Only k6 uses the wall clock, and its times are corrected by every known step.
 
-    Uncertain stay the times of the requests that were under way, and when the requests of a chunk were due that waited
-    for its begin.
+    Two kinds of times stay uncertain: those of requests that were under way, and the due times in a chunk that was
+    waiting for its begin.
     """
     from_ms = float(event.data["from_ms"]) - by_ms
     spans = [(from_ms - UNDER_WAY_MS, event.at_ms + by_ms)]
@@ -212,16 +212,16 @@ def _small_step(segment: Segment, event: Event, by_ms: float, why: str) -> Itera
 
 
 def _errors(evidence: Evidence, phases: Sequence[Window], segment: Segment) -> Iterator[Incident]:
-    """Errors of the lab that nobody foresaw, each in its work on one fault: they concern the step of that fault.
+    """Unexpected errors of the lab while it worked on one fault; each touches the step of that fault.
 
-    An error that names no fault concerns all of the run, and so does one whose fault has no step; neither is listed.
+    An error without a fault, or with a fault that has no step, concerns the whole run and is not listed here.
     """
     steps = {fault.id: step.name for step in evidence.plan.steps for fault in step.faults}
     for event in _of(segment, LAB_ERROR):
         step = steps.get(str(event.data.get("fault")))
         where, error = event.data.get("where", ""), event.data.get("error", "")
         for span in (phase for phase in phases if phase.name == step):
-            why = f"an error of the lab that nobody foresaw: {error} in {where}"
+            why = f"an unexpected error in the lab: {error} in {where}"
             yield Incident(min(span.from_ms, event.at_ms), max(span.to_ms, event.at_ms), None, why, event)
 
 
