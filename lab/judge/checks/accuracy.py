@@ -34,7 +34,7 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
     for kind in sorted({fault.planned.kind for fault in windows.faults}):
         faults = [fault for fault in windows.faults if fault.planned.kind == kind]
         if doubts := [f"{fault.planned.id}: {doubt}" for fault in faults for doubt in fault.doubts]:
-            where = references.events(event for fault in faults for event in fault.story)
+            where = references.events(event for fault in faults for event in fault.events)
             found.append(undecided(CHECK, kind, "; ".join(doubts), evidence=where))
             continue
         tight = tuple(w for fault in faults if (w := fault.until_recovered) is not None)

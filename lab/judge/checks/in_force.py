@@ -22,8 +22,8 @@ def _judged(windows: Windows, fault: FaultWindow) -> Finding:
 
 
 def _finding(fault: FaultWindow) -> Finding:
-    subject, where = fault.planned.id, references.events(fault.story)
-    proofs = [event for event in fault.story if event.kind == "proof"]
+    subject, where = fault.planned.id, references.events(fault.events)
+    proofs = [event for event in fault.events if event.kind == "proof"]
     if doubts := fault.doubts + fault.heal_doubts + fault.shared_doubts:
         return undecided(CHECK, subject, "; ".join(doubts), evidence=where, n=len(proofs))
     during = fault.proof("during")

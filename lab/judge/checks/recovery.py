@@ -47,9 +47,9 @@ def _judged(evidence: Evidence, windows: Windows, fault: FaultWindow) -> Finding
 def _finding(evidence: Evidence, fault: FaultWindow) -> Finding:
     subject, span, doubts = fault.planned.id, fault.span, doubts_of(fault)
     if doubts or span is None or fault.cleared_ms is None:
-        return undecided(CHECK, subject, "; ".join(doubts), evidence=references.events(fault.story))
+        return undecided(CHECK, subject, "; ".join(doubts), evidence=references.events(fault.events))
     after = fault.canary.since(fault.cleared_ms)
-    where = (*references.events(fault.story), references.samples("probes", fault.cleared_ms, span.to_ms))
+    where = (*references.events(fault.events), references.samples("probes", fault.cleared_ms, span.to_ms))
     if fault.recovery is None:
         reason = f"{len(after)} canary probes after the heal; at least {CANARY.window} are needed to show a recovery"
         return undecided(CHECK, subject, reason, evidence=where, n=len(after))

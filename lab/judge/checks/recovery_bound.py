@@ -61,8 +61,8 @@ def _clock(evidence: Evidence, windows: Windows, trial: Sequence[FaultWindow]) -
 def _finding(
     evidence: Evidence, windows: Windows, subject: str, trials: Sequence[Sequence[FaultWindow]]
 ) -> Finding:
-    stories = (fault.story for trial in trials for fault in trial)
-    where = tuple(reference for story in stories for reference in references.events(story))
+    events_by_fault = (fault.events for trial in trials for fault in trial)
+    where = tuple(reference for events in events_by_fault for reference in references.events(events))
     clocks = [clock for trial in trials if (clock := _clock(evidence, windows, trial)) is not None]
     if len(clocks) < len(trials):
         undecidable = len(trials) - len(clocks)

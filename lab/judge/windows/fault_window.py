@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from lab.judge.stats.observations import Observation, Observations, ProbeResults, within_slo
 from lab.judge.stats.recovery_clock import Clock, clocks, recovery_point
+from lab.judge.windows.fault_events import doubts, first, heal_doubts, last, proofs_at
 from lab.judge.windows.segments import Segment
-from lab.judge.windows.story import doubts, first, heal_doubts, last, looks
 from lab.judge.windows.window import Window
 from lab.model.evidence import Evidence
 from lab.model.journal import Event
@@ -31,7 +31,7 @@ class FaultWindow:
     """
 
     planned: PlannedFault
-    story: tuple[Event, ...]
+    events: tuple[Event, ...]
     span: Window | None
     injected_ms: float
     cleared_from_ms: float | None
@@ -55,13 +55,13 @@ class FaultWindow:
 
     def proof(self, moment: str) -> Event | None:
         """The measurement that counts as proof: for `during` the first one that holds, else the last one."""
-        proofs = looks(self.story, moment)
+        proofs = proofs_at(self.events, moment)
         holding = [event for event in proofs if moment == "during" and event.data.get("holds") is True]
         return next(iter(holding), proofs[-1] if proofs else None)
 
     def event(self, kind: str) -> Event | None:
-        """The last event of a kind in this fault's story."""
-        return last(self.story, kind)
+        """The last event of a kind in this fault's journal events."""
+        return last(self.events, kind)
 
     @property
     def cleared_by_another(self) -> str:
@@ -85,7 +85,7 @@ class FaultWindows:
 
     def __init__(self, evidence: Evidence, phases: Sequence[Window], segments: Sequence[Segment]) -> None:
         self._evidence, self._segments = evidence, segments
-        self._stories = _stories(evidence)
+        self._events = _events_by_fault(evidence)
         self._together = {fault.id: step.faults for step in evidence.plan.steps for fault in step.faults}
         self._steps = {fault.id: step.name for step in evidence.plan.steps for fault in step.faults}
         self._phases: dict[str, list[Window]] = defaultdict(list)
@@ -98,7 +98,7 @@ class FaultWindows:
 
     def unsteady(self, fault: FaultWindow) -> tuple[float, float] | None:
         """From when to when (ms) the run is not steady because of a fault; None where it was never injected."""
-        injecting = first(fault.story, "fault_injecting")
+        injecting = first(fault.events, "fault_injecting")
         if injecting is None:
             return None
         if fault.event("fault_healed") is None:
@@ -107,8 +107,8 @@ class FaultWindows:
         return injecting.at_ms, max([*ends, injecting.at_ms] if ends else [self._segments[-1].to_ms])
 
     def _window(self, planned: PlannedFault) -> FaultWindow:
-        story = self._story(planned)
-        injecting = first(story, "fault_injecting")
+        events = self._events_of(planned)
+        injecting = first(events, "fault_injecting")
         span = None if injecting is None else self._span(planned, injecting)
         probes = _canary_probes(self._evidence, span)
         canary = within_slo(probes, self._evidence.plan.observer.canary_slo_ms)
@@ -117,14 +117,14 @@ class FaultWindows:
         recovered = recovery_point(after)
         window = FaultWindow(
             planned=planned,
-            story=story,
+            events=events,
             span=span,
-            injected_ms=(first(story, "fault_injected") or injecting or _NOWHERE).at_ms,
+            injected_ms=(first(events, "fault_injected") or injecting or _NOWHERE).at_ms,
             cleared_from_ms=cleared_from_ms,
             cleared_ms=cleared_ms,
             starts=injecting is not None and _heals_by_starting(injecting, planned),
-            doubts=(*doubts(story), *self._cut(planned, story)),
-            heal_doubts=tuple(heal_doubts(story)),
+            doubts=(*doubts(events), *self._cut(planned, events)),
+            heal_doubts=tuple(heal_doubts(events)),
             shared_doubts=tuple(self._shared_doubts(planned)),
             probes=probes,
             canary=canary,
@@ -140,9 +140,9 @@ class FaultWindows:
         end_ms = max(ends_ms, default=segment.to_ms)
         return Window(planned.id, "fault", injecting.at_ms, max(end_ms, injecting.at_ms), planned.id)
 
-    def _cut(self, planned: PlannedFault, story: Sequence[Event]) -> Iterable[str]:
-        """Why a fault decides nothing whose step does not lie within one segment."""
-        numbers = sorted({event.segment for event in story})
+    def _cut(self, planned: PlannedFault, events: Sequence[Event]) -> Iterable[str]:
+        """The reason why a fault decides nothing if its step does not lie within one segment."""
+        numbers = sorted({event.segment for event in events})
         if len(numbers) > 1:
             yield f"its step was cut between the segments {numbers[0]} and {numbers[-1]}"
         elif numbers and numbers[0] != self._segments[-1].number:
@@ -150,12 +150,12 @@ class FaultWindows:
             if not all(phase.complete for phase in phases):
                 yield f"its step was cut by the end of segment {numbers[0]}"
 
-    def _story(self, planned: PlannedFault) -> tuple[Event, ...]:
-        return self._stories.get(planned.id, ())
+    def _events_of(self, planned: PlannedFault) -> tuple[Event, ...]:
+        return self._events.get(planned.id, ())
 
     def _all_cleared_ms(self, planned: PlannedFault) -> tuple[float, float] | None:
         """Between which moments the last fault of its step was cleared; None where a heal is not confirmed."""
-        if first(self._story(planned), "fault_injecting") is None:
+        if first(self._events_of(planned), "fault_injecting") is None:
             return None
         times = [self._cleared_ms(fault) for fault in self._together[planned.id]]
         known = [time for time in times if time is not None]
@@ -165,24 +165,26 @@ class FaultWindows:
 
     def _cleared_ms(self, planned: PlannedFault) -> tuple[float, float] | None:
         """Between which moments one fault was cleared; minus infinity for one that was never injected."""
-        story = self._story(planned)
-        injecting, healed = first(story, "fault_injecting"), last(story, "fault_healed")
+        events = self._events_of(planned)
+        injecting, healed = first(events, "fault_injecting"), last(events, "fault_healed")
         if injecting is None:
             return float("-inf"), float("-inf")
         if injecting.data.get("transient") is True:
-            return None if healed is None else _passed_ms(injecting, first(story, "fault_injected") or healed)
+            return (
+                None if healed is None else _passed_ms(injecting, first(events, "fault_injected") or healed)
+            )
         starts = _heals_by_starting(injecting, planned)
-        cleared = last(story, "fault_healing", before=healed) if starts else healed
+        cleared = last(events, "fault_healing", before=healed) if starts else healed
         return None if healed is None or cleared is None else (cleared.at_ms, cleared.at_ms)
 
     def _shared_doubts(self, planned: PlannedFault) -> Iterable[str]:
         for other in self._together[planned.id]:
             if other is not planned:
-                for doubt in heal_doubts(self._story(other)):
+                for doubt in heal_doubts(self._events_of(other)):
                     yield f"{other.id}, in force with it: {doubt}"
 
 
-def _stories(evidence: Evidence) -> Mapping[str, tuple[Event, ...]]:
+def _events_by_fault(evidence: Evidence) -> Mapping[str, tuple[Event, ...]]:
     """The events of each fault."""
     found: dict[str, list[Event]] = defaultdict(list)
     for event in evidence.journal:

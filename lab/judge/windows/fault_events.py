@@ -16,7 +16,7 @@ def last(events: Sequence[Event], kind: str, *, before: Event | None = None) -> 
     return next((event for event in earlier if event.kind == kind), None)
 
 
-def looks(
+def proofs_at(
     events: Sequence[Event], moment: str, after: Event | None = None, before: Event | None = None
 ) -> list[Event]:
     """The measurements of the effect at one moment of the fault, such as `during`, that lie between two events."""
@@ -34,13 +34,15 @@ def doubts(events: Sequence[Event]) -> Iterable[str]:
     if injecting is None or injected is None:
         yield "it was never injected" if injecting is None else "its injection was never completed"
         return
-    if not any(proof.data.get("absent") is True for proof in looks(events, "before", before=injecting)):
+    if not any(proof.data.get("absent") is True for proof in proofs_at(events, "before", before=injecting)):
         yield "its effect was not measured as absent before the injection"
-    holding = [proof for proof in looks(events, "during", after=injected) if proof.data.get("holds") is True]
+    holding = [
+        proof for proof in proofs_at(events, "during", after=injected) if proof.data.get("holds") is True
+    ]
     if not holding or first(events, "fault_in_force") is None:
         yield "it was never measured in force"
     elif injecting.data.get("transient") is not True and not any(
-        proof.data.get("holds") is True for proof in looks(events, "still", after=holding[0])
+        proof.data.get("holds") is True for proof in proofs_at(events, "still", after=holding[0])
     ):
         yield "it was not measured in force at the end of its hold"
 
@@ -55,5 +57,5 @@ def heal_doubts(events: Sequence[Event]) -> Iterable[str]:
         yield (
             "its heal was never confirmed" if failed is None else f"its heal failed: {failed.data.get('why')}"
         )
-    elif not any(proof.data.get("absent") is True for proof in looks(events, "after", after=healed)):
+    elif not any(proof.data.get("absent") is True for proof in proofs_at(events, "after", after=healed)):
         yield "its effect was never measured as gone after the heal"
