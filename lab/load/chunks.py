@@ -173,6 +173,8 @@ class K6Load:
         """Take back a chunk whose time will not come; k6 is asked first, so that it ends its sessions."""
         if chunk.container is not None:
             self._end(chunk.container, grace_s=_WITHDRAW_GRACE_S)
+        with suppress(OSError):
+            chunk.points.finish()
         self._discard(chunk)
 
     def _read_on(self, chunk: Chunk, now_ms: float) -> None:

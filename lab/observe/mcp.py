@@ -64,6 +64,9 @@ class McpSession:
         self._opening: asyncio.Event | None = None
         self._ids = itertools.count(1)
         self._background: set[asyncio.Task[object]] = set()
+        # Sessions that are no longer used. They are ended when the server answers again: while it hangs, a request to
+        # end one would only wait in it as well.
+        self._unneeded: list[str] = []
 
     async def call(self, operation: Operation, values: Mapping[str, Any], *, timeout_s: float) -> CallOutcome:
         """Call a tool within `timeout_s`, which includes the initialization after a lost session.
@@ -88,6 +91,7 @@ class McpSession:
             return CallOutcome(
                 Layer.TRANSPORT, f"{type(error).__name__}: {error}"[:MESSAGE_CHARS_MAX], None, lost
             )
+        self._end_unneeded()
         broken = first_broken(payload, operation.success, values)
         return CallOutcome(Layer.PAYLOAD if broken else Layer.OK, broken or "", payload, lost)
 
@@ -103,10 +107,15 @@ class McpSession:
         if not self._initialized:
             await self._initialize()
 
-    async def close(self) -> None:
-        """End the session as the protocol asks, without minding whether the server still answers."""
+    async def settle(self) -> None:
+        """Wait until nothing of the calls that have returned is left in the server: neither a stream nor a request."""
         if self._background:
             await asyncio.wait(self._background, timeout=DELETE_TIMEOUT_S)
+
+    async def close(self) -> None:
+        """End the session as the protocol asks, without minding whether the server still answers."""
+        self._end_unneeded()
+        await self.settle()
         if self._session is not None:
             await self._end_session(self._session)
         for task in self._background:
@@ -125,7 +134,7 @@ class McpSession:
                 self._session, self._version, self._initialized = session, version, True
         finally:
             if session is not None and session != self._session:
-                self._later(self._end_session(session))
+                self._unneeded.append(session)
             ended.set()
             if self._opening is ended:
                 self._opening = None
@@ -144,6 +153,11 @@ class McpSession:
         if version not in REVISIONS and version != self._asked_version:
             raise _Failed(Layer.JSONRPC, f"the server speaks revision {version!r}, and this client does not")
         return answer.headers.get("mcp-session-id"), version
+
+    def _end_unneeded(self) -> None:
+        unneeded, self._unneeded = self._unneeded, []
+        for session in unneeded:
+            self._later(self._end_session(session))
 
     async def _end_session(self, session: str) -> None:
         # A fault may have stopped the server; then its session is gone too.
@@ -166,7 +180,7 @@ class McpSession:
         if session is not None and await _forgotten(answer):
             if self._session == session:
                 self._initialized, self._session = False, None
-                self._later(self._end_session(session))
+                self._unneeded.append(session)
             raise _SessionLost(answer.status_code)
         result = _result(await self._message(answer, number))
         if result.get("isError"):
@@ -192,7 +206,7 @@ class McpSession:
                 found = _answering(answer.text, number)
         finally:
             if found is None:
-                self._later(answer.aclose())
+                await answer.aclose()
         if found is None:
             raise _Failed(Layer.JSONRPC, "no message with the request's id in the answer")
         return found

@@ -1,99 +1,45 @@
 """Samples the target during a run, on open schedules: canary, truth queries, memory, and whether the store is idle.
 
 It is one thread with one event loop. Each slot is a task of its own, so a probe that hangs does not delay the next one.
-At most `outstanding_max` canary probes are under way; a slot beyond that is recorded as `unsent`. A probe that is late
-only because the event loop itself was stalled is recorded as `stalled`. Both are no good probes, and no evidence
-against the target.
+At most `outstanding_max` canary calls and `recall_outstanding_max` truth queries wait in the target at once; a slot
+beyond that is recorded as `unsent`. A call waits until it is answered, or until its connection has ended. A probe that
+is late only because the event loop itself was stalled is recorded as `stalled`. None of these is evidence against the
+target.
 """
 
 import asyncio
 import itertools
 import math
 import threading
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import replace
+from contextlib import suppress
 from functools import partial
 
 import httpx
 
 from lab.boundary import Caught, attempt_async, run_sampler
 from lab.model.plan import ObserverPlan
-from lab.model.samples import STALLED, Layer, Probe
+from lab.model.samples import Layer, Probe, Recall
 from lab.model.target import Target
 from lab.observe.mcp import McpSession
+from lab.observe.stalls import Stalls
 from lab.ports import Clock, Sink
 from lab.probes import canary, recall, store_idle
 from lab.probes.recall import TruthQuery
 
-RECENT_PROBES = 5000
 STOP_TIMEOUT_S = 15.0
 # If the lab itself could not ask this many truth queries, it counts as unable to ask any.
 LOST_QUERIES_MAX = 20
-STOP_NOTICED_MS = 100.0
-# A probe that timed out counts as late if it waited, without stalls of the lab, for this share of its deadline.
-WAITED_SHARE = 0.8
-
-
-def unless_stalled(probe: Probe, stalled_ms: float, *, deadline_s: float, slo_ms: float) -> Probe:
-    """The probe; marked as `stalled` if it is late only because the lab itself was stalled for `stalled_ms`.
-
-    A refused or wrong answer stands in any case. Without the stall, a probe is late if it took longer than the SLO, or
-    if it waited without an answer for most of its deadline.
-    """
-    if probe.done_ms is None:
-        return probe
-    took_ms = probe.done_ms - probe.sent_ms
-    given_up = probe.outcome == Layer.TRANSPORT.value and took_ms >= deadline_s * 1000
-    late = probe.outcome == Layer.OK.value and took_ms > slo_ms
-    allowed_ms = min(slo_ms, WAITED_SHARE * 1000 * deadline_s) if given_up else slo_ms
-    if not (given_up or late) or took_ms - stalled_ms > allowed_ms:
-        return probe
-    detail = f"the lab stood still for {stalled_ms:.0f} of {took_ms:.0f} ms; {probe.outcome} {probe.detail}"
-    return replace(probe, outcome=STALLED, detail=detail)
-
-
-class Stalls:
-    """Records when the event loop was stalled, by a busy machine or another thread: times measured then are too long.
-
-    It wakes every 20 ms. If it wakes more than 10 ms late, that was a stall. Times are ms of the run's clock.
-    """
-
-    BEAT_MS, LATE_MS = 20.0, 10.0
-
-    def __init__(self, clock: Clock, on_beat: Callable[[float, float], None] | None = None) -> None:
-        self._clock, self._due_ms, self._on_beat = clock, float("inf"), on_beat
-        self._stalls: deque[tuple[float, float]] = deque(maxlen=RECENT_PROBES)
-
-    async def watch(self, stopping: threading.Event) -> None:
-        """Wake again and again until the observer stops."""
-        while not stopping.is_set():
-            self._due_ms = self._clock.now_ms() + self.BEAT_MS
-            await asyncio.sleep(self.BEAT_MS / 1000)
-            woke_ms = self._clock.now_ms()
-            if woke_ms - self._due_ms > self.LATE_MS:
-                self._stalls.append((self._due_ms, woke_ms))
-            if self._on_beat is not None:
-                self._on_beat(self._due_ms, woke_ms)
-        self._due_ms = float("inf")
-
-    def within_ms(self, from_ms: float, to_ms: float) -> float:
-        """How long the loop was stalled between two times; a wake-up that is overdue now counts too."""
-        spans = [*self._stalls, (self._due_ms, to_ms)]
-        return sum(max(0.0, min(b, to_ms) - max(a, from_ms)) for a, b in spans)
-
-    def excuse(self, probe: Probe, deadline_s: float, slo_ms: float) -> Probe:
-        """The probe that has just ended, marked if a stall of the lab made it late; see `unless_stalled`."""
-        stalled_ms = 0.0 if probe.done_ms is None else self.within_ms(probe.sent_ms, probe.done_ms)
-        return unless_stalled(probe, stalled_ms, deadline_s=deadline_s, slo_ms=slo_ms)
+# A slot that the lab itself missed by more than this is not made up for.
+CATCH_UP_MS = 100.0
 
 
 class TargetObserver:
     """Implements `lab.ports.Observer`. `on_memory` reads the memory once and stores its samples itself.
 
     `accuracy` is the share of the exact documents that a right canary answer contains. `store_url` is the store's own
-    address, past all proxies; without it the store is not probed. `on_beat` is called every 20 ms, with the times at
-    which that was due and at which it happened.
+    address, past all proxies; without it the store is not probed. `on_beat` is called at each beat of the event loop
+    (`Stalls`), with the times at which that was due and at which it happened.
     """
 
     def __init__(
@@ -108,7 +54,7 @@ class TargetObserver:
         on_memory: Callable[[], None],
         accuracy: float = 0.9,
         store_url: str | None = None,
-        on_beat: Callable[[float, float], None] | None = None,
+        on_beat: Callable[[float, float], None] = lambda due_ms, woke_ms: None,
     ) -> None:
         self._accuracy, self._store_url = accuracy, store_url
         self._canary_queries = itertools.cycle(queries)
@@ -116,12 +62,15 @@ class TargetObserver:
         self._deadline_s = plan.canary_deadline_ms / 1000
         self._clock, self._sink, self._on_memory = clock, sink, on_memory
         self._fast = False
-        self._outstanding = 0
+        # Calls that wait in the target: of the canary, and of the truth queries.
+        self._outstanding = self._recall_outstanding = 0
         self._queries_lost = 0
         self._stalls = Stalls(clock, on_beat)
-        self._recent: deque[Probe] = deque(maxlen=RECENT_PROBES)
         self._deaths: list[tuple[str, str]] = []
         self._stopping = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopped: asyncio.Task[bool] | None = None
+        self._stop_event = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="observer", daemon=True)
 
     def start(self) -> None:
@@ -131,6 +80,10 @@ class TargetObserver:
     def stop(self) -> None:
         """Send no more probes, and wait for those that are under way."""
         self._stopping.set()
+        if self._loop is not None:
+            # The loop may have ended by itself.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._stop_event.set)
         if self._thread.is_alive():
             self._thread.join(STOP_TIMEOUT_S + self._target.request_timeout_ms / 1000)
         if self._thread.is_alive():
@@ -139,10 +92,6 @@ class TargetObserver:
     def watch_closely(self, closely: bool) -> None:
         """Run the canary at its fast rate, or at its slow one."""
         self._fast = closely
-
-    def recent_probes(self, since_ms: float) -> Sequence[Probe]:
-        """The canary probes sent since then, by time of sending; only the newest RECENT_PROBES are known."""
-        return sorted((p for p in list(self._recent) if p.sent_ms >= since_ms), key=lambda p: p.sent_ms)
 
     def died(self) -> list[tuple[str, str]]:
         """Each sampler that failed, with the reason."""
@@ -163,6 +112,10 @@ class TargetObserver:
             self._report(sampler, str(ended))
 
     async def _observe(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopped = self._loop.create_task(self._stop_event.wait())
+        if self._stopping.is_set():
+            self._stop_event.set()
         version = self._target.protocol_version
         canary_session, recall_session = McpSession(self._url, version), McpSession(self._url, version)
         pending: set[asyncio.Task[None]] = set()
@@ -170,8 +123,8 @@ class TargetObserver:
             "canary": self._canary_loop(canary_session, pending),
             "recall": self._recall_loop(recall_session, pending),
             "memory": self._memory_loop(),
+            "stalls": self._stalls.watch(self._stopped),
             "store_idle": self._store_loop(),
-            "stalls": self._stalls.watch(self._stopping),
         }
         try:
             await asyncio.gather(*(self._watched(name, work) for name, work in samplers.items()))
@@ -180,6 +133,7 @@ class TargetObserver:
         finally:
             for session in (canary_session, recall_session):
                 await self._watched("observer", session.close())
+            self._stopped.cancel()
 
     async def _canary_loop(self, session: McpSession, pending: set[asyncio.Task[None]]) -> None:
         """Tick at the fast rate and skip ticks while it is slow, so that a change of rate takes effect at once."""
@@ -194,14 +148,18 @@ class TargetObserver:
 
     async def _canary_slot(self, session: McpSession) -> None:
         if self._outstanding >= self._plan.outstanding_max:
-            probe = canary.unsent(self._clock, self._target, f"{self._outstanding} probes were outstanding")
-        else:
-            self._outstanding += 1
-            probe = await self._canary_probe(session)
+            waiting = f"{self._outstanding} probes were outstanding"
+            self._sink.add([canary.unsent(self._clock, self._target, waiting)])
+            return
+        self._outstanding += 1
+        try:
+            with self._stalls.measuring():
+                probe = await self._canary_probe(session)
+                probe = self._stalls.excuse(probe, self._deadline_s, self._plan.canary_slo_ms)
+            self._sink.add([probe])
+            await session.settle()
+        finally:
             self._outstanding -= 1
-        probe = self._stalls.excuse(probe, self._deadline_s, self._plan.canary_slo_ms)
-        self._recent.append(probe)
-        self._sink.add([probe])
 
     async def _canary_probe(self, session: McpSession) -> Probe:
         """One probe. If the lab itself could not make it, it is `unsent`: no evidence against the target."""
@@ -223,10 +181,12 @@ class TargetObserver:
                 if self._stopping.is_set():
                     return
                 if self._fast or not idle or tick % store_idle.SLOW_EVERY == 0:
-                    probe = await store_idle.measure(http, self._clock, self._store_url)
-                    idle = probe.outcome == Layer.OK.value
                     limit_s = store_idle.DEADLINE_S
-                    self._sink.add([self._stalls.excuse(probe, limit_s, 1000 * limit_s)])
+                    with self._stalls.measuring():
+                        probe = await store_idle.measure(http, self._clock, self._store_url)
+                        probe = self._stalls.excuse(probe, limit_s, 1000 * limit_s)
+                    idle = probe.outcome == Layer.OK.value
+                    self._sink.add([probe])
                 next_ms = await self._sleep_until(next_ms + 1000 / store_idle.HZ)
 
     async def _recall_loop(self, session: McpSession, pending: set[asyncio.Task[None]]) -> None:
@@ -240,10 +200,22 @@ class TargetObserver:
             next_ms = await self._sleep_until(next_ms + 1000 / self._plan.recall_hz)
 
     async def _recall_slot(self, session: McpSession, query: TruthQuery) -> None:
-        sent_ms = self._clock.now_ms()
-        row = await attempt_async(
-            recall.measure(session, self._clock, self._target, query, self._plan.recall_k)
-        )
+        k = self._plan.recall_k
+        if self._recall_outstanding >= self._plan.recall_outstanding_max:
+            waiting = f"{self._recall_outstanding} truth queries were outstanding"
+            self._sink.add([recall.unsent(self._clock, self._target, query, k, waiting)])
+            return
+        self._recall_outstanding += 1
+        try:
+            sent_ms = self._clock.now_ms()
+            row = await attempt_async(recall.measure(session, self._clock, self._target, query, k))
+            self._take_recall(row, sent_ms)
+            await session.settle()
+        finally:
+            self._recall_outstanding -= 1
+
+    def _take_recall(self, row: Recall | Caught, sent_ms: float) -> None:
+        """Hand over the row of a truth query. If the lab itself could not make it, that is reported."""
         if isinstance(row, Caught):
             # No row says that it is missing, so each one is reported.
             self._queries_lost += 1
@@ -262,9 +234,10 @@ class TargetObserver:
 
         They are a gap between the samples, and the judge sees it.
         """
-        while not self._stopping.is_set() and (left_ms := due_ms - self._clock.now_ms()) > 0:
-            await asyncio.sleep(min(left_ms, STOP_NOTICED_MS) / 1000)
-        return max(due_ms, self._clock.now_ms() - STOP_NOTICED_MS)
+        left_ms = due_ms - self._clock.now_ms()
+        if left_ms > 0 and self._stopped is not None:
+            await asyncio.wait([self._stopped], timeout=left_ms / 1000)
+        return max(due_ms, self._clock.now_ms() - CATCH_UP_MS)
 
     def _spawn(
         self, pending: set[asyncio.Task[None]], sampler: str, slot: Coroutine[None, None, None]

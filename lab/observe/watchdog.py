@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,11 @@ import psutil
 
 from lab.boundary import run_sampler
 from lab.model.quantities import MB
-from lab.model.samples import STALLED, Layer, Probe
+from lab.model.samples import STALLED, Layer, Samples
 from lab.model.scenario import Abort
-from lab.ports import Clock, Observer
+from lab.ports import Clock, Observer, Recent
 
-EVERY_S = 0.2
+EVERY_S = 0.5
 # An observer without a canary slot for this long hangs: only a target below two requests a minute has a slower canary.
 HUNG_S = 600.0
 # A probe is recorded when it has ended, which takes less than this: no canary has such a long deadline.
@@ -27,40 +27,47 @@ NOT_ASKED = (Layer.UNSENT.value, STALLED)
 
 
 @dataclass(slots=True)
-class _LatestSlots:
-    """Times of the newest canary slot, of the newest that was sent, and of the newest that was answered rightly.
+class _Latest:
+    """The newest times that decide whether the target is dark, in ms of the run's clock, by the time of sending.
 
-    In ms of the run's clock, by the time of sending. They are kept here because the observer remembers only the newest
-    few thousand probes.
+    `slot_ms` is that of the newest canary slot, `answered_ms` that of the newest call which was answered rightly, and
+    `dark_from_ms` that of the first failed call after it; infinite if none failed since. They are kept here because
+    only the rows of the last minutes are remembered elsewhere.
     """
 
-    slot_ms: float
-    asked_ms: float
-    answered_ms: float
+    slot_ms: float = -math.inf
+    answered_ms: float = -math.inf
+    dark_from_ms: float = math.inf
 
-    def take(self, probes: Iterable[Probe]) -> None:
-        """Take in probes, in any order; the same probe may come more than once."""
-        for probe in probes:
-            self.slot_ms = max(self.slot_ms, probe.sent_ms)
-            if probe.outcome not in NOT_ASKED:
-                self.asked_ms = max(self.asked_ms, probe.sent_ms)
-            if probe.outcome == Layer.OK.value:
-                self.answered_ms = max(self.answered_ms, probe.sent_ms)
+    def take(self, rows: Samples) -> None:
+        """Take in the newest rows, in any order; the same row may come more than once."""
+        self.slot_ms = max([self.slot_ms, *(probe.sent_ms for probe in rows.probes)])
+        calls = [(p.sent_ms, p.outcome == Layer.OK.value) for p in rows.probes if p.outcome not in NOT_ASKED]
+        calls += [
+            (r.sent_ms, r.ok) for r in rows.requests if r.sent_ms is not None and r.layer is not Layer.LOST
+        ]
+        self.answered_ms = max([self.answered_ms, *(sent_ms for sent_ms, ok in calls if ok)])
+        failed = [self.dark_from_ms, *(sent_ms for sent_ms, ok in calls if not ok)]
+        self.dark_from_ms = min((ms for ms in failed if ms > self.answered_ms), default=math.inf)
 
 
 class AbortWatch:
-    """Implements `lab.ports.Watchdog`: checks five times a second, and ends this process's run with SIGTERM once.
+    """Implements `lab.ports.Watchdog`: checks twice a second, and ends this process's run with SIGTERM once.
 
-    It sends a signal because the run may be inside a call that takes seconds. `folders` are checked for free space.
+    It sends a signal because the run may be inside a call that takes seconds. `folders` are checked for free space. A
+    target is dark if neither the canary nor any request of the load is answered rightly.
     """
 
-    def __init__(self, abort: Abort, clock: Clock, observer: Observer, folders: Sequence[Path]) -> None:
+    def __init__(
+        self, abort: Abort, clock: Clock, observer: Observer, recent: Recent, folders: Sequence[Path]
+    ) -> None:
         self._abort, self._clock, self._observer, self._folders = abort, clock, observer, folders
+        self._recent = recent
         self._why: str | None = None
         self._deaths: list[tuple[str, str]] = []
         self._began_ms = 0.0
         self._checked_ms = 0.0
-        self._latest = _LatestSlots(-math.inf, -math.inf, -math.inf)
+        self._latest = _Latest()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
@@ -112,17 +119,19 @@ class AbortWatch:
         if limit_s is None:
             return None
         now_ms = self._clock.now_ms()
-        self._latest.take(self._observer.recent_probes(self._checked_ms - ENDED_WITHIN_S * 1000))
+        self._latest.take(self._recent.since(self._checked_ms - ENDED_WITHIN_S * 1000))
         self._checked_ms = now_ms
         since_ms = now_ms - limit_s * 1000
-        if since_ms < self._began_ms or self._latest.answered_ms >= since_ms:
+        if since_ms < self._began_ms:
             return None
-        if self._latest.asked_ms >= since_ms:
-            return f"canary dark for {limit_s:g} s: no probe was answered rightly"
+        if self._latest.dark_from_ms <= since_ms:
+            return f"canary dark for {limit_s:g} s: no probe and no request was answered rightly"
+        if self._latest.dark_from_ms < math.inf or self._latest.answered_ms >= since_ms:
+            return None
         return self._blind(limit_s, now_ms)
 
     def _blind(self, limit_s: float, now_ms: float) -> str | None:
-        """No probe was sent. That is a reason to abort only if the observer died or hangs; a slow canary is none."""
+        """No call failed. That is a reason to abort only if the observer died or hangs; a slow canary is none."""
         if not (deaths := self._observer.died()):
             since_ms = now_ms - 1000 * max(limit_s, HUNG_S)
             hangs = since_ms > self._began_ms and self._latest.slot_ms < since_ms

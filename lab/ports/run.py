@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from lab.model.journal import Event
 from lab.model.load import LoadProfile
 from lab.model.plan import Plan
-from lab.model.samples import HostReading, Layer, Memory, Probe, Recall, Request
+from lab.model.samples import HostReading, Layer, Memory, Probe, Recall, Request, Samples
 from lab.model.target import Operation
 from lab.model.undo import UndoRecord
 
@@ -103,8 +103,16 @@ class Observer(Protocol):
     def start(self) -> None: ...
     def stop(self) -> None: ...
     def watch_closely(self, closely: bool) -> None: ...
-    def recent_probes(self, since_ms: float) -> Sequence[Probe]: ...
     def died(self) -> list[tuple[str, str]]: ...
+
+
+class Recent(Protocol):
+    """What was observed of the target lately: requests of the load, canary probes and truth queries, as they end.
+
+    `since` gives the rows from a time of the run's clock on, as far as they are remembered, which is some minutes.
+    """
+
+    def since(self, from_ms: float) -> Samples: ...
 
 
 class LoadGenerator(Protocol):

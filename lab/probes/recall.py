@@ -37,6 +37,21 @@ async def measure(mcp: Mcp, clock: Clock, target: Target, query: TruthQuery, k: 
     )
 
 
+def unsent(clock: Clock, target: Target, query: TruthQuery, k: int, why: str) -> Recall:
+    """The row of a slot in which no truth query could be sent: it is no answer, and no evidence against the target."""
+    return Recall(
+        sent_ms=clock.now_ms(),
+        done_ms=None,
+        mode=target.recall_mode,
+        query_id=query.id,
+        answered=False,
+        hits=0,
+        k=k,
+        layer=Layer.UNSENT,
+        message=why,
+    )
+
+
 def claims_success(outcome: CallOutcome, operation: Operation) -> bool:
     """True if the server answered without an explicit error.
 

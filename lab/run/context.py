@@ -9,7 +9,18 @@ from lab.model.samples import STREAMS_OF_SAMPLER, TABLES
 from lab.model.undo import UndoRecord
 from lab.observe.clock import ClockJump
 from lab.observe.time_watch import record_jump
-from lab.ports import Fault, Guard, LoadGenerator, Observation, Observer, Recorder, UndoStore, Watchdog, World
+from lab.ports import (
+    Fault,
+    Guard,
+    LoadGenerator,
+    Observation,
+    Observer,
+    Recent,
+    Recorder,
+    UndoStore,
+    Watchdog,
+    World,
+)
 
 TICK_S = 0.25
 
@@ -33,6 +44,7 @@ class RunContext:
     watchdog: Watchdog
     load: LoadGenerator
     observer: Observer
+    recent: Recent
     build: Callable[[PlannedFault], Fault]
     deaths: Callable[[], list[tuple[str, str]]]
     clock_jumps: Callable[[], Sequence[ClockJump]]

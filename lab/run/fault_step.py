@@ -6,11 +6,9 @@ that cannot be written, a broken clock and the guardian's fence end the run.
 
 import math
 from collections.abc import Sequence
-from functools import partial
 
 from lab.boundary import Caught, attempt
 from lab.errors import FencedError
-from lab.judge.stats.recovery_clock import held_since
 from lab.model.lease import PROOF_TIMEOUT_S, RETRY_S
 from lab.model.plan import Plan, PlannedFault
 from lab.model.recovery import CANARY
@@ -26,6 +24,7 @@ from lab.run.context import (
     wait,
 )
 from lab.run.heal_faults import heal_or_raise
+from lab.run.recovered import WellSince
 
 GONE_TIMEOUT_S = 45.0
 # A relapse must show within the hold time, so a canary slower than this goes on at its fast rate until then.
@@ -47,6 +46,10 @@ def run_fault_step(faults: Sequence[PlannedFault], plan: Plan, context: RunConte
     ready = [(planned, *found) for planned, found in checked if found is not None]
     if len(ready) < len(faults):
         return
+    well = attempt(lambda: WellSince.before_fault(plan, context.recent, context.world.clock.now_ms()))
+    if isinstance(well, Caught):
+        report_error(context, state, "recent", well)
+        well = WellSince(plan, context.recent, {})
     for planned, fault, before in ready:
         in_force = _inject(planned, fault, before, context, state)
         if in_force is None:
@@ -56,7 +59,7 @@ def run_fault_step(faults: Sequence[PlannedFault], plan: Plan, context: RunConte
     _keep_in_force(faults, context, state)
     injected = list(state.pending)
     heal_or_raise(context, state, watch_closely=True)
-    _wait_for_recovery(injected, plan, context, state)
+    _wait_for_recovery(injected, well, context, state)
 
 
 def _void(planned: PlannedFault, why: str, context: RunContext) -> None:
@@ -202,7 +205,7 @@ def _keep_in_force(faults: Sequence[PlannedFault], context: RunContext, state: R
 
 
 def _wait_for_recovery(
-    injected: Sequence[ActiveFault], plan: Plan, context: RunContext, state: RunState
+    injected: Sequence[ActiveFault], well: WellSince, context: RunContext, state: RunState
 ) -> None:
     """Observe that the effects are absent, then wait until the target has recovered and stayed so, or time is up."""
     clock = context.world.clock
@@ -213,21 +216,18 @@ def _wait_for_recovery(
         _wait_until_absent(active, context, state, recovery_max_s)
 
     def recovered_and_held() -> bool:
-        since_ms = attempt(partial(_well_since_ms, plan, context, healed_ms))
+        since_ms = attempt(lambda: well.ms(healed_ms))
         if isinstance(since_ms, Caught):
-            report_error(context, state, "observer.recent_probes", since_ms)
+            report_error(context, state, "recent", since_ms)
             since_ms = None
-        set_canary_rate(context, state, since_ms is None or plan.observer.canary_slow_hz < HOLD_WATCHED_HZ)
+        slow_hz = well.plan.observer.canary_slow_hz
+        set_canary_rate(context, state, since_ms is None or slow_hz < HOLD_WATCHED_HZ)
         return since_ms is not None and clock.now_ms() - since_ms >= CANARY.hold_ms
 
     recovered = wait((give_up_ms - clock.now_ms()) / 1000, context, state, recovered_and_held)
     set_canary_rate(context, state, False)
     for active in injected:
         context.recorder.record("settled", fault=active.planned.id, recovered=recovered)
-
-
-def _well_since_ms(plan: Plan, context: RunContext, healed_ms: float) -> float | None:
-    return held_since(context.observer.recent_probes(healed_ms), plan.observer, healed_ms)
 
 
 def _wait_until_absent(

@@ -11,6 +11,7 @@ import psutil
 from lab import __version__
 from lab.boundary import Caught
 from lab.evidence.journal_file import JournalFile
+from lab.evidence.recent_rows import RecentRows
 from lab.evidence.sample_store import SampleStore
 from lab.faults import discover
 from lab.guard.fence import fenced_audit
@@ -97,7 +98,8 @@ def run_context(resources: RunResources) -> RunContext:
     prepared, plan, clock = resources.prepared, resources.plan, resources.clock
     directory = resources.directory
     spec = prepared.spec
-    observer = _observer(resources)
+    recent = RecentRows(resources.store)
+    observer = _observer(resources, recent)
     load = K6Load(
         client=prepared.client,
         image=spec.images["k6"].ref,
@@ -105,7 +107,7 @@ def run_context(resources: RunResources) -> RunContext:
         network=spec.project,
         directory=directory / "load",
         recorder=resources.journal,
-        sink=resources.store,
+        sink=recent,
         clock=clock,
         inputs=LoadInputs.of(
             plan,
@@ -115,7 +117,9 @@ def run_context(resources: RunResources) -> RunContext:
         ),
     )
     engine_root = Path(str(prepared.client.info()["DockerRootDir"]))
-    watchdog = AbortWatch(plan.abort_if, clock, observer, [directory, nearest(engine_root), state_dir()])
+    watchdog = AbortWatch(
+        plan.abort_if, clock, observer, recent, [directory, nearest(engine_root), state_dir()]
+    )
     samplers = (observer, load, resources.store, resources.engine_log, watchdog)
     return RunContext(
         run_id=directory.name,
@@ -128,13 +132,14 @@ def run_context(resources: RunResources) -> RunContext:
         watchdog=watchdog,
         load=load,
         observer=observer,
+        recent=recent,
         build=build_planned,
         deaths=lambda: [death for sampler in samplers for death in sampler.died()],
         clock_jumps=clock.jumps,
     )
 
 
-def _observer(resources: RunResources) -> TargetObserver:
+def _observer(resources: RunResources, recent: RecentRows) -> TargetObserver:
     plan, topology = resources.plan, resources.world.topology
     return TargetObserver(
         url=resources.target_url,
@@ -142,7 +147,7 @@ def _observer(resources: RunResources) -> TargetObserver:
         plan=plan.observer,
         queries=resources.prepared.truth.queries,
         clock=resources.clock,
-        sink=resources.store,
+        sink=recent,
         on_memory=MemorySampler(
             topology.measured, resources.world.containers, resources.clock, resources.store
         ).read,

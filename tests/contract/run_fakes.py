@@ -11,7 +11,7 @@ from lab.judge.checks import default_bounds
 from lab.model.journal import Event
 from lab.model.load import ConstantArrivalRate, LoadProfile
 from lab.model.plan import FAULT, STEADY, ObserverPlan, Plan, PlannedFault, Step
-from lab.model.samples import Probe
+from lab.model.samples import Probe, Rows, Samples
 from lab.model.target import Condition, Operation, Target
 from lab.model.undo import UndoRecord
 from lab.ports import Clock, World
@@ -91,19 +91,24 @@ class FakeLoad:
 
 @dataclass
 class FakeObserver(FakeLoad):
-    """A canary that is good whenever no fault of the fake world is in force."""
+    """An observer that only knows at which rate its canary is."""
 
-    world: World | None = None
     closely: bool = False
 
     def watch_closely(self, closely: bool) -> None:
         self.closely = closely
 
-    def recent_probes(self, since_ms: float) -> Sequence[Probe]:
-        assert self.world is not None
+
+@dataclass
+class FakeRecent:
+    """The newest rows: of a canary that is good whenever no fault of the fake world is in force."""
+
+    world: World
+
+    def since(self, from_ms: float) -> Samples:
         now = self.world.clock.now_ms()
-        count = int((now - since_ms) // 100)
-        return [Probe(since_ms + n * 100, since_ms + n * 100 + 10, "list", "ok", "") for n in range(count)]
+        sent = [from_ms + 100 * n for n in range(int((now - from_ms) // 100))]
+        return Samples(probes=Rows(Probe(at, at + 10, "list", "ok", "") for at in sent))
 
 
 @dataclass
@@ -231,7 +236,8 @@ def context(world: World, recorder: FakeRecorder, undos: FakeUndos) -> RunContex
         guard=FakeGuard(),
         watchdog=FakeWatchdog(),
         load=FakeLoad(),
-        observer=FakeObserver(world=world),
+        observer=FakeObserver(),
+        recent=FakeRecent(world),
         build=lambda planned: build_fault(
             planned.kind, {"target": planned.target, **planned.params}, where="test", faults=discover()
         ),

@@ -14,7 +14,8 @@ from lab.judge.stats.observations import ProbeResults, within_slo
 from lab.model.samples import Probe
 from lab.observe.calibration_server import running
 from lab.observe.clock import RunClock
-from lab.observe.observer import Stalls, TargetObserver, unless_stalled
+from lab.observe.observer import TargetObserver
+from lab.observe.stalls import Stalls, unless_stalled
 from lab.observe.time_watch import STALL_MIN_MS
 from lab.probes.recall import TruthQuery
 from lab.read.targets import load_target
@@ -62,6 +63,9 @@ class Kept:
 
     def add(self, rows: Iterable[object]) -> None:
         self.rows += rows
+
+    def canary(self) -> list[Probe]:
+        return [row for row in self.rows if isinstance(row, Probe) and row.probe != "store_idle"]
 
     def looks(self, since_ms: float = 0.0) -> list[Probe]:
         probes = [row for row in self.rows if isinstance(row, Probe)]
@@ -125,7 +129,7 @@ def test_looks_are_rare_until_the_store_is_watched_or_busy_and_are_no_canary(sto
         busy_ms = clock.now_ms()
         time.sleep(1.1)
         busy = sink.looks(busy_ms)
-        canary = observer.recent_probes(0.0)
+        canary = sink.canary()
     assert len(busy) >= 2 and {probe.outcome for probe in busy} == {"busy"}
     assert {probe.outcome for probe in sink.looks()} == {"ok", "busy"}
     assert canary and all(probe.probe == load_target(TARGET).canary for probe in canary)
@@ -133,11 +137,11 @@ def test_looks_are_rare_until_the_store_is_watched_or_busy_and_are_no_canary(sto
 
 def test_without_a_store_address_nobody_looks_and_the_canary_goes_on() -> None:
     clock, sink = RunClock(), Kept()
-    with observed(None, clock, sink) as observer:
+    with observed(None, clock, sink):
         give_up = time.monotonic() + 10
-        while len(observer.recent_probes(0.0)) < 3 and time.monotonic() < give_up:
+        while len(sink.canary()) < 3 and time.monotonic() < give_up:
             time.sleep(0.05)
-        assert observer.recent_probes(0.0)
+        assert sink.canary()
     assert sink.looks() == []
 
 
@@ -193,21 +197,21 @@ def test_a_slot_that_was_not_sent_stays_unsent() -> None:
 
 
 def test_a_loop_that_stands_still_is_seen_and_one_that_waits_is_not() -> None:
-    clock, stopping = RunClock(), threading.Event()
+    clock = RunClock()
     stalls = Stalls(clock)
 
     async def scene() -> tuple[float, float, float, float]:
-        watching = asyncio.create_task(stalls.watch(stopping))
-        await asyncio.sleep(0.3)
-        waited_to_ms = clock.now_ms()
-        time.sleep(0.4)
-        blocked_to_ms = clock.now_ms()
-        # Before the loop turns again, as a probe that ends first thing after the stall would ask.
-        at_once = stalls.within_ms(waited_to_ms, blocked_to_ms)
-        await asyncio.sleep(0.1)
-        stopping.set()
-        await watching
+        with stalls.measuring():
+            await asyncio.sleep(0.3)
+            waited_to_ms = clock.now_ms()
+            time.sleep(0.4)
+            blocked_to_ms = clock.now_ms()
+            # Before the loop turns again, as a probe that ends first thing after the stall would ask.
+            at_once = stalls.within_ms(waited_to_ms, blocked_to_ms)
+            await asyncio.sleep(0.1)
         later = stalls.within_ms(waited_to_ms, blocked_to_ms)
+        await asyncio.sleep(0.1)
+        assert len(asyncio.all_tasks()) == 1, "where nothing is measured, nothing wakes"
         return waited_to_ms, blocked_to_ms, at_once, later
 
     waited_to_ms, blocked_to_ms, at_once, later = asyncio.run(scene())
@@ -217,17 +221,18 @@ def test_a_loop_that_stands_still_is_seen_and_one_that_waits_is_not() -> None:
 
 
 def test_each_beat_of_the_loop_is_reported_and_a_stall_as_soon_as_it_has_ended() -> None:
-    clock, stopping = RunClock(), threading.Event()
+    clock = RunClock()
     late_ms: list[float] = []
     stalls = Stalls(clock, lambda due_ms, woke_ms: late_ms.append(woke_ms - due_ms))
 
     async def scene() -> None:
-        watching = asyncio.create_task(stalls.watch(stopping))
-        await asyncio.sleep(0.2)
-        time.sleep(1.1)
+        stopped = asyncio.get_running_loop().create_future()
+        watching = asyncio.create_task(stalls.watch(stopped))
+        await asyncio.sleep(0.5)
+        time.sleep(1.2)
         await asyncio.sleep(0.05)
         assert max(late_ms) > STALL_MIN_MS
-        stopping.set()
+        stopped.set_result(True)
         await watching
 
     asyncio.run(scene())
@@ -254,7 +259,7 @@ def test_a_stall_of_the_lab_is_told_as_one_and_blames_neither_store_nor_target(s
     with observed(store.url, clock, sink) as observer:
         observer.watch_closely(True)
         time.sleep(2.0)
-        canary = observer.recent_probes(0.0)
+        canary = sink.canary()
     assert sink.blocked
     outcomes = {probe.outcome for probe in [*canary, *sink.looks()]}
     assert outcomes <= {"ok", "stalled"}
@@ -279,7 +284,7 @@ def test_a_sampler_that_breaks_is_reported_and_the_others_go_on(store: Store) ->
     observer.stop()
     ((sampler, why),) = observer.died()
     assert sampler == "memory" and why.startswith("Bug at ") and why.endswith(": planted")
-    assert sink.looks() and observer.recent_probes(0.0)
+    assert sink.looks() and sink.canary()
 
 
 def test_a_probe_that_the_lab_could_not_make_is_no_evidence(
@@ -297,6 +302,6 @@ def test_a_probe_that_the_lab_could_not_make_is_no_evidence(
     while len(observer.died()) < 2 and time.monotonic() < give_up:
         time.sleep(0.05)
     observer.stop()
-    assert {probe.outcome for probe in observer.recent_probes(0.0)} == {"unsent"}
+    assert {probe.outcome for probe in sink.canary()} == {"unsent"}
     assert {sampler for sampler, _ in observer.died()} == {"probe"}
     assert any("truth query" in why for _, why in observer.died())

@@ -11,7 +11,7 @@ from lab.faults import discover
 from lab.guard.fence import fenced_audit
 from lab.guard.heal import heal_pending
 from lab.model.recovery import CANARY
-from lab.model.samples import Probe
+from lab.model.samples import Probe, Rows, Samples
 from lab.model.undo import UndoRecord
 from lab.observe.clock import ClockJump
 from lab.ports import CpuQuota
@@ -131,7 +131,7 @@ def test_a_target_that_never_recovers_is_given_up_in_time(monkeypatch: pytest.Mo
     recorder = FakeRecorder(world)
     team = context(world, recorder, undos)
     bad = [Probe(0, 5000, "list", "transport", "refused")]
-    monkeypatch.setattr(team.observer, "recent_probes", lambda since_ms: bad)
+    monkeypatch.setattr(team.recent, "since", lambda from_ms: Samples(probes=Rows(bad)))
     execute(plan([("latency", {"target": "qdrant"})]), team)
     settled = next(e for e in recorder.events if e.kind == "settled")
     healed = next(e for e in recorder.events if e.kind == "fault_healed")

@@ -1,5 +1,6 @@
 """The watchdog ends its own process's run within a second of a condition that trips, and never without one."""
 
+import math
 import shutil
 import signal
 import time
@@ -12,11 +13,10 @@ import psutil
 import pytest
 
 from lab.model.quantities import GB
-from lab.model.samples import Probe
+from lab.model.samples import Layer, Probe, Request, Rows, Samples
 from lab.model.scenario import Abort
 from lab.observe import watchdog
 from lab.observe.clock import RunClock
-from lab.observe.observer import RECENT_PROBES
 from lab.observe.watchdog import AbortWatch
 from tests.contract.fakes.clock import FakeClock
 
@@ -24,11 +24,21 @@ from tests.contract.fakes.clock import FakeClock
 class Canary:
     """An observer whose probes are given, and how it died."""
 
-    def __init__(self, probes: Sequence[Probe] = (), deaths: Sequence[tuple[str, str]] = ()) -> None:
-        self.probes, self.deaths = probes, deaths
+    def __init__(
+        self,
+        probes: Sequence[Probe] = (),
+        deaths: Sequence[tuple[str, str]] = (),
+        requests: Sequence[Request] = (),
+        clock: RunClock | None = None,
+    ) -> None:
+        self.probes, self.deaths, self.requests, self.clock = probes, deaths, requests, clock
 
-    def recent_probes(self, since_ms: float) -> Sequence[Probe]:
-        return [probe for probe in self.probes if probe.sent_ms >= since_ms]
+    def since(self, from_ms: float) -> Samples:
+        now_ms = math.inf if self.clock is None else self.clock.now_ms()
+        probes = [p for p in self.probes if from_ms <= p.sent_ms and (p.done_ms or p.sent_ms) <= now_ms]
+        return Samples(
+            probes=Rows(probes), requests=Rows(r for r in self.requests if r.scheduled_ms >= from_ms)
+        )
 
     def died(self) -> list[tuple[str, str]]:
         return list(self.deaths)
@@ -54,7 +64,7 @@ def seconds_until_ended(watch: AbortWatch, patience_s: float) -> float | None:
 
 
 def watch(abort: Abort, canary: Canary, folder: Path) -> AbortWatch:
-    return AbortWatch(abort, RunClock(), canary, [folder])  # type: ignore[arg-type]
+    return AbortWatch(abort, canary.clock or RunClock(), canary, canary, [folder])  # type: ignore[arg-type]
 
 
 def test_a_disk_that_fills_ends_the_run_within_a_second(
@@ -105,6 +115,25 @@ def test_a_canary_that_was_not_asked_is_not_dark(outcome: str | None, tmp_path: 
     assert seconds_until_ended(dog, 1.0) is None and dog.tripped() is None
 
 
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_sparse_canary_that_hangs_is_dark_unless_the_load_is_answered(
+    answered: bool, tmp_path: Path
+) -> None:
+    """A probe every four seconds, which is waited for, says little alone; the load says more often how it is."""
+    clock = RunClock()
+    probes = [Probe(0, 10, "list", "ok", ""), Probe(100, 700, "list", "transport", "no answer")]
+    layer = Layer.OK if answered else Layer.TRANSPORT
+    requests = [
+        Request(at, at + 1, at + 10, "search", answered, layer, "", "0000") for at in range(50, 3000, 250)
+    ]
+    dog = watch(Abort(canary_dark_s=1.0), Canary(probes, requests=requests, clock=clock), tmp_path)
+    ended_s = seconds_until_ended(dog, 2.5)
+    assert (ended_s is None) is answered
+    alone = watch(Abort(canary_dark_s=1.0), Canary(probes, clock=RunClock()), tmp_path)
+    ended_s = seconds_until_ended(alone, 4.0)
+    assert ended_s is not None and ended_s >= 1.0
+
+
 def test_one_bad_probe_is_enough_where_no_good_one_was_asked(tmp_path: Path) -> None:
     dog = watch(Abort(canary_dark_s=0.8), Canary([Probe(500, 510, "search", "transport", "")]), tmp_path)
     assert seconds_until_ended(dog, 5) is not None
@@ -145,10 +174,10 @@ def test_a_calm_machine_is_left_alone(tmp_path: Path) -> None:
 def test_twenty_minutes_of_darkness_at_ten_hertz_are_waited_for(
     answered_s: float, trips_s: float, tmp_path: Path
 ) -> None:
-    """The observer remembers 5,000 probes, which are 500 s at 10 Hz; the last good one is older than all of them."""
-    clock, probes = FakeClock(), deque[Probe](maxlen=RECENT_PROBES)
+    """Only the rows of some minutes are remembered; the last good probe is older than all of them."""
+    clock, probes = FakeClock(), deque[Probe](maxlen=3000)
     canary = Canary()
-    dog = AbortWatch(Abort(1, 1, canary_dark_s=1200.0), clock, canary, [tmp_path])  # type: ignore[arg-type]
+    dog = AbortWatch(Abort(1, 1, canary_dark_s=1200.0), clock, canary, canary, [tmp_path])  # type: ignore[arg-type]
     for slot in range(20_000):
         clock.at_ms = slot * 100.0
         outcome = "ok" if clock.at_ms <= answered_s * 1000 else "transport"

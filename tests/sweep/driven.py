@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from lab.host.world import world_of
 from lab.model.journal import Event
 from lab.model.load import LoadProfile
 from lab.model.plan import FAULT, STEADY, Plan, PlannedFault, Step
-from lab.model.samples import Probe
+from lab.model.samples import Probe, Rows, Samples
 from lab.model.scenario import Abort
 from lab.observe.clock import RunClock
 from lab.observe.watchdog import AbortWatch
@@ -118,11 +117,10 @@ class Belongings:
 
     def watch_closely(self, closely: bool) -> None: ...
 
-    def recent_probes(self, since_ms: float) -> Sequence[Probe]:
+    def since(self, from_ms: float) -> Samples:
         """The probes of a canary that is dark all the time, one a second for as long as the watchdog looks back."""
-        return [
-            Probe(since_ms + 1000 * n, since_ms + 1000 * n + 10, "search", "transport", "") for n in range(62)
-        ]
+        sent = [from_ms + 1000 * n for n in range(62)]
+        return Samples(probes=Rows(Probe(at, at + 10, "search", "transport", "") for at in sent))
 
 
 @dataclass
@@ -185,7 +183,7 @@ def carry_out(order: Order) -> None:
     watchdog: Watchdog = FakeWatchdog()
     if order.dark_s is not None:
         abort = Abort(free_disk_bytes=1, host_memory_bytes=1, canary_dark_s=order.dark_s)
-        watchdog = AbortWatch(abort, clock, observer, [directory])
+        watchdog = AbortWatch(abort, clock, observer, observer, [directory])
     context = RunContext(
         run_id=order.run_id,
         project=order.project,
@@ -199,6 +197,7 @@ def carry_out(order: Order) -> None:
         watchdog=watchdog,
         load=Belongings(client, spec, order.run_id),
         observer=observer,
+        recent=observer,
         build=lambda fault: build_fault(
             fault.kind, {"target": fault.target, **fault.params}, where="sweep", faults=discover()
         ),
