@@ -100,22 +100,7 @@ def run_context(resources: RunResources) -> RunContext:
     spec = prepared.spec
     recent = RecentRows(resources.store)
     observer = _observer(resources, recent)
-    load = K6Load(
-        client=prepared.client,
-        image=spec.images["k6"].ref,
-        project=spec.project,
-        network=spec.project,
-        directory=directory / "load",
-        recorder=resources.journal,
-        sink=recent,
-        clock=clock,
-        inputs=LoadInputs.of(
-            plan,
-            prepared.truth,
-            run_id=directory.name,
-            base_url=resources.world.topology.entrance.inside,
-        ),
-    )
+    load = _load(resources, recent)
     engine_root = Path(str(prepared.client.info()["DockerRootDir"]))
     watchdog = AbortWatch(
         plan.abort_if, clock, observer, recent, [directory, nearest(engine_root), state_dir()]
@@ -136,6 +121,27 @@ def run_context(resources: RunResources) -> RunContext:
         build=build_planned,
         deaths=lambda: [death for sampler in samplers for death in sampler.died()],
         clock_jumps=clock.jumps,
+    )
+
+
+def _load(resources: RunResources, recent: RecentRows) -> K6Load:
+    prepared, plan, directory = resources.prepared, resources.plan, resources.directory
+    spec = prepared.spec
+    return K6Load(
+        client=prepared.client,
+        image=spec.images["k6"].ref,
+        project=spec.project,
+        network=spec.project,
+        directory=directory / "load",
+        recorder=resources.journal,
+        sink=recent,
+        clock=resources.clock,
+        inputs=LoadInputs.of(
+            plan,
+            prepared.truth,
+            run_id=directory.name,
+            base_url=resources.world.topology.entrance.inside,
+        ),
     )
 
 
