@@ -11,11 +11,17 @@ from typing import Any, Generic, TypeVar, get_args, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
+from lab.evidence.held_columns import Column, Numbers, NumbersReader, Places, WordsReader
 from lab.evidence.sample_tables import ADDED, SCHEMA, columns_of
 from lab.model.samples import Layer, Stream, in_time_order
 
 T = TypeVar("T")
 
+# Columns that are held in memory besides the times: the judge asks for them of nearly all rows, and more than once.
+_HELD: dict[str, tuple[str, ...]] = {
+    "requests": ("sent_ms",),
+    "probes": ("done_ms", "probe", "outcome"),
+}
 # Rows that are read at once.
 _BLOCK = 50_000
 # If at least this many rows lie between two places, each place is read by a query of its own.
@@ -44,7 +50,7 @@ class SampleFile:
 
 
 class StoredStream(Generic[T]):
-    """A `Stream` of one table. Only the times of the rows are held in memory, with the place of each in the file.
+    """A `Stream` of one table. In memory are only the time of each row, its place in the file and a few columns.
 
     Every row is read once when the stream is made, so that what cannot be read is found then: raises sqlite3.Error or
     ValueError where the table is damaged.
@@ -56,9 +62,13 @@ class StoredStream(Generic[T]):
         self._columns = _present(file.db, table)
         _require_types(file.db, table, row_type, self._columns)
         self._build: Callable[[list[tuple[Any, ...]]], list[T]] = _builder(row_type, self._columns)
-        times, places = _read_through(file.db, table, self._columns)
+        times, places, readers = _read_through(file.db, table, self._columns)
         order = np.argsort(times, kind="stable")
         self._times, self._places = times[order], places[order]
+        self._held: dict[str, Column] = {self._columns[0]: Numbers(self._times)}
+        for name, reader in readers.items():
+            if (column := reader.column(order)) is not None:
+                self._held[name] = column
 
     def __len__(self) -> int:
         return int(self._times.size)
@@ -86,8 +96,11 @@ class StoredStream(Generic[T]):
         self, names: Sequence[str], from_ms: float, to_ms: float, **values: str
     ) -> Sequence[tuple[Any, ...]]:
         """These fields of the rows of `between` that have these values; the first must be the time."""
-        first, end = np.searchsorted(self._times, [from_ms, to_ms], side="left")
-        return self._found(int(first), int(end), names, values)
+        first, end = map(int, np.searchsorted(self._times, [from_ms, to_ms], side="left"))
+        if self._held.keys() >= {*names, *values}:
+            places = self._having(slice(first, max(first, end)), values)
+            return list(zip(*(self._held[name].values(places) for name in names), strict=True))
+        return self._found(first, end, names, values)
 
     def count_between(self, from_ms: float, to_ms: float) -> int:
         """How many rows `between` would return."""
@@ -97,11 +110,21 @@ class StoredStream(Generic[T]):
     def times(self, **values: str) -> "array[float]":
         """The times, in order, of the rows whose fields have these values."""
         found = self._times
-        if values:
+        if self._held.keys() >= values.keys():
+            found = found[self._having(slice(0, len(self)), values)]
+        else:
             wanted = " AND ".join(f"{name} = ?" for name in values)
             rows = self._select(self._columns[0], wanted, list(values.values()))
             found = np.sort(np.array(array("d", map(itemgetter(0), rows))))
         return array("d", found.tobytes())
+
+    def _having(self, rows: slice, values: Mapping[str, str]) -> Places:
+        """The places in time of those of these rows that have these values, all of columns that are held."""
+        if not values:
+            return rows
+        equal = [self._held[name].equal(value, rows) for name, value in values.items()]
+        places: NDArray[np.intp] = rows.start + np.flatnonzero(np.logical_and.reduce(equal))
+        return places
 
     def _found(
         self, first: int, end: int, columns: Sequence[str], values: Mapping[str, str]
@@ -187,14 +210,21 @@ def _builder(row_type: type[Any], columns: Sequence[str]) -> Callable[[list[tupl
 
 def _read_through(
     db: sqlite3.Connection, table: str, columns: Sequence[str]
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The time and the place of every row, float64[n] and int64[n]; all text is read too, as a check."""
-    times, places = array("d"), array("q")
-    first, last = itemgetter(0), itemgetter(-1)
+) -> tuple[NDArray[np.float64], NDArray[np.int64], dict[str, NumbersReader | WordsReader]]:
+    """The time and the place of every row, float64[n] and int64[n], and the columns to hold.
+
+    All text is read too, held or not, as a check.
+    """
     hints = get_type_hints(SCHEMA[table][0])
     text = [name for name in columns[1:] if str in (hints[name], *get_args(hints[name]))]
-    cursor = db.execute(f"SELECT {','.join([columns[0], *text])},rowid FROM {table}")
+    numbers = [name for name in _HELD.get(table, ()) if name not in text]
+    names = [*text, *numbers]
+    readers = {name: WordsReader() if name in text else NumbersReader() for name in _HELD.get(table, ())}
+    times, places = array("d"), array("q")
+    cursor = db.execute(f"SELECT {','.join([columns[0], *names])},rowid FROM {table}")
     while block := cursor.fetchmany(_BLOCK):
-        times.extend(map(first, block))
-        places.extend(map(last, block))
-    return np.array(times, dtype=np.float64), np.array(places, dtype=np.int64)
+        times.extend(map(itemgetter(0), block))
+        places.extend(map(itemgetter(-1), block))
+        for name, reader in readers.items():
+            reader.extend(map(itemgetter(1 + names.index(name)), block))
+    return np.array(times, dtype=np.float64), np.array(places, dtype=np.int64), readers

@@ -119,20 +119,29 @@ def _by_batch(flags: Flags) -> Floats:
     )
 
 
+def _counts_reaching(values: Floats, grid: Floats) -> NDArray[np.int64]:
+    """How many values of each batch reach each point of their own grid, and infinity: int64[batches, grid + 1]."""
+    sizes, columns = _batch_sizes(values.size), grid.size + 1
+    place = np.repeat(np.arange(sizes.size), sizes) * columns + np.searchsorted(grid, values)
+    counts = np.bincount(place, minlength=sizes.size * columns).reshape(sizes.size, columns)
+    return counts[:, ::-1].cumsum(axis=1)[:, ::-1]
+
+
 def _counts_above(values: Floats, grid: Floats) -> Floats:
-    """How many values of each batch lie above each grid point: float64[batches, grid]."""
-    parts = np.array_split(values, _split(values.size))
-    return np.array(
-        [part.size - np.searchsorted(np.sort(part), grid, side="right") for part in parts], np.float64
-    )
+    """How many values of each batch lie above each point of their own grid: float64[batches, grid]."""
+    return np.ascontiguousarray(_counts_reaching(values, grid)[:, 1:], np.float64)
 
 
 def _counts_from(values: Floats, grid: Floats) -> Floats:
-    """How many values of each batch are at least each grid point: float64[batches, grid]."""
-    parts = np.array_split(values, _split(values.size))
-    return np.array(
-        [part.size - np.searchsorted(np.sort(part), grid, side="left") for part in parts], np.float64
-    )
+    """How many values of each batch are at least each point of their own grid: float64[batches, grid]."""
+    return np.ascontiguousarray(_counts_reaching(values, grid)[:, :-1], np.float64)
+
+
+@cache
+def _batch_sizes(n: int) -> NDArray[np.int64]:
+    """The number of observations in each batch, nearly equal, the larger batches first."""
+    batches = _split(n)
+    return n // batches + (np.arange(batches) < n % batches)
 
 
 def _bounds(counts: Floats, n: int) -> tuple[Floats, Floats]:
@@ -143,7 +152,7 @@ def _bounds(counts: Floats, n: int) -> tuple[Floats, Floats]:
     batches = counts.shape[0]
     bad = counts.sum(axis=0)
     share = bad / n
-    sizes = np.array([part.size for part in np.array_split(np.empty(n), batches)], dtype=np.float64)
+    sizes = _batch_sizes(n).astype(np.float64)
     spread = share * (1 - share)
     mixed = spread > 0
     effect, alpha = np.ones_like(share), np.full_like(share, ALPHA)

@@ -1,6 +1,6 @@
-"""The load per window and operation, with everything that failed counted in its percentiles."""
+"""The load per window and operation; a failed request counts in the percentiles as one that was never answered."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from lab.judge.checks.latency import P95_MAX
@@ -17,9 +17,7 @@ KEY = "load"
 
 
 def describe(evidence: Evidence, windows: Windows, found: Sequence[Finding]) -> list[dict[str, object]]:
-    """One row per window and operation that had a request due; faults are shown from injection to their
-    step's end.
-    """
+    """One row per window and operation with a request due; the window of a fault reaches to the end of its step."""
     shown = [window for window in windows.phases if window.phase != FAULT]
     shown += [fault.span for fault in windows.faults if fault.span is not None]
     kinds = {fault.planned.id: fault.planned.kind for fault in windows.faults}
@@ -36,9 +34,12 @@ def _head(window: Window, kinds: dict[str, str]) -> dict[str, object]:
 
 
 def _by_operation(evidence: Evidence, window: Window) -> Iterator[tuple[str, list[Request]]]:
+    """The requests that were due in a window, in order, by operation."""
     due = in_order(evidence.samples.requests.between(window.from_ms, window.to_ms))
-    for op in sorted({request.op for request in due}):
-        yield op, [request for request in due if request.op == op]
+    by_operation: dict[str, list[Request]] = defaultdict(list)
+    for request in due:
+        by_operation[request.op].append(request)
+    yield from sorted(by_operation.items())
 
 
 def _figures(rows: Sequence[Request], limit_ms: float) -> dict[str, object]:

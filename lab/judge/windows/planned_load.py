@@ -16,8 +16,11 @@ ROUNDING_MS = 0.01
 def load_in(plan: Plan, window: Window) -> LoadProfile | None:
     """The load of the step that a window belongs to."""
     for step in plan.steps:
-        if step.name == window.name or any(fault.id == window.fault for fault in step.faults):
+        if step.name == window.name:
             return step.load
+        for fault in step.faults:
+            if fault.id == window.fault:
+                return step.load
     return None
 
 
