@@ -112,6 +112,11 @@ def _cost(lines: EventLines, event: Event) -> str | None:
     return f"the lab's own probes take {share:.1%} of the target's CPU" if isinstance(share, float) else None
 
 
+def _capacity(lines: EventLines, event: Event) -> str:
+    too_much = "; TOO MUCH LOAD: no latency, error or recovery can be judged"
+    return f"this machine: {event.data.get('words')}" + (too_much if event.data.get("overload") else "")
+
+
 def _chunk_ended(lines: EventLines, event: Event) -> str | None:
     dropped, truncated = event.data.get("dropped"), event.data.get("truncated")
     problems = [f"{dropped} requests were not sent"] if dropped else []
@@ -122,6 +127,7 @@ def _chunk_ended(lines: EventLines, event: Event) -> str | None:
 _WORDS: Mapping[str, str | Callable[[EventLines, Event], str | None]] = {
     "run_started": "run {run_id}: started, seed {seed}",
     "observer_cost": _cost,
+    "capacity_measured": _capacity,
     "phase_started": EventLines.step_started,
     "fault_injecting": EventLines.injecting,
     "fault_in_force": EventLines.proven,

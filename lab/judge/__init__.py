@@ -101,14 +101,15 @@ def _attempt(work: Callable[[], T]) -> T | _Broken:
 
 
 def _as_planned(finding: Finding, plan: Plan) -> Finding:
-    """The finding, or NOT_TESTED if the plan announced that the run is too short to decide it.
+    """The finding, or NOT_TESTED if the plan announced that this run cannot decide it.
 
     A FAIL is kept, because it is beyond doubt. A finding that is INCONCLUSIVE only because of an incident, and would
-    have failed otherwise, is kept too: an incident must not take a failure out of the gate.
+    have failed otherwise, is kept too: an incident must not take a failure out of the gate. Where the plan announced
+    that the machine is unfit for this finding, not even a failure is kept, for it may be the machine's.
     """
     decision = plan.decision(finding.check, finding.subject)
     fails = finding.gate_verdict is Verdict.FAIL or finding.fail_touched
-    if decision is None or decision.decidable or fails:
+    if decision is None or decision.decidable or (fails and not decision.unfit):
         return finding
     untested = Verdict.NOT_TESTED
     return replace(

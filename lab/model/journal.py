@@ -20,7 +20,9 @@ sampler_died      sampler, why, streams (the tables of samples that may miss row
 clock_stepped     by_ms, from_ms (the wall clock was right until then; older runs do not have it)
 machine_suspended by_ms (how long), from_ms (it was not suspended before)
 lab_stalled       from_ms, to_ms: the lab's own event loop stood still in between
-observer_cost     canary_ms, recall_ms, capacity_cpu_ms_per_s, share
+capacity_measured operations {name: calls_per_s, latency_ms, cpu_ms, calls}, mix_per_s, side_by_side, took_s (measured
+                  before the run's clock began), load_per_s, load_share, observer_hz, observer_share, words, overload
+observer_cost     canary_ms, recall_ms, capacity_cpu_ms_per_s, share: in older runs, in place of capacity_measured
 container_event   service, action, exit_code               interrupted       why
 guardian_started  pid                                      guardian_lost   why
 aborted           why (abort_if, or a fault not healed or taken away)

@@ -17,6 +17,8 @@ USUAL_STREAMS = ("requests", "probes", "recall", "memory", "host")
 # Whose observations the recovery clocks use: the canary's, the load's own requests, and the truth queries.
 BY_CANARY, BY_LOAD, BY_TRUTH = "canary", "load", "truth"
 WITHOUT_LIMIT = 1_000_000
+# Seconds over which the rate of a load is averaged, because a schedule may change within a minute.
+_MEAN_OVER_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +78,18 @@ class ObserverPlan:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether the planned duration can decide one check of one subject; `needs_s` is a duration that can."""
+    """Whether the planned duration can decide one check of one subject; `needs_s` is a duration that can.
+
+    `unfit` says that this machine cannot decide it, however many observations there are: not even a failure would be
+    the target's.
+    """
 
     check: str
     subject: str
     decidable: bool
     reason: str
     needs_s: float | None = None
+    unfit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +131,18 @@ class Plan:
     def loads(self) -> tuple[LoadProfile, ...]:
         """The different load profiles of the steps, in the order in which they begin."""
         return tuple({step.load.name: step.load for step in self.steps if step.load is not None}.values())
+
+    def load_per_s(self) -> float:
+        """The mean requests a second of the busiest load; 0 where no step has one."""
+        span_ms = 1000.0 * _MEAN_OVER_S
+        rates = [load.schedule.expected(0.0, span_ms) / _MEAN_OVER_S for load in self.loads()]
+        return round(max(rates, default=0.0), 6)
+
+    def observer_hz(self) -> Mapping[str, float]:
+        """How often the lab calls each operation beside the load, at its fastest, in calls a second."""
+        rates_hz = {self.target.recall: self.observer.recall_hz}
+        canary_hz = max(self.observer.canary_slow_hz, self.observer.canary_fast_hz)
+        return {**rates_hz, self.target.canary: rates_hz.get(self.target.canary, 0.0) + canary_hz}
 
     def decision(self, check: str, subject: str) -> Decision | None:
         """The planner's decision about one check of one subject, None where there is none."""

@@ -9,9 +9,10 @@ from lab.judge.checks.errors import ERROR_RATE_MAX
 from lab.judge.checks.recovery import RECOVERY_MAX
 from lab.judge.stats.trials import TRIALS_MIN, trials_of
 from lab.model.load import LoadProfile
-from lab.model.plan import STEADY, Decision, Plan
+from lab.model.plan import BY_TRUTH, STEADY, Decision, Plan
 from lab.model.recovery import CANARY
 from lab.model.scenario import FaultSpec
+from lab.plan.overload import without_overload
 from lab.plan.steps import SETTLE_S
 from lab.read.campaigns import DURATION_MAX_S
 
@@ -46,7 +47,7 @@ def decisions_of(plan: Plan, lasting: Callable[[float], Plan]) -> list[Decision]
             Decision("in_force", fault.id, True, "measured before, while and after it is in force"),
             Decision("recovery", fault.id, fault.recovery_max_s >= watch_s, reason),
         ]
-    return [*decisions, *_tolerance(plan)]
+    return without_overload(plan, [*decisions, *_tolerance(plan)])
 
 
 def _tolerance(plan: Plan) -> list[Decision]:
@@ -131,8 +132,30 @@ def _queries_around(plan: Plan, kind: str) -> float:
 
 
 def _queries(plan: Plan, seconds: float) -> float:
-    """Different queries asked in a time; to ask the same query again gives no new evidence."""
-    return min(plan.observer.recall_hz * seconds, plan.queries)
+    """Different queries asked in a time; to ask the same query again gives no new evidence.
+
+    The lab asks them in turn, and so does the load; neither knows which ones the other has asked.
+    """
+    if not plan.queries:
+        return 0.0
+    asked = min(1.0, plan.observer.recall_hz * seconds / plan.queries)
+    by_load = min(1.0, _truth_per_s(plan) * seconds / plan.queries)
+    return round(plan.queries * (asked + by_load - asked * by_load), 6)
+
+
+def _truth_per_s(plan: Plan) -> float:
+    """How many truth queries a second the load itself asks, in the step with the fewest; 0 where nobody counts them."""
+    if BY_TRUTH not in plan.observer.witnesses:
+        return 0.0
+    operations = plan.target.operations
+    shares = [
+        (load, sum(percent for name, percent in load.mix.items() if operations[name].document_ids))
+        for load in plan.loads()
+    ]
+    rates = [
+        load.schedule.expected(0.0, 1e6) / 1e3 * percent / sum(load.mix.values()) for load, percent in shares
+    ]
+    return 0.0 if any(step.load is None for step in plan.steps) else min(rates, default=0.0)
 
 
 def _decision(plan: Plan, question: _Question, lasting: Callable[[float], Plan]) -> Decision:

@@ -14,7 +14,29 @@ def describe(plan: Plan) -> list[str]:
         f"{plan.campaign}: {plan.why}",
         f"seed {plan.seed}, {format_duration(plan.duration_s)}, {load} on {target}",
     ]
-    return [*head, "", *_timetable(plan), "", "what this duration can decide:", *_decided(plan)]
+    return [
+        *head,
+        *_capacity(plan),
+        "",
+        *_timetable(plan),
+        "",
+        "what this duration can decide:",
+        *_decided(plan),
+    ]
+
+
+def _capacity(plan: Plan) -> Iterator[str]:
+    """What the load and the lab's own calls take of the target; by `target.yaml` until it is measured."""
+    load_per_s, observer_hz = plan.load_per_s(), plan.observer_hz()
+    if plan.capacity is not None:
+        yield f"this machine: {plan.capacity.in_words(load_per_s, observer_hz)}"
+        return
+    documented_per_s = plan.target.capacity_per_s
+    yield (
+        f"by target.yaml, not measured: {documented_per_s:g} calls/s of this mix; load {load_per_s:g}/s = "
+        f"{load_per_s / documented_per_s:.0%}, observer {sum(observer_hz.values()) / documented_per_s:.1%}; "
+        "a run measures this at its beginning, and its own rates follow from that"
+    )
 
 
 def _timetable(plan: Plan) -> Iterator[str]:

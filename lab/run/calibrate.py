@@ -24,6 +24,7 @@ from lab.judge.stats.recovery_clock import clocks, first_harm, recovery_point
 from lab.model.plan import ObserverPlan
 from lab.model.recovery import Rule
 from lab.model.samples import Probe
+from lab.model.target import Target
 from lab.observe.calibration_server import KINDS, Outage, running
 from lab.observe.clock import RunClock
 from lab.observe.observer import TargetObserver
@@ -242,11 +243,17 @@ def watch(samples: Path, course: Course, say: Callable[[str], None]) -> Record:
     return Record(course, tuple(truths), probes, quiet_from_ms, quiet_to_ms, end_ms)
 
 
+def reference_target() -> Target:
+    """The reference server as a target: it answers every tool as a truth query, so the canary asks one."""
+    target = load_target(TARGET)
+    return replace(target, canary=target.recall)
+
+
 def _observer(url: str, clock: RunClock, store: SampleStore) -> TargetObserver:
     query = TruthQuery("q", "a query", frozenset(f"d{number}" for number in range(PLAN.recall_k)))
     return TargetObserver(
         url=url,
-        target=load_target(TARGET),
+        target=reference_target(),
         plan=PLAN,
         queries=[query],
         clock=clock,

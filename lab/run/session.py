@@ -13,12 +13,14 @@ from lab.boundary import Caught, attempt
 from lab.errors import LabError
 from lab.evidence import run_directory
 from lab.evidence.runs_folder import require_runs
-from lab.host.world import docker_client
+from lab.host.world import docker_client, world_of
+from lab.model.capacity import Capacity
 from lab.model.plan import Plan
 from lab.model.scenario import Scenario
 from lab.model.verdict import Judgement
-from lab.observe import observer_cost
-from lab.plan import describe, schedule
+from lab.observe.capacity import Questions, measure
+from lab.observe.clock import RunClock
+from lab.plan import capacity_facts, describe, schedule
 from lab.ports import Progress
 from lab.provision.machine import doctor
 from lab.provision.stack import bring_up, stack
@@ -32,7 +34,17 @@ from lab.run.preparation import PreparedStack, prepare
 from lab.run.resources import RunResources, close_run, open_run, run_context, run_facts
 from lab.run.stack_lock import lock_stack
 
-__all__ = ["Outcome", "RunRequest", "carry_out", "dry_run", "judge_run", "make_plan", "prepare", "run"]
+__all__ = [
+    "Outcome",
+    "RunRequest",
+    "carry_out",
+    "dry_run",
+    "judge_run",
+    "make_plan",
+    "measure_capacity",
+    "prepare",
+    "run",
+]
 
 DOCUMENTS, QUERIES = 1000, 200
 
@@ -63,8 +75,11 @@ class Outcome:
     failure: LabError | None = None
 
 
-def make_plan(request: RunRequest) -> Plan:
-    """The plan of a request on this machine; touches nothing. Raises ScenarioError where there can be none."""
+def make_plan(request: RunRequest, capacity: Capacity | None = None) -> Plan:
+    """The plan of a request on this machine; touches nothing. Raises ScenarioError where there can be none.
+
+    The plan before the stack is up refuses what is wrong; the one that is carried out has the measured capacity.
+    """
     check_project(request.project)
     return schedule(
         request.scenario,
@@ -74,6 +89,7 @@ def make_plan(request: RunRequest) -> Plan:
         documents=DOCUMENTS,
         queries=QUERIES,
         corpus=str(request.corpus or "the standard library of the target image's Python"),
+        capacity=capacity,
     )
 
 
@@ -83,7 +99,8 @@ def dry_run(request: RunRequest) -> list[str]:
 
 
 def run(request: RunRequest, progress: Progress) -> Outcome:
-    """Plan, heal what dead runs left, bring the stack up, prepare it, carry the plan out, and judge.
+    """Plan, heal what dead runs left, bring the stack up, prepare it, measure the target's capacity, plan again with
+    it, carry that plan out, and judge.
 
     Raises ScenarioError for the user's mistakes before anything is touched, and LabError where nothing could be judged.
     """
@@ -100,7 +117,25 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
             advance=progress.advance,
         )
         prepared = prepare(docker_client(), spec, plan, request.corpus, progress)
-        return carry_out(prepared, plan, request.runs, progress)
+        capacity = measure_capacity(prepared, plan, progress)
+        return carry_out(prepared, make_plan(request, capacity), request.runs, progress)
+
+
+def measure_capacity(prepared: PreparedStack, plan: Plan, progress: Progress) -> Capacity:
+    """What the target can answer on this machine; raises WorldError where it answers nothing."""
+    topology, truth = prepared.spec.topology, prepared.truth
+    cgroups = world_of(prepared.client, topology, RunClock()).cgroups
+    progress.say("measuring how many calls the target can answer on this machine")
+    return measure(
+        f"{topology.entrance.through}{plan.target.endpoint}",
+        plan.target,
+        Questions(
+            queries=[query.text for query in truth.queries],
+            texts=[document.text for document in truth.to_write],
+            k=plan.observer.recall_k,
+        ),
+        lambda: cgroups.cpu_usage(topology.target.name).usage_us,
+    )
 
 
 def carry_out(prepared: PreparedStack, plan: Plan, runs: Path, progress: Progress) -> Outcome:
@@ -138,7 +173,8 @@ def _measure(resources: RunResources, plan_sha256: str, progress: Progress) -> N
     journal.record("segment_started", segment=0, wall_epoch_ms=epoch_ms, offset_ms=0.0)
     journal.record("guardian_started", pid=resources.guard.process[0])
     resources.engine_log.start()
-    observer_cost.record(resources.target_url, plan, resources.world, journal)
+    if plan.capacity is not None:
+        journal.record("capacity_measured", **capacity_facts(plan, plan.capacity))
     context = run_context(resources)
     with progress.watching(plan, resources.clock):
         execute(plan, context)

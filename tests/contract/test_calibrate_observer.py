@@ -18,8 +18,7 @@ from lab.observe.observer import TargetObserver
 from lab.observe.stalls import Stalls, unless_stalled
 from lab.observe.time_watch import STALL_MIN_MS
 from lab.probes.recall import TruthQuery
-from lab.read.targets import load_target
-from lab.run.calibrate import PLAN, TARGET
+from lab.run.calibrate import PLAN, reference_target
 
 
 class Store(ThreadingHTTPServer):
@@ -92,7 +91,7 @@ def observer_of(
 ) -> TargetObserver:
     return TargetObserver(
         url=url,
-        target=load_target(TARGET),
+        target=reference_target(),
         plan=PLAN,
         queries=[TruthQuery("q", "a query", frozenset(f"d{n}" for n in range(10)))],
         clock=clock,
@@ -132,7 +131,7 @@ def test_looks_are_rare_until_the_store_is_watched_or_busy_and_are_no_canary(sto
         canary = sink.canary()
     assert len(busy) >= 2 and {probe.outcome for probe in busy} == {"busy"}
     assert {probe.outcome for probe in sink.looks()} == {"ok", "busy"}
-    assert canary and all(probe.probe == load_target(TARGET).canary for probe in canary)
+    assert canary and all(probe.probe == reference_target().canary for probe in canary)
 
 
 def test_without_a_store_address_nobody_looks_and_the_canary_goes_on() -> None:

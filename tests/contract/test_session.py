@@ -14,6 +14,8 @@ from lab.cli.console import JsonLines
 from lab.errors import LabError, RunFailed, ScenarioError
 from lab.guard import leftovers
 from lab.host.machine.state import machine_lock
+from lab.model.capacity import Capacity, OperationCost
+from lab.model.plan import Plan
 from lab.model.scenario import Scenario
 from lab.model.verdict import Verdict
 from lab.provision.stack import bring_up
@@ -24,6 +26,8 @@ from lab.run import session
 from tests.pure.evidence_factory import make
 
 SOAK = ROOT / "chaos" / "soak.yaml"
+_NAMES = ("search", "search_dense", "add", "list", "status")
+CAPACITY = Capacity({name: OperationCost(21, 45, 45, 20) for name in _NAMES}, 21, 1.0, 9.0)
 
 
 @pytest.fixture
@@ -47,7 +51,14 @@ def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(bring_up, "bring_up", lambda *a, **k: step("bring up", "spec"))
     monkeypatch.setattr(session, "docker_client", lambda: "client")
     monkeypatch.setattr(session, "prepare", lambda *a: step("prepare", "prepared"))
-    monkeypatch.setattr(session, "carry_out", lambda *a: step("carry out", outcome(Verdict.PASS)))
+    monkeypatch.setattr(session, "measure_capacity", lambda *a: step("measure", CAPACITY))
+
+    def carried(prepared: object, plan: Plan, *rest: object) -> session.Outcome:
+        known = "unknown" if plan.capacity is None else f"{plan.capacity.mix_per_s:g}/s"
+        outcome_of_it: session.Outcome = step(f"carry out at {known}", outcome(Verdict.PASS))
+        return outcome_of_it
+
+    monkeypatch.setattr(session, "carry_out", carried)
     return steps
 
 
@@ -68,8 +79,8 @@ def test_the_session_heals_first_and_holds_the_stack_until_the_verdict(
     with (tmp_path / "log").open("w") as log:
         found = session.run(request(tmp_path), JsonLines(log))
     assert found.judgement.gate is Verdict.PASS
-    expected = ["heal, stack free", "bring up, stack held", "prepare, stack held", "carry out, stack held"]
-    assert done == expected
+    held = ["bring up", "prepare", "measure", "carry out at 21/s"]
+    assert done == ["heal, stack free", *(f"{name}, stack held" for name in held)]
 
 
 @pytest.mark.parametrize("wrong", [{"project": "no name"}, {"target_dir": Path("/nowhere")}])

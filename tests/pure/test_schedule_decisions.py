@@ -191,12 +191,6 @@ def test_a_lack_is_said_once_for_each_kind() -> None:
     assert "INCONCLUSIVE at best: accuracy" not in text
 
 
-@pytest.mark.parametrize(("capacity_per_s", "hz"), [(38, 2.5), (25, 2.5), (10, 1.0), (1, 0.1)])
-def test_the_observer_stays_below_a_tenth_of_the_capacity(capacity_per_s: float, hz: float) -> None:
-    observer = planned(scenario((), 600), target=replace(CLEAN, capacity_per_s=capacity_per_s)).observer
-    assert observer.canary_slow_hz + observer.recall_hz == pytest.approx(hz, abs=1e-3)
-
-
 def test_parameters_reach_the_plan_without_the_service_s_name() -> None:
     plan = planned(scenario((FaultSpec("stall", "mcp", Stall("mcp", 7), 12.0),), 600))
     (fault,) = plan.faults()
@@ -244,13 +238,3 @@ def test_a_companion_that_the_machine_cannot_do_leaves_the_whole_step_out() -> N
     assert not plan.faults()
     undecided = {(d.check, d.subject) for d in plan.decisions if not d.decidable}
     assert {("in_force", "stall"), ("in_force", "drill")} <= undecided
-
-
-@pytest.mark.parametrize("slo_ms", [1.0, 200.0, 360.0, 361.0, 1000.0, 5000.0])
-def test_a_canary_waits_longer_than_the_slo_and_always_has_a_free_place(slo_ms: float) -> None:
-    patient = replace(scenario((), 600), bounds={**default_bounds(), "latency_p95_ms": slo_ms})
-    observer = planned(patient).observer
-    assert observer.canary_deadline_ms >= slo_ms + 100
-    assert observer.canary_deadline_ms < 1000 * observer.outstanding_max / observer.canary_fast_hz
-    assert observer.canary_slow_hz <= observer.canary_fast_hz
-    assert (observer.canary_fast_hz == 10) == (slo_ms <= 360)

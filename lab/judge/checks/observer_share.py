@@ -1,53 +1,66 @@
-"""Does the observer load the target too much? The share of its CPU capacity that canary and truth queries use.
+"""Does the observer load the target too much? What canary and truth queries take of the target's capacity.
 
-If the share is too large, the lab itself is the cause. So the finding is then INCONCLUSIVE, and never fails the target.
+Counted is the work that was started, given-up calls included, in the steady phases, while a fault is in force, and
+while the target recovers; and how many calls of the lab waited in the target at once. If that is too much, the lab
+itself is the cause. So the finding is then INCONCLUSIVE, and never fails the target.
 """
 
+from lab.judge.checks.observer_cpu_time import by_cpu_time
+from lab.judge.stats.lab_calls import AskedIn, LabCalls, states
 from lab.judge.windows import references
 from lab.judge.windows.steady_load import SUBJECT
 from lab.judge.windows.timeline import Windows
 from lab.judge.windows.touched import put_in_doubt
-from lab.judge.windows.window import Window
 from lab.model.evidence import Evidence
-from lab.model.verdict import Bound, Finding, Interval, Verdict, undecided
+from lab.model.verdict import Bound, Finding, Verdict, undecided
 
 CHECK = "observer_share"
+LAB_IS_THE_CAUSE = (
+    "; the lab itself loads the target too much here, so its part in the other findings is unknown"
+)
 
 
 def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
-    """One finding, from the cost of a call that was measured before the load began."""
-    cost = evidence.journal.last("observer_cost")
-    if cost is None:
-        return [
-            undecided(CHECK, SUBJECT, "the CPU time that the observer uses in the target was not measured")
-        ]
-    canary_ms, recall_ms, share = (float(cost.data[key]) for key in ("canary_ms", "recall_ms", "share"))
-    where = references.events([cost])
-    if not (canary_ms > 0 and recall_ms > 0 and share > 0):
-        reason = f"canary {canary_ms:g} ms, recall {recall_ms:g} ms of CPU time: nothing was measured"
-        return [undecided(CHECK, SUBJECT, reason, evidence=where)]
-    bound = Bound("<", evidence.plan.observer.share_max)
-    within = bound.judge(Interval(share, share)) is Verdict.PASS
-    verdict = Verdict.PASS if within else Verdict.INCONCLUSIVE
-    fast = cost.data.get("share_fast")
-    reason = f"canary {canary_ms:.3g} ms and recall {recall_ms:.3g} ms of CPU time per call"
-    if isinstance(fast, (int, float)):
-        reason += f"; while a fault is in force or not recovered from: {fast:.1%}"
-    if not within:
-        reason += (
-            "; the lab itself loads the target too much here, so its part in the other findings is unknown"
-        )
-    unit, n = "share of the target's CPU capacity", int(cost.data.get("calls", 1))
+    """One finding for each state of the run; for older runs one, from the CPU time that was measured of a call."""
+    capacity, event = evidence.plan.capacity, evidence.journal.last("capacity_measured")
+    if capacity is None:
+        return [by_cpu_time(CHECK, evidence, windows, LAB_IS_THE_CAUSE)]
+    if event is None:
+        return [undecided(CHECK, SUBJECT, "the journal does not say that the target's capacity was measured")]
+    calls = LabCalls(evidence)
+    where = references.events([event])
+    return [
+        _by_work(evidence, windows, subject, AskedIn(calls, spans, capacity), where)
+        for subject, spans in states(windows)
+        if spans
+    ]
+
+
+def _by_work(
+    evidence: Evidence, windows: Windows, subject: str, asked: AskedIn, where: tuple[str, ...]
+) -> Finding:
+    observer, (worst_share, worst) = evidence.plan.observer, asked.worst()
+    waiting = asked.calls.waiting_max(asked.spans)
+    allowed = observer.outstanding_max + observer.recall_outstanding_max
+    bound, share = Bound("<=", observer.share_max), asked.share()
+    small = max(share, worst_share) <= bound.value and waiting <= allowed
+    reason = (
+        f"the lab asked {asked.in_words()} beside the load; {waiting} of its calls waited at once, {allowed} may; "
+        f"at most {worst_share:.2%} in {worst}"
+    )
+    verdict = Verdict.PASS if small else Verdict.INCONCLUSIVE
     finding = Finding(
         CHECK,
-        SUBJECT,
+        subject,
         verdict,
         verdict,
-        reason,
+        reason if small else reason + LAB_IS_THE_CAUSE,
         observed=share,
-        unit=unit,
+        unit="share of the target's capacity",
         bound=bound,
-        n=n,
-        evidence=where,
+        n=sum(asked.calls.started(asked.spans).values()),
+        evidence=(*where, *asked.places()),
     )
-    return [put_in_doubt(finding, windows.touching("host", Window("cost", "", windows.from_ms, cost.at_ms)))]
+    # A silence is no lack here: what was not sent took nothing.
+    touched = [*windows.touching("probes", *asked.spans), *windows.touching("recall", *asked.spans)]
+    return put_in_doubt(finding, [incident for incident in touched if incident.event is not None])
