@@ -111,7 +111,10 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class HostReading:
-    """One reading of the host or of the lab itself, such as `lab_cpu_s` or `mcp_cpu_s` (cumulative seconds)."""
+    """One reading of the host or of the lab itself, such as `lab_cpu_s` or `mcp_cpu_s` (cumulative seconds).
+
+    `host_cpu_waiting_s` is the time in which at least one task on the machine waited for a CPU (PSI, `some`).
+    """
 
     at_ms: float
     metric: str
@@ -241,6 +244,7 @@ STORE_PROBE = "store_idle"
 STALLED = "stalled"
 # The outcome of a probe whose answer claims success and holds too few of the right documents.
 WRONG = "wrong"
+HOST_CPU_IDLE, HOST_CPU_WAITING, LOAD_CPU = "host_cpu_idle_s", "host_cpu_waiting_s", "load_cpu_s"
 TABLES = ("requests", "probes", "recall", "memory", "host")
 # The tables that may miss rows after a sampler has died. A single lost slot is recorded under the name `probe`. The
 # watchdog and the engine's log write none; a sampler that is not listed may have written any.

@@ -1,11 +1,16 @@
-"""Reads the memory of containers and processes, and what the lab itself uses."""
+"""Reads the memory of containers and processes, what the lab itself and its load use, and how busy the machine is."""
+
+from collections.abc import Callable
 
 import psutil
 
 from lab.errors import FaultError, WorldError
 from lab.host.cgroups.cgroups import cgroup_dir, read_anonymous_bytes, read_usage
-from lab.model.samples import HostReading, Memory
+from lab.host.machine import kernel
+from lab.model.samples import HOST_CPU_IDLE, HOST_CPU_WAITING, LOAD_CPU, HostReading, Memory
 from lab.ports import Clock, Containers, Sink
+
+LOAD = "load"
 
 
 class MemorySampler:
@@ -15,10 +20,18 @@ class MemorySampler:
     PSS: proc_pid_smaps(5), through psutil.
     """
 
-    def __init__(self, services: tuple[str, ...], containers: Containers, clock: Clock, sink: Sink) -> None:
+    def __init__(
+        self,
+        services: tuple[str, ...],
+        containers: Containers,
+        clock: Clock,
+        sink: Sink,
+        load_cpu_s: Callable[[], float],
+    ) -> None:
+        self._load_cpu_s = load_cpu_s
         self._services, self._containers, self._clock, self._sink = services, containers, clock, sink
         self._lab = psutil.Process()
-        self.reads_failed: dict[str, int] = dict.fromkeys(services, 0)
+        self.reads_failed: dict[str, int] = dict.fromkeys((*services, LOAD), 0)
 
     def read(self) -> None:
         """Read everything once and give the rows to the sink."""
@@ -29,6 +42,7 @@ class MemorySampler:
             except (FaultError, WorldError, OSError, psutil.Error):
                 # The container may die between the check that it runs and the reading. Then the row is missing.
                 self.reads_failed[service] += 1
+        rows += self._load()
         rows += self._lab_itself()
         self._sink.add(rows)
 
@@ -48,13 +62,24 @@ class MemorySampler:
         rows.append(HostReading(at_ms, f"{service}_cpu_s", usage.usage_us / 1e6))
         return rows
 
+    def _load(self) -> list[HostReading]:
+        """What the load generator used: without it, the lab's own load would count as a neighbour on the machine."""
+        try:
+            used_s = self._load_cpu_s()
+        except (FaultError, WorldError, OSError):
+            self.reads_failed[LOAD] += 1
+            return []
+        return [HostReading(self._clock.now_ms(), LOAD_CPU, used_s)]
+
     def _lab_itself(self) -> list[HostReading]:
         at_ms = self._clock.now_ms()
         times = self._lab.cpu_times()
-        machine, cpu = psutil.virtual_memory(), psutil.cpu_times()
+        machine, cpu, waiting_s = psutil.virtual_memory(), psutil.cpu_times(), kernel.cpu_waiting_s()
+        pressure = [] if waiting_s is None else [HostReading(at_ms, HOST_CPU_WAITING, waiting_s)]
         return [
+            *pressure,
             HostReading(at_ms, "lab_cpu_s", times.user + times.system),
             HostReading(at_ms, "lab_rss_bytes", float(self._lab.memory_info().rss)),
             HostReading(at_ms, "host_available_bytes", float(machine.available)),
-            HostReading(at_ms, "host_cpu_idle_s", cpu.idle + cpu.iowait),
+            HostReading(at_ms, HOST_CPU_IDLE, cpu.idle + cpu.iowait),
         ]

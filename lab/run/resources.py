@@ -24,6 +24,7 @@ from lab.host.processes.process_handle import own_process
 from lab.host.world import world_of
 from lab.judge.checks.accuracy import RECALL_MIN
 from lab.load.chunks import K6Load
+from lab.load.cpu_time import LoadCpu
 from lab.load.inputs import LoadInputs
 from lab.model.plan import Plan, PlannedFault
 from lab.observe.clock import RunClock
@@ -155,7 +156,11 @@ def _observer(resources: RunResources, recent: RecentRows) -> TargetObserver:
         clock=resources.clock,
         sink=recent,
         on_memory=MemorySampler(
-            topology.measured, resources.world.containers, resources.clock, resources.store
+            topology.measured,
+            resources.world.containers,
+            resources.clock,
+            resources.store,
+            LoadCpu(resources.prepared.client, resources.prepared.spec.project).read_s,
         ).read,
         accuracy=RECALL_MIN.value_of(plan.bounds),
         store_url=topology.direct_address(topology.store.name),

@@ -30,7 +30,9 @@ def test_forty_seconds_to_recover_fail_recovery(
     with ephemeral_stack(with_defect(client, used_images, "slow_recovery")) as spec:
         report = soak_on(client, spec, plan_of("kill.yaml"), runs).report
     recovery = finding(report, "recovery", "f1-kill")
-    assert recovery["verdict"] == "fail" and report["gate"] == "fail"
+    # Beside a neighbour that takes much of this machine nobody can be blamed, and the finding says so.
+    verdict = "inconclusive" if "the machine was starved" in recovery["reason"] else "fail"
+    assert recovery["verdict"] == report["gate"] == verdict
     clock = report["faults"][0]["recovery"]["from_heal"]["slo"]
     assert clock["censored"] or 38 <= clock["lo_s"] <= clock["hi_s"] <= 50, clock
 

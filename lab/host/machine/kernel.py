@@ -76,3 +76,16 @@ def memory_bytes() -> tuple[int, int]:
 def cpus() -> int:
     """The number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def cpu_waiting_s(path: Path = Path("/proc/pressure/cpu")) -> float | None:
+    """The seconds since the boot in which a task waited for a CPU (PSI, `some`); None where the kernel has none.
+
+    Source: Documentation/accounting/psi.rst.
+    """
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+        some = next(line for line in lines if line.startswith("some "))
+        return int(some.rpartition("total=")[2]) / 1e6
+    except (OSError, ValueError, StopIteration):
+        return None

@@ -7,7 +7,10 @@ generator itself sent a request late, the interval is wider, because its delay m
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from lab.judge.stats.intervals import percentile, percentile_interval
+from lab.judge.windows import host_cpu
 from lab.judge.windows.steady_load import (
     SUBJECT,
     SteadyLoad,
@@ -17,10 +20,11 @@ from lab.judge.windows.steady_load import (
     tally,
 )
 from lab.judge.windows.timeline import Windows
+from lab.judge.windows.touched import excused
 from lab.model.evidence import Evidence
 from lab.model.samples import Request
 from lab.model.scenario import BoundSpec
-from lab.model.verdict import Finding, Interval, Verdict
+from lab.model.verdict import Bound, Finding, Interval, Verdict
 
 CHECK = "latency"
 P95_MAX = BoundSpec(
@@ -39,7 +43,7 @@ def _finding(evidence: Evidence, load: SteadyLoad) -> Finding:
     bound = P95_MAX.of(evidence.plan.bounds)
     rest = load.unexplained()
     interval = _interval(load.requests, load.missing)
-    return Finding(
+    finding = Finding(
         CHECK,
         SUBJECT,
         bound.judge(interval),
@@ -53,6 +57,27 @@ def _finding(evidence: Evidence, load: SteadyLoad) -> Finding:
         evidence=load.evidence,
         known_issues=load.counts(),
     )
+    return _without_starvation(evidence, load, bound, finding)
+
+
+def _without_starvation(evidence: Evidence, load: SteadyLoad, bound: Bound, finding: Finding) -> Finding:
+    """The finding; INCONCLUSIVE if it fails and might not, had all else on the machine taken no CPU time."""
+    if Verdict.FAIL not in (finding.verdict, finding.gate_verdict):
+        return finding
+    times = [request.scheduled_ms for request in load.requests]
+    from_ms, to_ms = min(times), max(times) + evidence.plan.target.request_timeout_ms
+    starved = host_cpu.starvation(evidence, from_ms, to_ms)
+    if starved is None:
+        return finding
+
+    def judged(requests: Sequence[Request]) -> Verdict:
+        began = np.array([request.scheduled_ms for request in requests])
+        least = starved.shortened(began, least_latencies(requests))
+        return bound.judge(percentile_interval(least, latencies(requests), SHARE, load.missing))
+
+    rest = load.unexplained()
+    shorter = judged(load.requests), judged(rest) if rest else Verdict.INCONCLUSIVE
+    return excused(finding, shorter, host_cpu.blame(evidence, from_ms, to_ms))
 
 
 def _interval(requests: Sequence[Request], missing: int) -> Interval:

@@ -9,7 +9,7 @@ from lab.judge.stats.observations import Observations
 from lab.judge.stats.recovery_clock import held_since
 from lab.judge.windows import host_cpu, references
 from lab.judge.windows.timeline import FaultWindow, Windows
-from lab.judge.windows.touched import put_in_doubt
+from lab.judge.windows.touched import excused, put_in_doubt
 from lab.judge.windows.watch_gaps import doubts_of, long_pause, touching_recovery, watched_too_short
 from lab.model.evidence import Evidence
 from lab.model.recovery import CANARY
@@ -38,10 +38,22 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
 
 def _judged(evidence: Evidence, windows: Windows, fault: FaultWindow) -> Finding:
     """The finding about one fault. A FAIL is kept if the incidents touched only the time before the heal."""
-    finding, touched = _finding(evidence, fault), touching_recovery(windows, fault)
+    finding = _without_starvation(evidence, fault, _finding(evidence, fault))
+    touched = touching_recovery(windows, fault)
     if finding.verdict is Verdict.FAIL and fault.span is not None and fault.cleared_ms is not None:
         touched = [i for i in touched if i.overlaps(fault.cleared_ms, fault.span.to_ms)]
     return put_in_doubt(finding, touched)
+
+
+def _without_starvation(evidence: Evidence, fault: FaultWindow, finding: Finding) -> Finding:
+    """The finding; INCONCLUSIVE if it fails and might not, had all else on the machine taken no CPU time."""
+    interval, bound, from_ms = finding.ci, finding.bound, fault.cleared_ms
+    if interval is None or bound is None or from_ms is None:
+        return finding
+    least_s = host_cpu.least_s(evidence, from_ms, interval.lo)
+    verdict = bound.judge(Interval(least_s, float("inf")))
+    why = host_cpu.blame(evidence, from_ms, from_ms + 1000 * interval.lo)
+    return excused(finding, (verdict, verdict), why)
 
 
 def _finding(evidence: Evidence, fault: FaultWindow) -> Finding:

@@ -1,7 +1,8 @@
-"""The steps as they ran, each with the worst verdict of its findings."""
+"""The steps as they ran, each with the worst verdict of its findings and how busy others kept the machine in it."""
 
 from collections.abc import Sequence
 
+from lab.judge.windows import host_cpu
 from lab.judge.windows.timeline import Windows
 from lab.judge.windows.window import Window
 from lab.model.evidence import Evidence
@@ -19,6 +20,8 @@ def describe(evidence: Evidence, windows: Windows, found: Sequence[Finding]) -> 
             "started_ms": phase.from_ms,
             "ended_ms": phase.to_ms if phase.complete else None,
             "verdict": _verdict(phase, found).value,
+            "others_cpu_share": host_cpu.share_of_others(evidence, phase.from_ms, phase.to_ms),
+            "cpu_waiting_share": host_cpu.share_waiting(evidence, phase.from_ms, phase.to_ms),
         }
         for phase in windows.phases
     ]

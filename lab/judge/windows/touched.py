@@ -44,7 +44,7 @@ def judged_apart(find: Callable[[Holes], Finding], touched: Sequence[Incident]) 
         verdict=_together(whole.verdict, rest.verdict),
         gate_verdict=_together(whole.gate_verdict, rest.gate_verdict),
         reason=f"{rest.reason}; left out is what an incident touched: {described(touched)}",
-        fail_touched=whole.gate_verdict is FAIL,
+        fail_touched=_fails(whole),
     )
 
 
@@ -57,7 +57,7 @@ def put_in_doubt(finding: Finding, touched: Sequence[Incident]) -> Finding:
         verdict=INCONCLUSIVE,
         gate_verdict=INCONCLUSIVE,
         reason=f"an incident touched its evidence: {described(touched)}; {finding.reason}",
-        fail_touched=finding.gate_verdict is FAIL,
+        fail_touched=_fails(finding),
     )
 
 
@@ -66,6 +66,32 @@ def described(incidents: Sequence[Incident]) -> str:
     descriptions = list(dict.fromkeys(incident.description for incident in incidents))
     rest = len(descriptions) - _NAMED_MAX
     return ", ".join(descriptions[:_NAMED_MAX]) + (f", and {rest} more" if rest > 0 else "")
+
+
+def excused(finding: Finding, shorter: tuple[Verdict, Verdict], why: str) -> Finding:
+    """A failure of a time-based check that does not stand without what others took of the machine: INCONCLUSIVE.
+
+    `shorter` is verdict and gate for the times as short as they may have been without the others. A pass stays one.
+    """
+    if FAIL not in (finding.verdict, finding.gate_verdict):
+        return finding
+    verdicts = [
+        INCONCLUSIVE if found is FAIL and short is not FAIL else found
+        for found, short in zip((finding.verdict, finding.gate_verdict), shorter, strict=True)
+    ]
+    if verdicts == [finding.verdict, finding.gate_verdict]:
+        return finding
+    return replace(
+        finding,
+        verdict=verdicts[0],
+        gate_verdict=verdicts[1],
+        reason=f"{finding.reason}; the machine was starved: {why}, and without them it may have been in time",
+        fail_touched=_fails(finding),
+    )
+
+
+def _fails(finding: Finding) -> bool:
+    return finding.gate_verdict is FAIL or finding.fail_touched
 
 
 def _together(whole: Verdict, rest: Verdict) -> Verdict:
