@@ -3,14 +3,18 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import docker
 
 from lab.cli.console import JsonLines
+from lab.model.capacity import Capacity
 from lab.model.plan import Plan
+from lab.model.scenario import Scenario
 from lab.plan import schedule
+from lab.plan.observer_budget import observer_plan
 from lab.provision.machine import doctor
 from lab.provision.stack import stack
 from lab.read.campaigns import load_campaign
@@ -36,11 +40,21 @@ def plan_of(campaign: str, seed: int = 1) -> Plan:
 
 
 def soak_on(client: docker.DockerClient, spec: stack.StackSpec, plan: Plan, runs: Path) -> session.Outcome:
-    """Prepare a stack and carry a plan out on it."""
+    """Prepare a stack, measure its target, and carry a plan out on it.
+
+    The lab's own rates follow from what was measured; what the plan can decide stays as it is.
+    """
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         progress = JsonLines(nowhere)
         prepared = session.prepare(client, spec, plan, None, progress)
-        return session.carry_out(prepared, plan, runs, progress)
+        capacity = session.measure_capacity(prepared, plan, progress)
+        return session.carry_out(prepared, with_capacity(plan, capacity), runs, progress)
+
+
+def with_capacity(plan: Plan, capacity: Capacity) -> Plan:
+    """The plan with the rates of the lab's own calls that this capacity allows."""
+    scenario = Scenario(plan.campaign, plan.why, plan.duration_s, (), plan.bounds, plan.required)
+    return replace(plan, capacity=capacity, observer=observer_plan(scenario, plan.target, capacity))
 
 
 def start_soak(spec: stack.StackSpec, campaign: str, runs: Path) -> "subprocess.Popen[str]":

@@ -1,6 +1,7 @@
 """What the lab itself asked of the target is counted from the work that it started, and never blamed on the target."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,10 @@ from lab.model.evidence import Evidence
 from lab.model.journal import Event, Journal
 from lab.model.samples import Layer, Probe, Recall, Samples
 from lab.model.verdict import Finding, Verdict
+from lab.report import report_json, summary, terminal
+from lab.report.schema import report_schema
 from tests.pure.evidence_factory import Recipe, make
+from tests.pure.test_report import problems
 
 PASS, INCONCLUSIVE = Verdict.PASS, Verdict.INCONCLUSIVE
 STATES = ("steady", "in force", "recovering")
@@ -133,3 +137,22 @@ def test_calls_are_counted_where_they_were_sent_and_wait_until_they_ended() -> N
     spans = {(0.0, 50.0): 1, (0.0, 600.0): 3, (600.0, 700.0): 2, (950.0, 960.0): 1, (2200.0, 2300.0): 0}
     for (from_ms, to_ms), waiting in spans.items():
         assert calls.waiting_max([Window("a", "", from_ms, to_ms)]) == waiting, (from_ms, to_ms)
+
+
+def test_the_report_says_what_this_machine_could_answer_and_how_much_was_taken_of_it() -> None:
+    run = evidence(probes(1.0, END_S), queries(0.4, END_S))
+    report = report_json.build(run, judge(run))
+    (row,) = report["capacity"]
+    assert row["words"].startswith("25 calls/s of this mix, one at a time; load 4/s = 16 %, observer ")
+    assert row["load_share"] == pytest.approx(0.16)
+    shown = (summary.render(report), str(terminal.render(report, Path("runs/x"))))
+    assert all("this machine: 25 calls/s of this mix" in " ".join(text.split()) for text in shown)
+    assert "search | 40 % | 1.5/s | 20 | 45 | 45 | 20" in shown[0]
+    assert problems(report, report_schema()) == []
+
+
+def test_a_run_without_a_measurement_shows_no_capacity() -> None:
+    run = make()
+    report = report_json.build(run, judge(run))
+    assert report["capacity"] == []
+    assert "this machine" not in summary.render(report)

@@ -37,7 +37,7 @@ KEYS = [
         "target",
     ),
     *("images", "host", "truth", "verdict", "gate", "score", "coverage", "grade", "interrupted", "phases"),
-    *("findings", "faults", "load", "accuracy", "writes", "memory", "gaps", "known_issues"),
+    *("capacity", "findings", "faults", "load", "accuracy", "writes", "memory", "gaps", "known_issues"),
 ]
 
 
