@@ -11,7 +11,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
 from lab.judge.checks.recovery import RECOVERY_MAX
 from lab.judge.stats.recovery_clock import Clock
@@ -42,6 +41,8 @@ def tolerance_bound_s(times_s: Sequence[float]) -> float:
     """The upper tolerance bound of recovery times in seconds; infinite if one trial never recovered."""
     if any(math.isinf(time) for time in times_s):
         return math.inf
+    from scipy import stats
+
     logs = np.log(np.maximum(times_s, FLOOR_S))
     n = len(times_s)
     k = stats.nct.ppf(CONFIDENCE, n - 1, stats.norm.ppf(COVERAGE) * math.sqrt(n)) / math.sqrt(n)
