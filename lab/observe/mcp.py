@@ -18,6 +18,7 @@ from lab import __version__
 from lab.boundary import attempt_async
 from lab.model.samples import Layer
 from lab.model.target import MESSAGE_CHARS_MAX, Operation, canonical, fill, first_broken
+from lab.observe.plain_transport import PlainTransport
 from lab.ports import CallOutcome
 
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
@@ -56,9 +57,7 @@ class McpSession:
     def __init__(self, url: str, protocol_version: str) -> None:
         self._url = url
         self._asked_version = self._version = protocol_version
-        self._http = httpx.AsyncClient(
-            trust_env=False, follow_redirects=True, limits=httpx.Limits(max_connections=20)
-        )
+        self._http = httpx.AsyncClient(transport=PlainTransport(), trust_env=False, follow_redirects=True)
         self._session: str | None = None
         self._initialized = False
         self._opening: asyncio.Event | None = None

@@ -22,6 +22,7 @@ from lab.model.plan import ObserverPlan
 from lab.model.samples import Layer, Probe, Recall
 from lab.model.target import Target
 from lab.observe.mcp import McpSession
+from lab.observe.plain_transport import PlainTransport
 from lab.observe.stalls import Stalls
 from lab.ports import Clock, Sink
 from lab.probes import canary, recall, store_idle
@@ -176,12 +177,12 @@ class TargetObserver:
         if self._store_url is None:
             return
         idle, next_ms = False, self._clock.now_ms()
-        async with httpx.AsyncClient(trust_env=False, timeout=store_idle.DEADLINE_S) as http:
+        limit_s, transport = store_idle.DEADLINE_S, PlainTransport()
+        async with httpx.AsyncClient(transport=transport, trust_env=False, timeout=limit_s) as http:
             for tick in itertools.count():
                 if self._stopping.is_set():
                     return
                 if self._fast or not idle or tick % store_idle.SLOW_EVERY == 0:
-                    limit_s = store_idle.DEADLINE_S
                     with self._stalls.measuring():
                         probe = await store_idle.measure(http, self._clock, self._store_url)
                         probe = self._stalls.excuse(probe, limit_s, 1000 * limit_s)
