@@ -95,7 +95,7 @@ def test_a_container_without_the_labels_of_this_stack_is_refused_by_every_fault(
     """In a stack of the strangers' name nothing can be prepared; in ours no id of theirs is taken for ours."""
     project, made = strangers
     theirs = world_of(client, replace(real_stack.topology, project=project), RunClock())
-    before = {name: client.api.inspect_container(one.id)["State"] for name, one in made.items()}
+    before = {name: client.api.inspect_container(str(one.id))["State"] for name, one in made.items()}
     for kind, fault in discover().items():
         for service in fault.services:
             with pytest.raises(FaultError):
@@ -103,4 +103,4 @@ def test_a_container_without_the_labels_of_this_stack_is_refused_by_every_fault(
     for act in (world.containers.kill, world.containers.pause, world.containers.start):
         with pytest.raises(FaultError, match="is not qdrant of the stack"):
             act("qdrant", str(made["qdrant"].id))
-    assert {name: client.api.inspect_container(one.id)["State"] for name, one in made.items()} == before
+    assert {name: client.api.inspect_container(str(one.id))["State"] for name, one in made.items()} == before

@@ -236,6 +236,7 @@ def replaced(client: docker.DockerClient, killer: Killer, service: str) -> Conta
     """Somebody removes a service's container and makes one of his own: same name, same image, no label of ours."""
     old = client.containers.get(f"{killer.spec.project}-{service}-1")
     image, name = old.image, old.name
+    assert image is not None
     old.remove(force=True)
     new = client.containers.run(
         image,

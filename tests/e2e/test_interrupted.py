@@ -69,7 +69,7 @@ def test_after_kill_9_its_guardian_leaves_nothing(
     beside = lab("heal")
     assert beside.stdout.startswith("live"), beside.stdout
     assert _toxics(real_stack), "heal beside a live run must touch nothing"
-    run = {"label": f"{RUN}={(runs / 'latest').resolve().name}"}
+    run: dict[str, str | list[str] | bool] = {"label": f"{RUN}={(runs / 'latest').resolve().name}"}
     assert client.containers.list(filters=run), "its load"
     os.killpg(soaking.pid, signal.SIGKILL)
     soaking.wait(timeout=10)
@@ -132,6 +132,7 @@ def _toxiproxy_of_somebody_else(client: docker.DockerClient, spec: stack.StackSp
     """He removes the stack's Toxiproxy and runs one of his own: same name, same ports, a toxic of the same name."""
     old = client.containers.get(f"{spec.project}-toxiproxy-1")
     image, name = old.image, old.name
+    assert image is not None
     old.remove(force=True)
     ports = {"8474/tcp": "toxiproxy", "8000/tcp": "mcp", "6333/tcp": "qdrant_link"}
     new = client.containers.run(

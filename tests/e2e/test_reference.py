@@ -38,7 +38,7 @@ GET = Operation(
     (Condition(("chunks", 0, "payload", "content"), "equals", {"$var": "text"}),),
 )
 # The document is added first, for the searches must find something.
-OPERATIONS = [*reversed(load_target(REFERENCE).operations.values()), GET]
+OPERATIONS = [*reversed(list(load_target(REFERENCE).operations.values())), GET]
 OPERATIONS.sort(key=lambda operation: operation.name != "add")
 
 Outcome = tuple[str, Layer, float, str]

@@ -12,7 +12,7 @@ import pytest
 
 from lab.errors import FaultError
 from lab.host.cgroups.cgroups import ROOT, HostCgroups
-from lab.host.processes.processes import end_processes, marked
+from lab.host.processes.marks import end_processes, marked
 from lab.observe.clock import RunClock
 from tests.contract.fakes import FakeContainers
 

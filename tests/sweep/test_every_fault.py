@@ -12,7 +12,7 @@ import pytest
 from lab.faults import discover
 from lab.host.world import world_of
 from lab.observe.clock import RunClock
-from lab.ports import World
+from lab.ports import Observation, World
 from lab.provision.stack import stack
 from lab.run.context import RunState
 from lab.run.fault_step import run_fault_step
@@ -153,7 +153,8 @@ def test_a_starved_service_is_not_taken_for_a_fault_on_its_link(
     try:
         for one, own in starving:
             one.inject(world, own)
-        looks, end_ms = [], world.clock.now_ms() + 5000
+        looks: list[Observation] = []
+        end_ms = world.clock.now_ms() + 5000
         while len(looks) < LOOKS or world.clock.now_ms() < end_ms:
             looks.append(meant.observe(world, before))
     finally:

@@ -18,5 +18,5 @@ async def _lossy(self: Collection, operations: Sequence[Any], **sizes: int) -> N
 
 
 if __name__ == "__main__":
-    Collection.write = _lossy  # type: ignore[method-assign]
+    Collection.write = _lossy
     sys.exit(main())
