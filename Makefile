@@ -58,6 +58,6 @@ doctor: setup-runtime ## say what this machine can do, and for each lack the fix
 heal: setup-runtime ## undo every fault that a dead run left
 	@$(LAB) heal
 
-clean: ## remove all that carries the lab's label, .venv and caches; keep runs and images
+clean: ## remove all that carries the lab's label, kept stores, .venv and the tools' caches; keep runs and images
 	@if [ -x $(PY) ]; then $(LAB) down --all; fi
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -117,6 +117,13 @@ def _capacity(lines: EventLines, event: Event) -> str:
     return f"this machine: {event.data.get('words')}" + (too_much if event.data.get("overload") else "")
 
 
+def _prepared(lines: EventLines, event: Event) -> str | None:
+    first_s, store = event.data.get("first_request_s"), event.data.get("store")
+    if not isinstance(first_s, float):
+        return None
+    return f"the first request was sent {first_s:.1f} s after the command began; the store was {store}"
+
+
 def _chunk_ended(lines: EventLines, event: Event) -> str | None:
     dropped, truncated = event.data.get("dropped"), event.data.get("truncated")
     problems = [f"{dropped} requests were not sent"] if dropped else []
@@ -126,6 +133,7 @@ def _chunk_ended(lines: EventLines, event: Event) -> str | None:
 
 _WORDS: Mapping[str, str | Callable[[EventLines, Event], str | None]] = {
     "run_started": "run {run_id}: started, seed {seed}",
+    "prepared": _prepared,
     "observer_cost": _cost,
     "capacity_measured": _capacity,
     "phase_started": EventLines.step_started,

@@ -17,6 +17,7 @@ from lab.cli.options import (
     target_dir,
 )
 from lab.evidence import run_directory
+from lab.host.processes.process_handle import own_age_s
 from lab.model.scenario import Scenario
 from lab.provision.stack import stack
 from lab.read.campaigns import TRIALS_MAX, duration_s, load_campaign
@@ -72,7 +73,7 @@ def run_request(request: session.RunRequest, log: LogForm, *, dry_run: bool) -> 
     if dry_run:
         print("\n".join(session.dry_run(request)))
     else:
-        finish(session.run(request, progress_in(log)))
+        finish(session.run(replace(request, command_age_s=own_age_s()), progress_in(log)))
 
 
 def _changed(scenario: Scenario, duration: str, trials: int) -> Scenario:

@@ -12,6 +12,7 @@ from lab.host.audit import Audit, unaudited
 from lab.host.cgroups.cgroup_files import for_engine
 from lab.host.labels import OWNER, OWNER_VALUE, SERVICE, STACK
 from lab.host.machine.kernel import cgroup_version
+from lab.host.patience import patiently
 from lab.host.system_errors import ENGINE_ERRORS, as_engine_silent
 from lab.ports import ContainerState, CpuQuota, MemoryLimit
 
@@ -155,9 +156,14 @@ class DockerContainers:
         self, service: str, container_id: str, verb: str, action: Callable[[], Any], detail: str = ""
     ) -> None:
         attrs = self._inspect(service, container_id)
-        self._audit(verb, str(attrs["Name"]).lstrip("/"), detail)
-        try:
+
+        def audited() -> None:
+            # Before each try, because the guardian may have taken over meanwhile.
+            self._audit(verb, str(attrs["Name"]).lstrip("/"), detail)
             action()
+
+        try:
+            patiently(audited)
         except NotFound:
             raise self._replaced(service, container_id) from None
         except ENGINE_ERRORS as error:

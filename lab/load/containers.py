@@ -17,6 +17,7 @@ from docker.models.containers import Container
 from docker.types import LogConfig, Mount
 
 from lab.host.labels import OWNER, OWNER_VALUE, RUN, STACK, owned
+from lab.host.proxy_variables import NO_PROXIES
 from lab.model.encodable import encodable
 from lab.repository import K6_SCRIPTS
 
@@ -69,7 +70,7 @@ class K6Containers:
             ],
             # The image's own user may not write into the run directory. The lab's user may.
             user=f"{os.getuid()}:{os.getgid()}",
-            environment={"K6_NO_USAGE_REPORT": "true", "HOME": "/tmp"},
+            environment={**NO_PROXIES, "K6_NO_USAGE_REPORT": "true", "HOME": "/tmp"},
             log_config=LogConfig(type=LogConfig.types.JSON, config={"max-size": "20m", "max-file": "2"}),
             mem_limit=f"{round(_MEMORY_BASE_MB + _MEMORY_PER_VU_MB * vus)}m",
             pids_limit=_PIDS_MAX,

@@ -7,6 +7,7 @@ import psutil
 from lab.errors import FaultError, WorldError
 from lab.host.cgroups.cgroups import cgroup_dir, read_anonymous_bytes, read_usage
 from lab.host.machine import kernel
+from lab.host.network.namespaces import belongs
 from lab.model.samples import HOST_CPU_IDLE, HOST_CPU_WAITING, LOAD_CPU, HostReading, Memory
 from lab.ports import Clock, Containers, Sink
 
@@ -47,14 +48,17 @@ class MemorySampler:
         self._sink.add(rows)
 
     def _service(self, service: str) -> list[Memory | HostReading]:
-        pid = self._containers.state(service).pid
-        if pid == 0:
+        state = self._containers.state(service)
+        pid = state.pid
+        # The number may be that of another process: of one that came after the container's death, or, where the engine
+        # is not on this machine, of any process here.
+        if pid == 0 or not belongs(pid, state.id):
             self.reads_failed[service] += 1
             return []
         at_ms = self._clock.now_ms()
         anonymous = read_anonymous_bytes(cgroup_dir(pid, "memory"))
         rows: list[Memory | HostReading] = [Memory(at_ms, service, None, "anon_bytes", anonymous)]
-        for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
+        for process in self._processes(pid, state.id):
             name, info, started = process.name(), process.memory_full_info(), process.create_time()
             for metric, read in (("rss_bytes", info.rss), ("pss_bytes", info.pss)):
                 rows.append(Memory(at_ms, service, name, metric, read, process.pid, started))
@@ -70,6 +74,12 @@ class MemorySampler:
             self.reads_failed[LOAD] += 1
             return []
         return [HostReading(self._clock.now_ms(), LOAD_CPU, used_s)]
+
+    def _processes(self, pid: int, container_id: str) -> list[psutil.Process]:
+        """The first process of a container and its descendants, as far as they are in the container's cgroup."""
+        first = psutil.Process(pid)
+        every = (first, *first.children(recursive=True))
+        return [process for process in every if belongs(process.pid, container_id)]
 
     def _lab_itself(self) -> list[HostReading]:
         at_ms = self._clock.now_ms()

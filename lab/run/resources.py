@@ -168,6 +168,18 @@ def _observer(resources: RunResources, recent: RecentRows) -> TargetObserver:
     )
 
 
+def preparation_facts(resources: RunResources) -> dict[str, Any]:
+    """What the event `prepared` says: how the truth came into the store, and how long each part took."""
+    prepared, watch = resources.prepared, resources.prepared.watch
+    return {
+        "store": prepared.store.source,
+        "why": prepared.store.why,
+        "command_began_ms": round(resources.clock.now_ms() - 1000 * watch.total_s, 3),
+        "first_request_s": watch.first_request_s,
+        "parts": [{"part": part, "seconds": seconds} for part, seconds in watch.parts],
+    }
+
+
 def run_facts(resources: RunResources, plan_sha256: str) -> dict[str, Any]:
     """What the first event says about this run and the machine, so that judging needs neither."""
     prepared, plan, directory, truth = (
@@ -197,7 +209,7 @@ def run_facts(resources: RunResources, plan_sha256: str) -> dict[str, Any]:
             "queries": len(truth.queries),
             "corpus_sha256": truth.corpus_sha256,
             "model_sha256": truth.model_sha256,
-            "smallest_cosine": prepared.cosine_min,
+            "smallest_cosine": prepared.store.cosine_min,
         },
         "target_sha256": hashlib.sha256(json.dumps(asdict(plan.target), sort_keys=True).encode()).hexdigest(),
     }

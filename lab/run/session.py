@@ -31,8 +31,9 @@ from lab.run.closing import record_failure, run_failed
 from lab.run.healing import heal_first
 from lab.run.loop import execute, uninterruptible
 from lab.run.preparation import PreparedStack, prepare
-from lab.run.resources import RunResources, close_run, open_run, run_context, run_facts
+from lab.run.resources import RunResources, close_run, open_run, preparation_facts, run_context, run_facts
 from lab.run.stack_lock import lock_stack
+from lab.run.stopwatch import Stopwatch
 
 __all__ = [
     "Outcome",
@@ -51,7 +52,10 @@ DOCUMENTS, QUERIES = 1000, 200
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What a user wants to run: a scenario, the target, the stack to use, and where the evidence goes."""
+    """What a user wants to run: a scenario, the target, the stack to use, and where the evidence goes.
+
+    `command_age_s` is how long the command had been running when it asked.
+    """
 
     scenario: Scenario
     target_dir: Path
@@ -60,6 +64,7 @@ class RunRequest:
     corpus: Path | None = None
     runs: Path = Path("runs")
     images_from: str = "auto"
+    command_age_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +109,25 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
 
     Raises ScenarioError for the user's mistakes before anything is touched, and LabError where nothing could be judged.
     """
-    plan = make_plan(request)
-    # Before minutes of bringing the stack up, and before the store is emptied.
-    require_runs(request.runs)
-    heal_first(progress)
+    watch = Stopwatch(request.command_age_s)
+    with watch.part("plan the run and heal what dead runs left"):
+        plan = make_plan(request)
+        # Before minutes of bringing the stack up, and before the store is emptied.
+        require_runs(request.runs)
+        heal_first(progress)
     with lock_stack(request.project):
-        spec = bring_up.bring_up(
-            request.project,
-            request.target_dir,
-            images_from=request.images_from,
-            progress=progress.say,
-            advance=progress.advance,
-        )
-        prepared = prepare(docker_client(), spec, plan, request.corpus, progress)
-        capacity = measure_capacity(prepared, plan, progress)
+        with watch.part("bring the stack up"):
+            spec = bring_up.bring_up(
+                request.project,
+                request.target_dir,
+                images_from=request.images_from,
+                progress=progress.say,
+                advance=progress.advance,
+            )
+        prepared = prepare(docker_client(), spec, plan, request.corpus, progress, watch)
+        watch.first_request()
+        with watch.part("measure the target's capacity"):
+            capacity = measure_capacity(prepared, plan, progress)
         return carry_out(prepared, make_plan(request, capacity), request.runs, progress)
 
 
@@ -173,6 +183,7 @@ def _measure(resources: RunResources, plan_sha256: str, progress: Progress) -> N
     journal.record("segment_started", segment=0, wall_epoch_ms=epoch_ms, offset_ms=0.0)
     journal.record("guardian_started", pid=resources.guard.process[0])
     resources.engine_log.start()
+    journal.record("prepared", **preparation_facts(resources))
     if plan.capacity is not None:
         journal.record("capacity_measured", **capacity_facts(plan, plan.capacity))
     context = run_context(resources)

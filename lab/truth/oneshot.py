@@ -12,6 +12,7 @@ from docker.models.containers import Container
 
 from lab.errors import WorldError
 from lab.host.labels import owned
+from lab.host.proxy_variables import NO_PROXIES
 from lab.truth import in_image as in_image
 
 SCRIPTS = Path(in_image.__file__).resolve().parent
@@ -36,6 +37,7 @@ def run_script(
             image,
             entrypoint=[PYTHON, f"/lab/{script}", *arguments, "--output", OUTPUT],
             network_mode="none",
+            environment=NO_PROXIES,
             mem_limit=MEMORY_MAX,
             labels=owned(project),
         )

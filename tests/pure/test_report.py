@@ -37,7 +37,8 @@ KEYS = [
         "target",
     ),
     *("images", "host", "truth", "verdict", "gate", "score", "coverage", "grade", "interrupted", "phases"),
-    *("capacity", "findings", "faults", "load", "accuracy", "writes", "memory", "gaps", "known_issues"),
+    *("capacity", "findings", "faults", "load", "accuracy", "writes", "memory", "gaps", "preparation"),
+    "known_issues",
 ]
 
 

@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -82,6 +83,12 @@ def own_process() -> tuple[int, float]:
     pid = os.getpid()
     started = started_ticks(pid)
     return pid, started if started is not None else 0.0
+
+
+def own_age_s() -> float:
+    """How long this process has been running, in seconds."""
+    now_s, started = time.clock_gettime(time.CLOCK_BOOTTIME), own_process()[1]
+    return max(0.0, now_s - started / os.sysconf("SC_CLK_TCK"))
 
 
 def is_alive(record: UndoRecord) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.faults import discover
 from lab.host.machine import kernel, wall_clock
 from lab.host.machine.shell import Runner, Subprocesses, is_root
 from lab.host.machine.state import state_dir
@@ -15,6 +16,7 @@ from lab.provision.images.image_specs import load_images
 from lab.provision.images.images import FREE_BYTES_MIN, nearest
 from lab.provision.images.registry import Registry, through
 from lab.provision.machine.engine import Engine, NoEngine, find_engine
+from lab.provision.machine.engine_place import EnginePlace, place_of
 from lab.provision.machine.engine_start import decide, gather
 from lab.provision.machine.fault_tools import TOOLS
 from lab.provision.machine.packages import Packages
@@ -28,6 +30,22 @@ CPUS_MIN = 2
 PTRACE_ROOT_ONLY = 2
 UNVERIFIED = "version 2; here the lab was tested only on recorded files, never on a real machine"
 AS_ROOT = "run the lab as root or with sudo"
+ENGINE_HERE = (
+    "use an engine of this machine itself: install docker.io or docker-ce, and run the lab beside it"
+)
+# The capabilities that act on the engine's processes, and those that need its paths to be this machine's.
+CGROUPS = ("cpu", "memory", "blkio", "pids")
+OF_PROCESSES = (
+    "root",
+    "cgroup",
+    *(f"cgroup_{name}" for name in CGROUPS),
+    "iptables",
+    "nsenter",
+    "tbf",
+    "netem",
+    "ptrace",
+)
+OF_PATHS = ("store_ext4",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +67,11 @@ def check_machine(*, ask_registry: bool = False, watch_clock_s: float = 0.0) -> 
     runner = Subprocesses()
     found = find_engine(runner)
     engine = found if isinstance(found, Engine) else None
-    return [
+    place = EnginePlace("", "") if engine is None else place_of(engine)
+    listed = [
         _python(),
         *_docker(found, runner),
+        *_place(place),
         Capability("root", is_root(), "root" if is_root() else "not root", AS_ROOT),
         _disk(engine),
         _memory(),
@@ -68,6 +88,7 @@ def check_machine(*, ask_registry: bool = False, watch_clock_s: float = 0.0) -> 
         *([_registry(engine)] if ask_registry else []),
         _ports(engine),
     ]
+    return [_where_the_engine_is(capability, place) for capability in listed]
 
 
 def _can(name: str, detail: str) -> Capability:
@@ -96,6 +117,41 @@ def _docker(found: Engine | NoEngine, runner: Runner) -> Iterator[Capability]:
     yield Capability(
         "docker_compose", version is not None, version or "missing", "`lab up` installs the plugin"
     )
+
+
+def _place(place: EnginePlace) -> Iterator[Capability]:
+    """Whether the engine's processes and paths are this machine's, and what is not tested where they are not."""
+    powers = {name for name in OF_PROCESSES if place.processes} | {name for name in OF_PATHS if place.paths}
+    kinds = sorted(kind for kind, fault in discover().items() if powers & set(fault.needs))
+    untested = f"; NOT_TESTED here: the faults {', '.join(kinds)}" if kinds else ""
+    blind = (
+        "; the memory and CPU time of containers cannot be read, without which no run measures its own cost"
+    )
+    yield Capability(
+        "engine_processes",
+        not place.processes,
+        f"{place.processes}{untested}{blind}"
+        if place.processes
+        else "the engine's processes are this machine's",
+        ENGINE_HERE,
+    )
+    yield Capability(
+        "engine_paths",
+        not place.paths,
+        f"{place.paths}{untested}; a folder of the lab may be empty inside its containers"
+        if place.paths
+        else "the engine's paths are this machine's",
+        ENGINE_HERE,
+    )
+
+
+def _where_the_engine_is(capability: Capability, place: EnginePlace) -> Capability:
+    """A power over this machine is none over the processes and paths of an engine that is elsewhere."""
+    why = place.processes if capability.name in OF_PROCESSES else ""
+    why = why or (place.paths if capability.name in OF_PATHS else "")
+    if not why or not capability.ok:
+        return capability
+    return _lack(capability.name, f"{capability.detail}, but {why}", ENGINE_HERE)
 
 
 def _disk(engine: Engine | None) -> Capability:
@@ -134,7 +190,7 @@ def _cgroups() -> Iterator[Capability]:
     fix = "boot with cgroups (`cgroup_enable=memory`, or a newer kernel)"
     seen = {0: "not mounted", 1: "version 1"}.get(version, UNVERIFIED)
     yield Capability("cgroup", version > 0, seen, fix)
-    for name in ("cpu", "memory", "blkio", "pids"):
+    for name in CGROUPS:
         there = version > 0 and kernel.has_controller(name)
         yield Capability(f"cgroup_{name}", there, "controller present" if there else "controller absent", fix)
 

@@ -59,9 +59,9 @@ class StackCompose(DockerCompose):
         )
         return CompletedProcess(parts, done.returncode, done.stdout.encode(), done.stderr.encode())
 
-    def remove(self) -> None:
-        """Remove the containers of the given services, whether they run or not."""
-        self._run_command([*self.compose_command_property, "rm", "--stop", "--force", *(self.services or [])])
+    def create(self) -> None:
+        """Create the containers of the given services, and those that they need, without starting any."""
+        self._run_command([*self.compose_command_property, "up", "--no-start", *(self.services or [])])
 
     def down(self, *, volumes: bool) -> None:
         """Remove the stack's containers and network, and with `volumes` its volumes, except the store's."""

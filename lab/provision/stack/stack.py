@@ -10,8 +10,10 @@ from lab.model.topology import Topology
 from lab.provision.images.image_specs import ImageUsed
 from lab.provision.machine.engine import Engine, require_engine
 from lab.provision.machine.progress import Progress, silent
-from lab.provision.stack import owned, store_volume
+from lab.provision.stack import owned, store_content, store_volume
 from lab.provision.stack.compose_cli import StackCompose
+from lab.provision.stack.kept_stores import KeptStore, KeptStores
+from lab.provision.stack.network_check import require_no_ipv6
 from lab.provision.stack.ports import chosen_ports, free_ports, require_free
 from lab.provision.stack.readiness import Ask, answers, takes_collections, wait_until
 from lab.provision.stack.stack_spec import (
@@ -32,6 +34,7 @@ __all__ = [
     "StackSpec",
     "addresses",
     "down_all",
+    "keep_store",
     "load",
     "plan_stack",
     "reset_store",
@@ -43,6 +46,9 @@ __all__ = [
 READY_TIMEOUT_S = 60.0
 HTTP_STATUS_ANY = 600
 LOG_LINES = 15
+# A store writes all that it holds when it is stopped.
+STOP_GRACE_S = 20
+FILES_SHOWN = 3
 ADVICE = "`lab doctor` examines the machine"
 
 
@@ -108,6 +114,7 @@ def start(
     made = store_volume.ensure(spec.volume, engine, runner)
     try:
         _bring_up(spec, engine, runner, progress, ready)
+        require_no_ipv6(engine, spec.project)
     except LabError as error:
         log_lines = owned.last_log_lines(engine, spec.project, LOG_LINES)
         owned.remove_new(engine, spec.project, before)
@@ -185,22 +192,46 @@ def stop(spec: StackSpec, *, volumes: bool) -> None:
         forget(spec.project)
 
 
-@as_world_error("the store cannot be emptied", try_=ADVICE)
+@as_world_error("the store cannot be reset", try_=ADVICE)
 def reset_store(
-    spec: StackSpec, progress: Progress | None = None, *, ready: Callable[[str], bool] | None = None
+    spec: StackSpec,
+    progress: Progress | None = None,
+    *,
+    ready: Callable[[str], bool] | None = None,
+    fill: store_content.Fill = store_content.empty,
 ) -> None:
-    """Empty the store: stop target and store, empty the volume, start both, and wait until they are ready."""
+    """Remove target and store with all that they hold, fill the store's volume, start both, wait until they are ready.
+
+    The volume is emptied, or filled by `fill`. The containers are made new, so that a target which keeps files of its
+    own cannot remember an earlier store.
+    """
     progress, runner = progress or silent(), Subprocesses()
     engine = require_engine(runner)
-    with progress.step("emptying the store's volume"):
-        users = spec.topology.with_role("target", "store")
-        owned.kill(engine, spec.project, users)
-        if spec.store_kind == "ext4":
-            store_volume.empty(spec.volume, runner)
-        else:
-            StackCompose(spec, engine, runner, list(users)).remove()
-            store_volume.remove(spec.volume, engine, runner)
+    with progress.step("filling the store's volume"):
+        owned.remove(engine, spec.project, spec.topology.with_role("target", "store"))
+        fill(spec, engine, runner)
     start(spec, progress, ready=ready)
+
+
+@as_world_error("the store cannot be kept", try_=ADVICE)
+def keep_store(spec: StackSpec, stores: KeptStores, key: str, facts: Mapping[str, object]) -> KeptStore:
+    """Stop target and store and keep a copy of the store's content under `key`; start the stack again afterwards.
+
+    Raises WorldError where no copy can be kept, also for a target that keeps files of its own: a copy of the store
+    alone would not agree with a new container of it.
+    """
+    runner = Subprocesses()
+    engine = require_engine(runner)
+    target, store = spec.topology.target.name, spec.topology.store.name
+    owned.stop(engine, spec.project, [target], STOP_GRACE_S)
+    if files := owned.own_files(engine, spec.project, target):
+        raise WorldError(
+            "the target keeps files of its own beside the store, so a copy of the store alone would not fit it",
+            where=target,
+            last_state=", ".join(files[:FILES_SHOWN]),
+        )
+    owned.stop(engine, spec.project, [store], STOP_GRACE_S)
+    return stores.save(key, facts, store_content.copy_out(spec, engine, runner))
 
 
 def status(spec: StackSpec) -> dict[str, str]:
@@ -221,14 +252,15 @@ def addresses(spec: StackSpec) -> dict[str, str]:
 
 @as_world_error("not everything can be removed", try_=ADVICE)
 def down_all(owner: str = owned.OWNER_VALUE) -> list[str]:
-    """Remove every container, network and volume with the lab's label, and the files of the volumes.
+    """Remove every container, network and volume with the lab's label, the files of the volumes, and kept stores.
 
-    Returns what was removed. Images stay, because it takes minutes to build them.
+    Returns what was removed. Images and the other caches stay, because it takes minutes to make them.
     """
     runner = Subprocesses()
     removed = owned.remove_all(require_engine(runner), owner)
     if owner == owned.OWNER_VALUE:
         removed += store_volume.remove_all_images(runner)
+        removed += KeptStores().remove_all()
         for project in saved_projects():
             forget(project)
     return removed

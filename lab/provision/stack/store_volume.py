@@ -100,6 +100,21 @@ def ensure(volume: StoreVolume, engine: Engine, runner: Runner) -> bool:
 
 def empty(volume: StoreVolume, runner: Runner) -> None:
     """Empty an `ext4` volume, which no container may use. Raises WorldError while it is mounted."""
+    _format(Path(unmounted(volume, runner)), runner)
+
+
+def replace(volume: StoreVolume, image: Path, runner: Runner) -> None:
+    """Let `image` take the place of an `ext4` volume's file, which no container may use; `ensure` attaches it.
+
+    Raises WorldError while the volume is mounted.
+    """
+    unmounted(volume, runner)
+    detach(volume.image, runner)
+    image.rename(volume.image)
+
+
+def unmounted(volume: StoreVolume, runner: Runner) -> str:
+    """The device of an `ext4` volume, whose file system is whole in its file. Raises WorldError while it is mounted."""
     device = attached(volume.image)
     if device is None:
         raise WorldError("the store's volume has no loop device", where=str(volume.image), try_="`lab up`")
@@ -108,12 +123,12 @@ def empty(volume: StoreVolume, runner: Runner) -> None:
         runner.run(["umount", point], timeout_s=MKFS_TIMEOUT_S)
     if mount_points(device):
         raise WorldError(
-            "the store's volume is still in use and cannot be emptied",
+            "the store's volume is still in use and cannot be changed or copied",
             where=f"{device} ({volume.name})",
             last_state=f"mounted at {mount_points(device)[0]}",
             try_="`lab down`, then `lab up`",
         )
-    _format(Path(device), runner)
+    return device
 
 
 def remove(volume: StoreVolume, engine: Engine, runner: Runner) -> None:
