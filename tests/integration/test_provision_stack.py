@@ -233,7 +233,12 @@ def test_no_container_of_the_lab_gets_the_proxies_of_the_docker_client(
         load.input_folder.mkdir(parents=True)
         # The image has no k6, so the start fails; what the container is like is seen before that.
         seen: list[dict[str, str]] = []
-        monkeypatch.setattr(Container, "start", lambda self: (self.reload(), seen.append(_proxies_in(self))))
+
+        def start(container: Container) -> None:
+            container.reload()
+            seen.append(_proxies_in(container))
+
+        monkeypatch.setattr(Container, "start", start)
         load.launch("0000", "normal.js", 1).remove()
         assert seen == [{}]
     finally:
