@@ -19,7 +19,7 @@ import httpx
 
 from lab.boundary import Caught, attempt_async, run_sampler
 from lab.model.plan import ObserverPlan
-from lab.model.samples import Layer, Probe, Recall
+from lab.model.samples import STALLED, Layer, Probe, Recall
 from lab.model.target import Target
 from lab.observe.mcp import McpSession
 from lab.observe.plain_transport import PlainTransport
@@ -33,6 +33,8 @@ STOP_TIMEOUT_S = 15.0
 LOST_QUERIES_MAX = 20
 # A slot that the lab itself missed by more than this is not made up for.
 CATCH_UP_MS = 100.0
+# The end of a connection takes this long at most to reach the target, through the proxy.
+END_ARRIVES_S = 0.1
 
 
 class TargetObserver:
@@ -158,9 +160,15 @@ class TargetObserver:
                 probe = await self._canary_probe(session)
                 probe = self._stalls.excuse(probe, self._deadline_s, self._plan.canary_slo_ms)
             self._sink.add([probe])
-            await session.settle()
+            await self._leave_target(session, given_up=probe.outcome in (Layer.TRANSPORT.value, STALLED))
         finally:
             self._outstanding -= 1
+
+    async def _leave_target(self, session: McpSession, *, given_up: bool) -> None:
+        """Wait until nothing of a call is left in the target; the connection of one that was given up has ended."""
+        await session.settle()
+        if given_up:
+            await asyncio.sleep(END_ARRIVES_S)
 
     async def _canary_probe(self, session: McpSession) -> Probe:
         """One probe. If the lab itself could not make it, it is `unsent`: no evidence against the target."""
@@ -211,7 +219,8 @@ class TargetObserver:
             sent_ms = self._clock.now_ms()
             row = await attempt_async(recall.measure(session, self._clock, self._target, query, k))
             self._take_recall(row, sent_ms)
-            await session.settle()
+            given_up = isinstance(row, Caught) or row.layer is Layer.TRANSPORT
+            await self._leave_target(session, given_up=given_up)
         finally:
             self._recall_outstanding -= 1
 
