@@ -156,3 +156,24 @@ def test_a_run_without_a_measurement_shows_no_capacity() -> None:
     report = report_json.build(run, judge(run))
     assert report["capacity"] == []
     assert "this machine" not in summary.render(report)
+
+
+def test_a_slow_recovery_is_not_the_target_s_where_the_lab_asked_too_much() -> None:
+    """The canary of this run is sent ten times a second while the fault is in force, with six truth queries in four."""
+    whole = make(Recipe(faults=("kill",), recovers_s={"f1-kill": 45}))
+    events = [
+        replace(event, kind="capacity_measured", data={}) if event.kind == "observer_cost" else event
+        for event in whole.journal.events
+    ]
+    run = replace(whole, journal=Journal(tuple(events)))
+
+    def recovery(per_s: float) -> Finding:
+        costs = {name: OperationCost(per_s, 10.0, 10.0, 20) for name in CAPACITY.operations}
+        plan = replace(whole.plan, capacity=replace(CAPACITY, operations=costs))
+        found = judge(replace(run, plan=plan)).findings
+        return next(finding for finding in found if finding.check == "recovery")
+
+    assert recovery(10_000).verdict is Verdict.FAIL, "a fast target has no excuse"
+    slow = recovery(100)
+    assert slow.verdict is slow.gate_verdict is INCONCLUSIVE
+    assert "the lab itself asked too much of the target" in slow.reason

@@ -6,8 +6,9 @@ itself is the cause. So the finding is then INCONCLUSIVE, and never fails the ta
 """
 
 from lab.judge.checks.observer_cpu_time import by_cpu_time
-from lab.judge.stats.lab_calls import AskedIn, LabCalls, states
+from lab.judge.stats.lab_calls import AskedIn, LabCalls, states, waiting_allowed
 from lab.judge.windows import references
+from lab.judge.windows.incidents import Incident
 from lab.judge.windows.steady_load import SUBJECT
 from lab.judge.windows.timeline import Windows
 from lab.judge.windows.touched import put_in_doubt
@@ -31,7 +32,7 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
     where = references.events([event])
     return [
         _by_work(evidence, windows, subject, AskedIn(calls, spans, capacity), where)
-        for subject, spans in states(windows)
+        for subject, spans in states(windows.steady, windows.faults, windows.to_ms)
         if spans
     ]
 
@@ -40,12 +41,11 @@ def _by_work(
     evidence: Evidence, windows: Windows, subject: str, asked: AskedIn, where: tuple[str, ...]
 ) -> Finding:
     observer, (worst_share, worst) = evidence.plan.observer, asked.worst()
-    waiting = asked.calls.waiting_max(asked.spans)
-    allowed = observer.outstanding_max + observer.recall_outstanding_max
     bound, share = Bound("<=", observer.share_max), asked.share()
-    small = max(share, worst_share) <= bound.value and waiting <= allowed
+    small = share <= bound.value and asked.is_small(observer)
     reason = (
-        f"the lab asked {asked.in_words()} beside the load; {waiting} of its calls waited at once, {allowed} may; "
+        f"the lab asked {asked.in_words()} beside the load; {asked.waiting()} of its calls waited at once, "
+        f"{waiting_allowed(observer)} may; "
         f"at most {worst_share:.2%} in {worst}"
     )
     verdict = Verdict.PASS if small else Verdict.INCONCLUSIVE
@@ -61,6 +61,10 @@ def _by_work(
         n=sum(asked.calls.started(asked.spans).values()),
         evidence=(*where, *asked.places()),
     )
-    # A silence is no lack here: what was not sent took nothing.
     touched = [*windows.touching("probes", *asked.spans), *windows.touching("recall", *asked.spans)]
-    return put_in_doubt(finding, [incident for incident in touched if incident.event is not None])
+    return put_in_doubt(finding, [incident for incident in touched if _loses_rows(incident)])
+
+
+def _loses_rows(incident: Incident) -> bool:
+    """Whether calls may be missing: not in a silence, in which nothing was asked, nor where too much was."""
+    return incident.event is not None and incident.event.kind != "capacity_measured"

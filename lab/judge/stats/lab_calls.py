@@ -8,14 +8,18 @@ from itertools import accumulate
 from typing import Any
 
 from lab.judge.windows import references
-from lab.judge.windows.timeline import Windows
+from lab.judge.windows.fault_window import FaultWindow
+from lab.judge.windows.incidents import Incident
 from lab.judge.windows.window import Window
 from lab.model.capacity import Capacity
 from lab.model.evidence import Evidence
+from lab.model.plan import ObserverPlan
 from lab.model.samples import Layer
 
 # A time of a few seconds holds too few calls for a rate: it is counted with what follows, up to this length.
 WINDOW_MIN_MS = 20_000.0
+# What rests on how fast the target answers.
+_TOUCHED = frozenset({"requests", "probes", "recall"})
 _ALWAYS = (float("-inf"), float("inf"))
 
 
@@ -74,6 +78,11 @@ def _waits(rows: Iterable[Sequence[Any]], limit_ms: float, unsent: object) -> li
     ]
 
 
+def waiting_allowed(observer: ObserverPlan) -> int:
+    """How many calls of the lab may wait in the target at once, by the plan."""
+    return observer.outstanding_max + observer.recall_outstanding_max
+
+
 def work_share(counts: Mapping[str, int], seconds: float, capacity: Capacity, *, fewer: int = 0) -> float:
     """The share of the capacity that these calls took; `fewer` calls of each operation are left out.
 
@@ -112,6 +121,14 @@ class AskedIn:
     def _seconds(self) -> float:
         return sum(span.seconds for span in self.spans)
 
+    def waiting(self) -> int:
+        """How many of its calls waited in the target at once, at most."""
+        return self.calls.waiting_max(self.spans)
+
+    def is_small(self, observer: ObserverPlan) -> bool:
+        """Whether no window is over the budget, by what it asked and by what waited."""
+        return self.worst()[0] <= observer.share_max and self.waiting() <= waiting_allowed(observer)
+
     def places(self) -> tuple[str, ...]:
         """Where these calls stand in the samples."""
         return tuple(
@@ -121,30 +138,55 @@ class AskedIn:
         )
 
 
-def states(windows: Windows) -> Iterator[tuple[str, tuple[Window, ...]]]:
-    """The states of a run by name, each with its windows: steady, a fault in force, the target recovering."""
-    yield "steady", windows.steady
-    yield "in force", _each_once(windows, _in_force(windows))
-    yield "recovering", _each_once(windows, _recovering(windows))
+def states(
+    steady: tuple[Window, ...], faults: Sequence[FaultWindow], to_ms: float
+) -> Iterator[tuple[str, tuple[Window, ...]]]:
+    """The states of a run by name, each with its windows: steady, a fault in force, the target recovering.
+
+    `to_ms` is the end of the run.
+    """
+    yield "steady", steady
+    yield "in force", _each_once(_in_force(faults), to_ms)
+    yield "recovering", _each_once(_recovering(faults), to_ms)
 
 
-def _in_force(windows: Windows) -> Iterator[Window]:
-    for fault in windows.faults:
+def overloads(
+    evidence: Evidence, steady: tuple[Window, ...], faults: Sequence[FaultWindow], to_ms: float
+) -> Iterator[Incident]:
+    """The times in which the lab itself asked too much of the target, as incidents: they decide nothing about it.
+
+    What the lab asked while a fault was in force is worked off afterwards, so its whole step is touched.
+    """
+    event = evidence.journal.last("capacity_measured")
+    if evidence.plan.capacity is None or event is None:
+        return
+    calls, ends_ms = LabCalls(evidence), {f.planned.id: f.span.to_ms for f in faults if f.span is not None}
+    for name, spans in states(steady, faults, to_ms):
+        for span in spans:
+            asked = AskedIn(calls, (span,), evidence.plan.capacity)
+            if asked.is_small(evidence.plan.observer):
+                continue
+            end_ms = span.to_ms if name == "steady" else max(span.to_ms, ends_ms.get(span.name, span.to_ms))
+            why = f"the lab itself asked too much of the target ({asked.in_words()}) in {span.name}, {name}"
+            yield Incident(span.from_ms, end_ms, _TOUCHED, why, event)
+
+
+def _in_force(faults: Sequence[FaultWindow]) -> Iterator[Window]:
+    for fault in faults:
         if fault.span is not None:
             yield fault.span if fault.cleared_ms is None else replace(fault.span, to_ms=fault.cleared_ms)
 
 
-def _recovering(windows: Windows) -> Iterator[Window]:
-    for fault in windows.faults:
+def _recovering(faults: Sequence[FaultWindow]) -> Iterator[Window]:
+    for fault in faults:
         until = fault.until_recovered
         if fault.span is not None and fault.cleared_ms is not None and until is not None:
             yield replace(fault.span, from_ms=fault.cleared_ms, to_ms=max(fault.cleared_ms, until.to_ms))
 
 
-def _each_once(windows: Windows, spans: Iterator[Window]) -> tuple[Window, ...]:
+def _each_once(spans: Iterable[Window], to_ms: float) -> tuple[Window, ...]:
     """These windows, each long enough for a rate; the faults of one step share theirs."""
     longer = [
-        replace(span, to_ms=max(span.to_ms, min(span.from_ms + WINDOW_MIN_MS, windows.to_ms)))
-        for span in spans
+        replace(span, to_ms=max(span.to_ms, min(span.from_ms + WINDOW_MIN_MS, to_ms))) for span in spans
     ]
     return tuple({(span.from_ms, span.to_ms): span for span in longer if span.seconds > 0}.values())

@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from lab.judge.stats.lab_calls import overloads
 from lab.judge.windows.fault_window import FaultWindow, FaultWindows
 from lab.judge.windows.foreign_acts import first_act
 from lab.judge.windows.incidents import Incident, find_incidents
@@ -66,7 +67,10 @@ def find_windows(evidence: Evidence) -> Windows:
     if outside is not None:
         unsteady.append((outside[0], float("inf")))
     steady = without((phase for phase in phases if phase.phase == STEADY), unsteady)
-    incidents = find_incidents(evidence, phases, segments)
+    incidents = (
+        *find_incidents(evidence, phases, segments),
+        *overloads(evidence, steady, faults, to_ms),
+    )
     return Windows(
         phases, steady, faults, from_ms, to_ms, outside, incidents, tuple(_kinds(faults)), segments
     )
