@@ -22,7 +22,7 @@ from lab.host.machine import kernel
 from lab.host.machine.state import state_dir
 from lab.host.processes.process_handle import own_process
 from lab.host.world import world_of
-from lab.judge.checks.accuracy import RECALL_MIN
+from lab.judge.windows.answers import RECALL_MIN
 from lab.load.chunks import K6Load
 from lab.load.cpu_time import LoadCpu
 from lab.load.inputs import LoadInputs

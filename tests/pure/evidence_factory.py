@@ -12,7 +12,18 @@ from lab.judge.checks import default_bounds
 from lab.model.evidence import Evidence
 from lab.model.journal import Event, Journal
 from lab.model.load import ConstantArrivalRate, LoadProfile
-from lab.model.plan import FAULT, STEADY, WARM_UP, Decision, ObserverPlan, Plan, PlannedFault, Step
+from lab.model.plan import (
+    BY_CANARY,
+    BY_LOAD,
+    FAULT,
+    STEADY,
+    WARM_UP,
+    Decision,
+    ObserverPlan,
+    Plan,
+    PlannedFault,
+    Step,
+)
 from lab.model.samples import HostReading, Layer, Memory, Probe, Recall, Request, Samples
 from lab.model.target import Condition, KnownIssue, Operation, Target
 
@@ -65,7 +76,7 @@ class Recipe:
 
     `recovers_s` is by fault id how long after its heal the target is well again, `store_busy_s` how long after its
     heal the store has work to do, `wrong_s` how long after its heal the canary gets wrong documents (a run with it has
-    a canary that counts hits).
+    a canary that counts hits). Where the load is one of the `witnesses`, its searches have their hits counted.
     """
 
     faults: tuple[str, ...] = ("latency", "kill", "cpu_cap")
@@ -82,6 +93,7 @@ class Recipe:
     known_issues: tuple[KnownIssue, ...] = ()
     required: tuple[str, ...] = REQUIRED
     decisions: tuple[Decision, ...] = ()
+    witnesses: tuple[str, ...] = (BY_CANARY,)
     seed: int = 7
 
 
@@ -165,7 +177,7 @@ def _plan(recipe: Recipe) -> Plan:
         seed=recipe.seed,
         duration_s=sum(step.duration_s for step in steps),
         steps=tuple(replace(step, load=LOAD) for step in steps),
-        observer=ObserverPlan(2.0, 10.0, 2000, 200.0, 5, 1.5, 10, 5.0),
+        observer=ObserverPlan(2.0, 10.0, 2000, 200.0, 5, 1.5, 10, 5.0, witnesses=recipe.witnesses),
         bounds=default_bounds(),
         required=recipe.required,
         decisions=recipe.decisions,
@@ -221,7 +233,10 @@ def _request(recipe: Recipe, steps: list[_Step], rng: np.random.Generator, n: in
     if down or (recipe.status_fails and op == "status"):
         message = STATUS_MESSAGE if op == "status" else EMPTY_MESSAGE
         return Request(at, at + 1, at + 1 + took, op, False, Layer.PAYLOAD, message, source, id=name)
-    return Request(at, at + 1, at + 1 + took, op, True, Layer.OK, "", source, id=name)
+    found = (
+        (10, 10, f"q{n % 200:03d}") if op == "search" and BY_LOAD in recipe.witnesses else (None, None, None)
+    )
+    return Request(at, at + 1, at + 1 + took, op, True, Layer.OK, "", source, 0, name, *found)
 
 
 def _probe_times(recipe: Recipe, steps: list[_Step], end_ms: float) -> Iterator[float]:
@@ -265,13 +280,14 @@ def _look(recipe: Recipe, steps: list[_Step], at: float) -> Probe:
 
 
 def _recall(recipe: Recipe, steps: list[_Step], rng: np.random.Generator, n: int, at: float) -> Recall:
-    query = f"q{n % 200:03d}"
-    if _affected(steps, recipe, at) == "kill":
+    query, kind = f"q{n % 200:03d}", _affected(steps, recipe, at)
+    if kind == "kill":
         if recipe.lies_when_down:
             return Recall(at, at + 30, "dense", query, True, 0, 10, Layer.PAYLOAD, EMPTY_MESSAGE)
         return Recall(at, at + 30, "dense", query, False, 0, 10, Layer.IS_ERROR, "the store is down")
     hits = 10 if rng.random() < 0.8 else 9
-    return Recall(at, at + 30, "dense", query, True, hits, 10, Layer.OK, "")
+    took = 330 if kind == "latency" else 30
+    return Recall(at, at + took, "dense", query, True, hits, 10, Layer.OK, "")
 
 
 Draft = tuple[float, str, dict[str, Any]]

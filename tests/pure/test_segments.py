@@ -173,7 +173,7 @@ def test_no_recovery_clock_goes_on_over_the_border() -> None:
     evidence = resumed(whole(), healed.at_ms + 600)
     fault = next(f for f in find_windows(evidence).faults if f.planned.id == "f2-kill")
     assert fault.span is not None and fault.span.to_ms <= healed.at_ms + 600
-    assert all(probe.sent_ms < healed.at_ms + 600 for probe in fault.canary)
+    assert all(probe.sent_ms < healed.at_ms + 600 for probe in fault.stream.in_slo)
     assert fault.recovering is None
 
 

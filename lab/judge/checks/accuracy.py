@@ -9,20 +9,16 @@ from collections.abc import Sequence
 
 from lab.judge.stats.intervals import mean_interval, seed_of
 from lab.judge.windows import references
-from lab.judge.windows.answers import Pool, answered, asked_in, by_query
+from lab.judge.windows.answers import RECALL_MIN, Pool, answered, asked_in, by_query, tables
 from lab.judge.windows.known_issues import counted, declared, explains_recall
 from lab.judge.windows.steady_load import SUBJECT as STEADY
 from lab.judge.windows.timeline import Windows
 from lab.judge.windows.touched import judged_apart
 from lab.model.evidence import Evidence
 from lab.model.samples import Recall
-from lab.model.scenario import BoundSpec
 from lab.model.verdict import Finding, Verdict, undecided
 
 CHECK = "accuracy"
-RECALL_MIN = BoundSpec(
-    "accuracy", ">", "recall@10", 0.90, "mean recall, steady and per kind of fault", above=0, below=1
-)
 BOUNDS = (RECALL_MIN,)
 # 0.025 ** (1 / 36) = 0.903. With fewer queries the interval includes 0.9 even if every answer is perfect.
 QUERIES_MIN = 36
@@ -45,7 +41,10 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
 
 def _judged(evidence: Evidence, windows: Windows, pool: Pool) -> Finding:
     """The finding about a pool, without the answers that an incident touched."""
-    touched = [i for i in windows.touching("recall", *pool.tight, *pool.wide) if i.event is not None]
+    spans = (*pool.tight, *pool.wide)
+    touched = [
+        i for table in tables(evidence) for i in windows.touching(table, *spans) if i.event is not None
+    ]
     return judged_apart(lambda holes: _finding(evidence, windows, pool.without(holes)), touched)
 
 
@@ -60,7 +59,9 @@ def _finding(evidence: Evidence, windows: Windows, pool: Pool) -> Finding:
     # longer time do not decide the gate.
     gate_rows = [row for row in rows if not issue(row)]
     values, gate_values = by_query(rows), by_query(gate_rows)
-    where = tuple(references.samples("recall", window.from_ms, window.to_ms) for window in pool.wide)
+    where = tuple(
+        references.samples(table, w.from_ms, w.to_ms) for table in tables(evidence) for w in pool.wide
+    )
     if values.size < QUERIES_MIN:
         reason = f"{values.size} queries answered; at least {QUERIES_MIN} are needed to decide"
         return undecided(CHECK, pool.subject, reason, evidence=where, n=len(rows))

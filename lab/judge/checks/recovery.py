@@ -1,34 +1,28 @@
 """Time from the confirmed heal of each fault until the target has recovered, as an interval.
 
-Only the canary counts. A probe is good if it has a right answer within the SLO. A probe that could not be sent is not
-good, but it is no evidence against the target either. `lab.judge.stats.recovery_clock` defines when the
-target has recovered. After a kill, the clock starts when the lab asks the engine to start the container.
+The plan names the witnesses: the load's requests, the canary and the truth queries, in one stream of observations, or
+in older plans the canary alone. An observation is good if the right answer came in time (`lab.judge.witnesses.limits`).
+What says nothing about the target is left out (`lab.judge.witnesses.calls`). `lab.judge.stats.recovery_clock` defines
+when the target has recovered. After a kill, the clock starts when the lab asks the engine to start the container.
 """
 
 from lab.judge.stats.observations import Observations
-from lab.judge.stats.recovery_clock import held_since
 from lab.judge.windows import host_cpu, references
 from lab.judge.windows.timeline import FaultWindow, Windows
 from lab.judge.windows.touched import excused, put_in_doubt
 from lab.judge.windows.watch_gaps import doubts_of, long_pause, touching_recovery, watched_too_short
+from lab.judge.witnesses.backlog import remark
 from lab.model.evidence import Evidence
 from lab.model.recovery import CANARY
 from lab.model.scenario import BoundSpec
 from lab.model.verdict import Finding, Interval, Verdict, undecided
 
-__all__ = ["CHECK", "findings", "held_since"]
-
 CHECK = "recovery"
-RECOVERY_MAX = BoundSpec(
-    "recovery_s",
-    "<",
-    "s",
-    30.0,
-    "time from the confirmed heal of a fault until recovered",
-    above=0,
-    at_most=3600,
-)
+_MEANS = "time from the confirmed heal of a fault until recovered"
+RECOVERY_MAX = BoundSpec("recovery_s", "<", "s", 30.0, _MEANS, above=0, at_most=3600)
 BOUNDS = (RECOVERY_MAX,)
+# A recovery that takes a larger share of the bound is explained.
+QUICK_SHARE = 1 / 3
 
 
 def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
@@ -60,17 +54,18 @@ def _finding(evidence: Evidence, fault: FaultWindow) -> Finding:
     subject, span, doubts = fault.planned.id, fault.span, doubts_of(fault)
     if doubts or span is None or fault.cleared_ms is None:
         return undecided(CHECK, subject, "; ".join(doubts), evidence=references.events(fault.events))
-    after = fault.canary.since(fault.cleared_ms)
-    where = (*references.events(fault.events), references.samples("probes", fault.cleared_ms, span.to_ms))
+    stream, after = fault.stream, fault.stream.in_slo.since(fault.cleared_ms)
+    samples = (references.samples(table, fault.cleared_ms, span.to_ms) for table in stream.tables)
+    where = (*references.events(fault.events), *samples)
     if fault.recovery is None:
-        reason = f"{len(after)} canary probes after the heal; at least {CANARY.window} are needed to show a recovery"
+        reason = f"{len(after)} {stream.name} after the heal; at least {CANARY.window} are needed to show a recovery"
         return undecided(CHECK, subject, reason, evidence=where, n=len(after))
     clock = fault.recovery[0]
     bound = RECOVERY_MAX.of(evidence.plan.bounds)
     interval = Interval(clock.lo_s, float("inf") if clock.hi_s is None else clock.hi_s)
-    verdict, flaw = bound.judge(interval), long_pause(evidence, fault)
+    verdict, flaw = bound.judge(interval), long_pause(fault)
     if verdict is Verdict.PASS:
-        flaw = flaw or watched_too_short(evidence, fault)
+        flaw = flaw or watched_too_short(fault)
     if flaw:
         verdict = Verdict.INCONCLUSIVE
     return Finding(
@@ -80,6 +75,7 @@ def _finding(evidence: Evidence, fault: FaultWindow) -> Finding:
         verdict,
         _reason(fault, after)
         + (f"; {flaw}" if flaw else "")
+        + remark(evidence, fault, QUICK_SHARE * bound.value)
         + ("" if verdict is Verdict.PASS else host_cpu.remark(evidence, fault.cleared_ms, span.to_ms)),
         observed=clock.hi_s,
         unit="s from the heal",
@@ -97,4 +93,6 @@ def _reason(fault: FaultWindow, after: Observations) -> str:
         outcome = f"did not recover while watched: still bad {clock.lo_s:.4g} s after the heal"
     else:
         outcome = f"recovered between {clock.lo_s:.4g} and {clock.hi_s:.4g} s after the heal"
-    return f"{outcome}{fault.cleared_by_another}; {bad} of {len(after)} probes bad"
+    limits = fault.stream.limits.in_words() if fault.stream.limits is not None else ""
+    counted = f"{bad} of {len(after)} {fault.stream.name} bad"
+    return f"{outcome}{fault.cleared_by_another}; {counted}{f' ({limits})' if limits else ''}"

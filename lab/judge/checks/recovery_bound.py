@@ -54,7 +54,7 @@ def _clock(evidence: Evidence, windows: Windows, trial: Sequence[FaultWindow]) -
     first = trial[0]
     if first.recovery is None or any(doubts_of(fault) for fault in trial):
         return None
-    if long_pause(evidence, first) or watched_too_short(evidence, first) or touching_recovery(windows, first):
+    if long_pause(first) or watched_too_short(first) or touching_recovery(windows, first):
         return None
     return first.recovery[0]
 

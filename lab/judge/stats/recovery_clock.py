@@ -83,7 +83,7 @@ def clocks(
 
 
 def first_harm(
-    observations: Observations, issued_ms: float, recovered_ms: float = float("inf")
+    observations: Observations, issued_ms: float, recovered_ms: float = float("inf"), rule: Rule = CANARY
 ) -> Clock | None:
     """The time from the issue of the injection until the target first showed harm: the mirror of a recovery.
 
@@ -98,7 +98,7 @@ def first_harm(
         return None
     bad = asked.where(~asked.good)
     first_bad_ms = bad.sent_ms[0] if len(bad) else float("inf")
-    watched_ms = _watched_until_ms(asked, issued_ms, CANARY)
+    watched_ms = _watched_until_ms(asked, issued_ms, rule)
     before_ms = asked.sent_ms[(asked.sent_ms < first_bad_ms) & (asked.sent_ms <= watched_ms)]
     lo_s = (float(before_ms[-1]) - issued_ms) / 1000 if before_ms.size else 0.0
     if not len(bad):

@@ -6,7 +6,7 @@ import numpy as np
 
 from lab.judge.checks.accuracy import CHECK
 from lab.judge.stats.intervals import mean_interval, seed_of
-from lab.judge.windows.answers import answered, by_query
+from lab.judge.windows.answers import answered, asked_between, by_query
 from lab.judge.windows.steady_load import SUBJECT as STEADY
 from lab.judge.windows.timeline import Windows
 from lab.judge.windows.window import Window
@@ -29,7 +29,7 @@ def describe(evidence: Evidence, windows: Windows, found: Sequence[Finding]) -> 
 
 def _row(evidence: Evidence, subject: str, mode: str, spans: Sequence[Window]) -> dict[str, object]:
     by_window = [
-        (w, [r for r in evidence.samples.recall.between(w.from_ms, w.to_ms) if r.mode == mode]) for w in spans
+        (w, [r for r in asked_between(evidence, w.from_ms, w.to_ms) if r.mode == mode]) for w in spans
     ]
     rows = [row for _, inside in by_window for row in inside]
     figures = _figures(rows)

@@ -1,13 +1,14 @@
 """Each planned fault: what it did, what was measured as its proof, and how long the target needed to recover."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
-from lab.judge.checks.accuracy import RECALL_MIN
-from lab.judge.stats.observations import ProbeResults, accurate, accurate_enough, answering, idle
+from lab.judge.stats.observations import ProbeResults, idle
 from lab.judge.stats.recovery_clock import Clock, first_harm
 from lab.judge.windows.timeline import FaultWindow, Windows
+from lab.judge.witnesses.backlog import backlog_of
 from lab.model.evidence import Evidence
-from lab.model.recovery import CANARY, FIVE_IN_A_ROW
+from lab.model.recovery import FIVE_IN_A_ROW
 from lab.model.samples import STORE_PROBE
 from lab.model.verdict import Finding, worst
 
@@ -35,6 +36,7 @@ def _row(evidence: Evidence, fault: FaultWindow, found: Sequence[Finding]) -> di
         "effect": _effect(fault),
         "verdict": worst(f.verdict for f in found if f.subject == planned.id).value,
         "recovery": _recovery(evidence, fault),
+        "backlog": None if (backlog := backlog_of(evidence, fault)) is None else asdict(backlog),
     }
 
 
@@ -55,10 +57,11 @@ def _effect(fault: FaultWindow) -> dict[str, object]:
 
 def _recovery(evidence: Evidence, fault: FaultWindow) -> dict[str, object]:
     """When the first harm was detected, and when each kind of recovery came; from the heal and from the injection."""
+    stream = fault.stream
     clocks_by_name: dict[str, Clocks] = {
-        "answers": fault.clocks(answering(fault.probes), CANARY),
+        "answers": fault.clocks(stream.answering(), stream.rule),
         "slo": fault.recovery,
-        "recall": _recall(evidence, fault),
+        "recall": fault.clocks(*stream.accurate()),
         "idle": _idle(evidence, fault),
     }
     detected = _detected(fault)
@@ -67,19 +70,8 @@ def _recovery(evidence: Evidence, fault: FaultWindow) -> dict[str, object]:
         "detected": _interval(detected),
         "from_heal": {name: _interval(found and found[0]) for name, found in clocks_by_name.items()},
         "from_injection": {name: _interval(found and found[1]) for name, found in clocks_by_name.items()},
+        "slower_limits_ms": {} if stream.limits is None else dict(stream.limits.slower),
     }
-
-
-def _recall(evidence: Evidence, fault: FaultWindow) -> Clocks:
-    """By the canary if it counts hits, because it is asked ten times a second; otherwise by the truth queries."""
-    target, span = evidence.plan.target, fault.span
-    if target.operations[target.canary].document_ids:
-        return fault.clocks(accurate(fault.probes), CANARY)
-    if span is None:
-        return None
-    queries = evidence.samples.recall.between(span.from_ms, span.to_ms)
-    recall_min = RECALL_MIN.value_of(evidence.plan.bounds)
-    return fault.clocks(accurate_enough(queries, recall_min), FIVE_IN_A_ROW)
 
 
 def _idle(evidence: Evidence, fault: FaultWindow) -> Clocks:
@@ -94,7 +86,7 @@ def _detected(fault: FaultWindow) -> Clock | None:
     if fault.span is None:
         return None
     recovered_ms = float("inf") if fault.recovering is None else fault.recovering.sent_ms
-    return first_harm(fault.canary, fault.span.from_ms, recovered_ms)
+    return first_harm(fault.stream.in_slo, fault.span.from_ms, recovered_ms, fault.stream.rule)
 
 
 def _interval(clock: Clock | None) -> dict[str, object] | None:

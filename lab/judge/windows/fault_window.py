@@ -1,18 +1,19 @@
 """The window of each planned fault: when it was in force and healed, what proves it, and when the target recovered."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lab.judge.stats.observations import Observation, Observations, ProbeResults, within_slo
+from lab.judge.stats.observations import Observation, Observations
 from lab.judge.stats.recovery_clock import Clock, clocks, recovery_point
 from lab.judge.windows.fault_events import doubts, first, heal_doubts, last, proofs_at
 from lab.judge.windows.segments import Segment
 from lab.judge.windows.window import Window
+from lab.judge.witnesses.streams import Stream, Streams
 from lab.model.evidence import Evidence
 from lab.model.journal import Event
 from lab.model.plan import PlannedFault
-from lab.model.recovery import CANARY, Rule
+from lab.model.recovery import Rule
 from lab.model.undo import facts_of
 
 
@@ -25,9 +26,9 @@ class FaultWindow:
     `injected_ms` is when it was completed. `doubts` say why it does not count as proven in force, `heal_doubts` why
     its heal does not count as confirmed, `shared_doubts` the same of the faults that were in force with it. A pass
     needs all three to be empty. The clock of recovery starts between `cleared_from_ms` and `cleared_ms`, which are
-    equal unless the fault passes by itself. `probes` are the canary probes within the span, and `canary` the same
-    probes rated by the SLO. `recovering` is the good probe at which the target had recovered, and `recovery` how long
-    that took from the heal and from the injection.
+    equal unless the fault passes by itself. `stream` is what the witnesses showed within the span. `recovering` is the
+    good observation at which the target had recovered, and `recovery` how long that took from the heal and from the
+    injection.
     """
 
     planned: PlannedFault
@@ -40,8 +41,7 @@ class FaultWindow:
     doubts: tuple[str, ...]
     heal_doubts: tuple[str, ...]
     shared_doubts: tuple[str, ...]
-    probes: ProbeResults
-    canary: Observations
+    stream: Stream
     recovering: Observation | None
     recovery: tuple[Clock, Clock] | None = None
 
@@ -92,29 +92,33 @@ class FaultWindows:
         for phase in phases:
             self._phases[phase.name].append(phase)
 
-    def find(self) -> tuple[FaultWindow, ...]:
+    def find(self, streams: Streams) -> tuple[FaultWindow, ...]:
         """One window per planned fault, whether it ran or not."""
-        return tuple(self._window(planned) for planned in self._evidence.plan.faults())
+        return tuple(self._window(planned, streams) for planned in self._evidence.plan.faults())
 
-    def unsteady(self, fault: FaultWindow) -> tuple[float, float] | None:
-        """From when to when (ms) the run is not steady because of a fault; None where it was never injected."""
-        injecting = first(fault.events, "fault_injecting")
-        if injecting is None:
-            return None
-        if fault.event("fault_healed") is None:
-            return injecting.at_ms, float("inf")
-        ends = [phase.to_ms for phase in self._phases[self._steps[fault.planned.id]]]
-        return injecting.at_ms, max([*ends, injecting.at_ms] if ends else [self._segments[-1].to_ms])
+    def unsteady(self) -> Iterator[tuple[float, float]]:
+        """From when to when (ms) the run is not steady because of a fault, for each that was injected."""
+        for planned in self._evidence.plan.faults():
+            events = self._events_of(planned)
+            injecting = first(events, "fault_injecting")
+            if injecting is not None:
+                yield injecting.at_ms, self._steady_again_ms(planned, injecting, last(events, "fault_healed"))
 
-    def _window(self, planned: PlannedFault) -> FaultWindow:
+    def _steady_again_ms(self, planned: PlannedFault, injecting: Event, healed: Event | None) -> float:
+        if healed is None:
+            return float("inf")
+        ends = [phase.to_ms for phase in self._phases[self._steps[planned.id]]]
+        return max([*ends, injecting.at_ms] if ends else [self._segments[-1].to_ms])
+
+    def _window(self, planned: PlannedFault, streams: Streams) -> FaultWindow:
         events = self._events_of(planned)
         injecting = first(events, "fault_injecting")
         span = None if injecting is None else self._span(planned, injecting)
-        probes = _canary_probes(self._evidence, span)
-        canary = within_slo(probes, self._evidence.plan.observer.canary_slo_ms)
+        stream = streams.within(span)
+        observations = stream.in_slo
         cleared_from_ms, cleared_ms = self._all_cleared_ms(planned) or (None, None)
-        after = canary.since(float("inf") if cleared_ms is None else cleared_ms)
-        recovered = recovery_point(after)
+        after = observations.since(float("inf") if cleared_ms is None else cleared_ms)
+        recovered = recovery_point(after, stream.rule)
         window = FaultWindow(
             planned=planned,
             events=events,
@@ -126,11 +130,10 @@ class FaultWindows:
             doubts=(*doubts(events), *self._cut(planned, events)),
             heal_doubts=tuple(heal_doubts(events)),
             shared_doubts=tuple(self._shared_doubts(planned)),
-            probes=probes,
-            canary=canary,
+            stream=stream,
             recovering=None if recovered is None else after[recovered],
         )
-        return replace(window, recovery=window.clocks(canary, CANARY))
+        return replace(window, recovery=window.clocks(observations, stream.rule))
 
     def _span(self, planned: PlannedFault, injecting: Event) -> Window:
         """From the injection to the end of the step, both in the segment of the injection."""
@@ -209,9 +212,3 @@ def _heals_by_starting(injecting: Event, planned: PlannedFault) -> bool:
     undo = injecting.data.get("undo")
     # Journals of early versions hold no undo, and of their kinds `kill` alone was healed by a start.
     return facts_of(undo).starts_a_container if undo else planned.kind == "kill"
-
-
-def _canary_probes(evidence: Evidence, span: Window | None) -> ProbeResults:
-    if span is None:
-        return ProbeResults.of(())
-    return ProbeResults.read(evidence.samples.probes, evidence.plan.target.canary, span.from_ms, span.to_ms)

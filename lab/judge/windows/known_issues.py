@@ -1,10 +1,8 @@
-"""Known issues, the declared defects of the target: which failures each explains, and how often it occurred."""
+"""Known issues, the declared defects of the target: and which failures each explains."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
-from lab.judge.windows.timeline import Windows
-from lab.model.evidence import Evidence
 from lab.model.plan import Plan
 from lab.model.samples import Layer, Recall, Request
 from lab.model.target import KnownIssue
@@ -61,33 +59,3 @@ def counted(ids: Iterable[str | None]) -> tuple[KnownIssueCount, ...]:
     """How many observations each issue explains, by id."""
     counts = Counter(issue for issue in ids if issue is not None)
     return tuple(KnownIssueCount(issue, counts[issue]) for issue in sorted(counts))
-
-
-def occurrences(evidence: Evidence, windows: Windows) -> list[dict[str, object]]:
-    """Every declared issue, with the number of its occurrences in the whole run."""
-    plan = evidence.plan
-    counts: Counter[str | None] = Counter()
-    for check in sorted({issue.check for issue in plan.target.known_issues}):
-        issues = declared(plan, check)
-        if check == ACCURACY:
-            rows = evidence.samples.recall
-            counts.update(explains_recall(issues, plan, r, windows.kinds_at(r.sent_ms)) for r in rows)
-        else:
-            requests = evidence.samples.requests
-            counts.update(
-                explains_request(issues, check, r, windows.kinds_at(r.scheduled_ms)) for r in requests
-            )
-    return [
-        {
-            "id": issue.id,
-            "check": issue.check,
-            "operation": issue.operation,
-            "faults": list(issue.faults),
-            "n": counts[issue.id],
-            "seen": counts[issue.id] > 0,
-            "explanation": issue.explanation,
-            "date": issue.date,
-            "target_version": issue.target_version,
-        }
-        for issue in sorted(plan.target.known_issues, key=lambda issue: (issue.id, issue.check))
-    ]

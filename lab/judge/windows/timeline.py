@@ -15,6 +15,7 @@ from lab.judge.windows.incidents import Incident, find_incidents
 from lab.judge.windows.segments import Segment, find_segments
 from lab.judge.windows.touched import touching
 from lab.judge.windows.window import Window, without
+from lab.judge.witnesses.streams import streams
 from lab.model.evidence import Evidence
 from lab.model.plan import STEADY
 
@@ -62,11 +63,12 @@ def find_windows(evidence: Evidence) -> Windows:
     phases = tuple(_phases(evidence, segments, to_ms))
     outside = first_act(evidence)
     finder = FaultWindows(evidence, phases, segments)
-    faults = tuple(fault if outside is None else _doubting(fault, *outside) for fault in finder.find())
-    unsteady = [span for fault in faults if (span := finder.unsteady(fault)) is not None]
+    unsteady = list(finder.unsteady())
     if outside is not None:
         unsteady.append((outside[0], float("inf")))
     steady = without((phase for phase in phases if phase.phase == STEADY), unsteady)
+    found = finder.find(streams(evidence, steady))
+    faults = tuple(fault if outside is None else _doubting(fault, *outside) for fault in found)
     incidents = (
         *find_incidents(evidence, phases, segments),
         *overloads(evidence, steady, faults, to_ms),

@@ -1,6 +1,6 @@
 """Windows of time in a run, and what remains of them when some times are left out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -36,12 +36,15 @@ class Window:
 
 def within(stream: Stream[T], windows: Iterable[Window]) -> list[T]:
     """The rows that fall into any of these windows, each once, in order of time."""
-    rows: list[T] = []
+    return [row for window in apart(windows) for row in stream.between(window.from_ms, window.to_ms)]
+
+
+def apart(windows: Iterable[Window]) -> Iterator[Window]:
+    """The same stretches of time in order, without what an earlier window holds already."""
     done_ms = float("-inf")
     for window in sorted(windows, key=lambda window: (window.from_ms, window.to_ms)):
-        rows += stream.between(max(window.from_ms, done_ms), window.to_ms)
+        yield replace(window, from_ms=max(window.from_ms, done_ms))
         done_ms = max(done_ms, window.to_ms)
-    return rows
 
 
 def without(windows: Iterable[Window], holes: Sequence[tuple[float, float]]) -> tuple[Window, ...]:
