@@ -116,13 +116,15 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
         require_runs(request.runs)
         heal_first(progress)
     with lock_stack(request.project):
-        with watch.part("bring the stack up"):
+        with watch.part("get engine and images ready"):
             spec = bring_up.bring_up(
                 request.project,
                 request.target_dir,
                 images_from=request.images_from,
                 progress=progress.say,
                 advance=progress.advance,
+                # The preparation starts it, on a store that it has filled.
+                start_it=False,
             )
         prepared = prepare(docker_client(), spec, plan, request.corpus, progress, watch)
         watch.first_request()

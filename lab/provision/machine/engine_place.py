@@ -6,12 +6,18 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import NotFound
 
 from lab.host.network.namespaces import belongs
 from lab.provision.machine.engine import Engine
 
 SOCKET_TIMEOUT_S = 2.0
 DESKTOP = "Docker Desktop"
+# A few containers show where the engine is as well as all.
+ASKED_MAX = 3
 SNAPS = ("/var/snap/", "/snap/")
 
 
@@ -51,7 +57,8 @@ def gather(engine: Engine) -> EngineFacts:
     client = engine.client()
     try:
         info = client.info()
-        running = [container.attrs for container in client.containers.list(ignore_removed=True)]
+        listed = [str(entry["Id"]) for entry in client.api.containers(filters={"status": "running"})]
+        running = [attrs for one in listed[:ASKED_MAX] if (attrs := _inspected(client, one)) is not None]
     finally:
         client.close()
     processes = [(int(attrs["State"]["Pid"]), str(attrs["Id"])) for attrs in running]
@@ -65,6 +72,15 @@ def gather(engine: Engine) -> EngineFacts:
         own_kernel=platform.release(),
         root_is_here=_exists(Path(engine.root_directory or "/")),
     )
+
+
+def _inspected(client: docker.DockerClient, container_id: str) -> dict[str, Any] | None:
+    try:
+        attrs: dict[str, Any] = client.api.inspect_container(container_id)
+    except NotFound:
+        # It was removed since it was listed.
+        return None
+    return attrs
 
 
 def _peer(host: str) -> int | None:

@@ -23,8 +23,11 @@ def bring_up(
     advance: Callable[[str], None] | None = None,
     ports: Ports = None,
     ready: Callable[[str], bool] | None = None,
+    start_it: bool = True,
 ) -> StackSpec:
     """Install and start what is missing, get or build the images, start the stack and wait until it answers.
+
+    Without `start_it` everything is ready for the start of the stack, and the stack is left as it is.
 
     `progress` gets a line for each step, `advance` (or `progress`) one every few seconds while a step goes on.
     If everything is there, this changes nothing. Raises ScenarioError for mistakes of the user, and WorldError for
@@ -36,7 +39,8 @@ def bring_up(
     shown = progress_to(progress, advance)
     prepared = prepare(target_dir, shown, mode=mode)
     spec = plan_stack(project, target_dir, prepared.images, ports)
-    start(spec, shown, ready=ready)
+    if start_it:
+        start(spec, shown, ready=ready)
     return spec
 
 
