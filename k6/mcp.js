@@ -10,7 +10,17 @@ const MESSAGE_CHARS_MAX = 300;
 // first of them has no header that names it.
 const REVISIONS = ['2025-03-26', '2025-06-18', '2025-11-25'];
 const BODY_CHARS_MAX = 2048;
-const HEADERS = { 'Content-Type': 'application/json', Accept: 'application/json, text/event-stream' };
+export const HEADERS = { 'Content-Type': 'application/json', Accept: 'application/json, text/event-stream' };
+
+// The first message of a session.
+export function initializeMessage(settings) {
+  const params = {
+    protocolVersion: settings.protocol_version,
+    capabilities: {},
+    clientInfo: { name: 'chaos-soak-lab', version: settings.client_version },
+  };
+  return { jsonrpc: '2.0', id: 0, method: 'initialize', params };
+}
 
 export class Failure {
   constructor(layer, message, body = '') {
@@ -36,12 +46,7 @@ export class Client {
 
   // Opens a session; throws a Failure. Keeps the effective address, so that a redirect happens only once.
   initialize(deadline) {
-    const params = {
-      protocolVersion: this.settings.protocol_version,
-      capabilities: {},
-      clientInfo: { name: 'chaos-soak-lab', version: this.settings.client_version },
-    };
-    const answer = this.post({ jsonrpc: '2.0', id: 0, method: 'initialize', params }, HEADERS, deadline);
+    const answer = this.post(initializeMessage(this.settings), HEADERS, deadline);
     const result = resultOf(messageIn(answer, 0), answer.body);
     this.version = chosenRevision(result, this.settings.protocol_version, answer.body);
     this.url = answer.url || this.url;

@@ -5,9 +5,9 @@ The column names are a contract (see docs/run-directory.md); columns may be adde
 
 from typing import Any
 
-from lab.model.samples import HostReading, Memory, Probe, Recall, Request
+from lab.model.samples import HostReading, Memory, Probe, Recall, Request, Traffic
 
-Row = Request | Probe | Recall | Memory | HostReading
+Row = Request | Probe | Recall | Memory | HostReading | Traffic
 
 SCHEMA: dict[str, tuple[type[Any], str]] = {
     "requests": (
@@ -33,6 +33,13 @@ SCHEMA: dict[str, tuple[type[Any], str]] = {
         "at_ms REAL, container TEXT, process TEXT, metric TEXT, bytes INTEGER, pid INTEGER, started REAL",
     ),
     "host": (HostReading, "at_ms REAL, metric TEXT, value REAL"),
+    "traffic": (
+        Traffic,
+        (
+            "at_ms REAL, route TEXT, peer TEXT, established INTEGER, opened INTEGER, ended INTEGER,"
+            " sent_bytes INTEGER, received_bytes INTEGER, unanswered INTEGER, retransmitted INTEGER"
+        ),
+    ),
 }
 # The ledger of writes is part of the contract; nothing fills it yet.
 EMPTY_TABLES = (

@@ -5,8 +5,10 @@ import docker
 from lab.host.audit import Audit, unaudited
 from lab.host.cgroups.cgroups import HostCgroups
 from lab.host.containers import DockerContainers
+from lab.host.links.service_links import ServiceLinks
 from lab.host.links.toxiproxy import Toxiproxy
 from lab.host.network.netns import HostNetns
+from lab.host.network.target_traffic import HostTraffic
 from lab.host.processes.processes import HostProcesses
 from lab.host.reach import Reach
 from lab.host.storage import HostStorage
@@ -48,13 +50,14 @@ def world_of(
         netns=HostNetns(topology, containers, processes, audit),
         processes=processes,
         storage=_storage(topology, containers, audit),
+        traffic=HostTraffic(topology, containers, clock),
     )
 
 
-def _proxies(topology: Topology, containers: DockerContainers, audit: Audit) -> Toxiproxy:
+def _proxies(topology: Topology, containers: DockerContainers, audit: Audit) -> ServiceLinks:
     carrier = topology.proxy.name
     links = [link for link in topology.links if link.carrier == carrier]
-    return Toxiproxy(
+    single = Toxiproxy(
         topology.direct_address(carrier),
         {link.proxy: f"{link.through}{link.page}" for link in links},
         direct={link.proxy: link.direct for link in links},
@@ -62,6 +65,7 @@ def _proxies(topology: Topology, containers: DockerContainers, audit: Audit) -> 
         containers=containers,
         service=carrier,
     )
+    return ServiceLinks(single, {link.proxy: topology.beside(link.proxy) for link in links})
 
 
 def _storage(topology: Topology, containers: DockerContainers, audit: Audit) -> HostStorage:

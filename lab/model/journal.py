@@ -14,7 +14,8 @@ load_chunk_started chunk, profile (its name), script, load_began_ms (of the prof
                   duration_ms, due (requests in this chunk); older runs have rate_per_s in place of profile and due
 load_chunk_ended  chunk, exit_code, started (iterations), dropped, rows, truncated
 proof             fault, moment ("before"|"during"|"still"|"after"), measured, unit, holds, absent, detail
-fault_injecting   fault, fault_kind, target, params, undo, transient, lease_s
+fault_injecting   fault, fault_kind, target, params, undo, transient, lease_s, own_traffic (routes and effect: what it
+                  must do to the target's own connections; null where nothing, absent in older runs)
 fault_injected    fault         effect          act, on, detail: one line for each effect on the world
 fault_in_force    fault                                    fault_void        fault, why
 fault_healing     fault     fault_healed  fault            heal_failed       fault, why

@@ -19,6 +19,9 @@ BY_CANARY, BY_LOAD, BY_TRUTH = "canary", "load", "truth"
 WITHOUT_LIMIT = 1_000_000
 # Seconds over which the rate of a load is averaged, because a schedule may change within a minute.
 _MEAN_OVER_S = 3600.0
+# What a run records that also reads the target's own connections, and how often it reads them.
+STREAMS_WITH_TRAFFIC = (*USUAL_STREAMS, "traffic")
+TRAFFIC_EVERY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)

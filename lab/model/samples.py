@@ -121,6 +121,33 @@ class HostReading:
     value: float
 
 
+# The routes of the target's connections, as `Traffic.route` names them.
+ENTRANCE, STORE, PAST, OTHER = "entrance", "store", "past", "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """One reading of the target's own TCP connections on one route, made in its network namespace.
+
+    `route` is `entrance` (they come from a proxy), `store` (they lead to a proxy of the store), `past` (they lead to
+    the store and to none of its proxies) or `other`; loopback is left out. `peer` is the proxy's name, or the address
+    where there is no proxy. `established` are open now, and `unanswered` segments of open connections were sent and not
+    acknowledged. The rest counts from the first reading on: connections that carried something or tried to, those of
+    them that ended, bytes that the other end acknowledged, bytes that arrived, and segments that were sent again.
+    """
+
+    at_ms: float
+    route: str
+    peer: str
+    established: int
+    opened: int
+    ended: int
+    sent_bytes: int
+    received_bytes: int
+    unanswered: int = 0
+    retransmitted: int = 0
+
+
 @runtime_checkable
 class Stream(Protocol[T_co]):
     """The rows of one table, which may be far too many to hold at once.
@@ -221,6 +248,7 @@ class Samples:
     recall: Stream[Recall] = _NO_ROWS
     memory: Stream[Memory] = _NO_ROWS
     host: Stream[HostReading] = _NO_ROWS
+    traffic: Stream[Traffic] = _NO_ROWS
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -245,7 +273,7 @@ STALLED = "stalled"
 # The outcome of a probe whose answer claims success and holds too few of the right documents.
 WRONG = "wrong"
 HOST_CPU_IDLE, HOST_CPU_WAITING, LOAD_CPU = "host_cpu_idle_s", "host_cpu_waiting_s", "load_cpu_s"
-TABLES = ("requests", "probes", "recall", "memory", "host")
+TABLES = ("requests", "probes", "recall", "memory", "host", "traffic")
 # The tables that may miss rows after a sampler has died. A single lost slot is recorded under the name `probe`. The
 # watchdog and the engine's log write none; a sampler that is not listed may have written any.
 STREAMS_OF_SAMPLER: dict[str, tuple[str, ...]] = {
@@ -258,6 +286,7 @@ STREAMS_OF_SAMPLER: dict[str, tuple[str, ...]] = {
     "recall": ("recall",),
     "memory": ("memory", "host"),
     "observer": ("probes", "recall", "memory", "host"),
+    "traffic": ("traffic",),
     "engine_log": (),
     "watchdog": (),
     "wall_clock": ("requests",),

@@ -6,6 +6,7 @@ from dataclasses import Field, asdict, dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from lab.model.quantities import MB
+from lab.model.samples import ENTRANCE, PAST, STORE
 from lab.model.topology import Topology
 from lab.model.verdict import Bound
 
@@ -24,6 +25,46 @@ class Claim:
 def claims(service: str, *resources: str) -> frozenset[Claim]:
     """A claim on each of these resources of one service."""
     return frozenset(Claim(resource, service) for resource in resources)
+
+
+# `stops`: nothing arrives any more. `crosses`: what crosses meets the fault, so something must cross. `disturbs`:
+# either of the two. Empty: the fault does not act on these connections, or what it does there cannot be read.
+STOPS, CROSSES, DISTURBS, NOTHING = "stops", "crosses", "disturbs", ""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTraffic:
+    """The `effect` of a fault on the target's own connections, and the `routes` on which it shows."""
+
+    routes: tuple[str, ...]
+    effect: str
+
+
+def routes_of_link(topology: Topology, service: str) -> tuple[str, ...]:
+    """The routes of the target's connections that go through a link to this service."""
+    return (ENTRANCE,) if service == topology.target.name else (STORE,)
+
+
+def routes_of_network(topology: Topology, service: str) -> tuple[str, ...]:
+    """The routes of the target's connections that go through the network of this service."""
+    if service == topology.target.name:
+        return ENTRANCE, STORE, PAST
+    return (ENTRANCE, STORE) if service in topology.with_role("proxy") else (STORE,)
+
+
+def effect_from_json(value: object) -> OwnTraffic | None:
+    """What an event of the journal says of it; None for a fault that has no such effect, and for older journals."""
+    if not isinstance(value, Mapping):
+        return None
+    routes, effect = value.get("routes"), value.get("effect")
+    if not isinstance(routes, list) or effect not in (STOPS, CROSSES, DISTURBS):
+        return None
+    return OwnTraffic(tuple(map(str, routes)), str(effect))
+
+
+def effect_to_json(own: OwnTraffic | None) -> dict[str, Any] | None:
+    """The form in which the journal has it."""
+    return None if own is None else {"routes": list(own.routes), "effect": own.effect}
 
 
 class FaultFacts(Protocol):

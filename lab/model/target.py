@@ -101,6 +101,14 @@ class Target:
     stored_document_id: Path = ("document_id",)
     known_issues: tuple[KnownIssue, ...] = field(default=())
 
+    @property
+    def needing_the_store(self) -> frozenset[str]:
+        """The operations that nobody can answer without the store: those that search or add a text."""
+        carrying = (
+            name for name, found in self.operations.items() if uses(found.arguments, ("query", "text"))
+        )
+        return frozenset({self.add, self.recall, *carrying})
+
 
 def canonical(value: Any) -> str:
     """A JSON value as compact text with sorted keys, the same in Python and in k6."""
@@ -125,6 +133,17 @@ def fill(template: Any, values: Mapping[str, Any]) -> Any:
     if isinstance(template, Sequence) and not isinstance(template, str):
         return [fill(item, values) for item in template]
     return template
+
+
+def uses(template: Any, variables: Collection[str]) -> bool:
+    """Whether one of these variables stands in a template."""
+    if isinstance(template, Mapping):
+        if set(template) == {"$var"}:
+            return template["$var"] in variables
+        return any(uses(item, variables) for item in template.values())
+    if isinstance(template, Sequence) and not isinstance(template, str):
+        return any(uses(item, variables) for item in template)
+    return False
 
 
 _MISSING = object()

@@ -166,6 +166,11 @@ class Topology:
                 return link
         raise self._unknown("link to the service", service, tuple(link.behind for link in self.links))
 
+    def beside(self, proxy: str) -> tuple[str, ...]:
+        """The other proxies that lead to the same service, each for another port of it."""
+        behind = self.link(proxy).behind
+        return tuple(link.proxy for link in self.links if link.behind == behind and link.proxy != proxy)
+
     def links_through(self, carrier: str) -> tuple[str, ...]:
         """The names of the proxies that run in a service."""
         return tuple(link.proxy for link in self.links if link.carrier == carrier)

@@ -21,7 +21,7 @@ from lab.model.target import MESSAGE_CHARS_MAX, Operation, canonical, fill, firs
 from lab.observe.plain_transport import PlainTransport
 from lab.ports import CallOutcome
 
-_HEADERS = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+HEADERS = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
 # Revisions with a session and an `initialize`; a server may choose another one of them than it was asked for.
 REVISIONS = ("2025-03-26", "2025-06-18", "2025-11-25")
 # The first revision has no header that names it.
@@ -46,6 +46,16 @@ class _Failed(Exception):
 
 class _SessionLost(Exception):
     """The server no longer knows the session; the client must initialize anew."""
+
+
+def initialize_message(protocol_version: str) -> dict[str, Any]:
+    """The first message of a session."""
+    params = {
+        "protocolVersion": protocol_version,
+        "capabilities": {},
+        "clientInfo": {"name": "chaos-soak-lab", "version": __version__},
+    }
+    return {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
 
 
 class McpSession:
@@ -140,13 +150,7 @@ class McpSession:
 
     async def _open(self) -> tuple[str | None, str]:
         """A new session's id, if the server has sessions, and the revision that the server has chosen."""
-        params = {
-            "protocolVersion": self._asked_version,
-            "capabilities": {},
-            "clientInfo": {"name": "chaos-soak-lab", "version": __version__},
-        }
-        body = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
-        answer = await self._send(body, _HEADERS)
+        answer = await self._send(initialize_message(self._asked_version), HEADERS)
         result = _result(await self._message(answer, 0))
         version = result.get("protocolVersion", self._asked_version)
         if version not in REVISIONS and version != self._asked_version:
@@ -168,7 +172,7 @@ class McpSession:
 
     def _headers(self, session: str | None, version: str) -> dict[str, str]:
         named = {} if version == _WITHOUT_VERSION_HEADER else {"MCP-Protocol-Version": version}
-        return {**_HEADERS, **named} | ({"Mcp-Session-Id": session} if session else {})
+        return {**HEADERS, **named} | ({"Mcp-Session-Id": session} if session else {})
 
     async def _tool(self, operation: Operation, values: Mapping[str, Any]) -> Any:
         await self.initialize()

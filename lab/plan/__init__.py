@@ -1,12 +1,14 @@
 """Makes the plan of a scenario: every random choice is made here, and the plan says what its run can decide."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from lab.judge.checks.traffic import CHECK as TRAFFIC
+from lab.judge.windows.steady_load import SUBJECT
 from lab.model.capacity import Capacity
-from lab.model.plan import Plan
+from lab.model.plan import STREAMS_WITH_TRAFFIC, USUAL_STREAMS, Decision, Plan
 from lab.model.scenario import FaultSpec, Scenario
 from lab.model.target import Target
 from lab.plan.decisions import decisions_of, untested
@@ -35,8 +37,7 @@ def schedule(
     Raises ScenarioError where the duration is too short, and where faults of one step exclude each other.
     """
     able, unable = _by_capability(scenario.faults, capabilities)
-    order = _order(able, scenario.trials, random.Random(f"{seed}:fault order"))
-    steps = partial(steps_of, order=order, load=normal(target, scenario.rate_per_s))
+    steps = partial(steps_of, order=_order(able, scenario, seed), load=normal(target, scenario.rate_per_s))
     plan = Plan(
         campaign=scenario.name,
         why=scenario.why,
@@ -45,7 +46,7 @@ def schedule(
         steps=steps(scenario),
         observer=observer_plan(scenario, target, capacity),
         bounds=scenario.bounds,
-        required=scenario.required,
+        required=tuple(dict.fromkeys((*scenario.required, TRAFFIC))),
         decisions=(),
         target=target,
         documents=documents,
@@ -53,21 +54,31 @@ def schedule(
         corpus=corpus,
         abort_if=scenario.abort_if,
         capacity=capacity,
+        streams=STREAMS_WITH_TRAFFIC if capabilities.get("root") else USUAL_STREAMS,
     )
 
     def lasting(duration_s: float) -> Plan:
         return replace(plan, duration_s=duration_s, steps=steps(replace(scenario, duration_s=duration_s)))
 
-    return replace(plan, decisions=(*decisions_of(plan, lasting), *untested(unable)))
+    return replace(plan, decisions=(*decisions_of(plan, lasting), *untested(unable), *_unread(plan)))
 
 
-def _order(able: Sequence[FaultSpec], trials: int, generator: random.Random) -> list[FaultSpec]:
+def _unread(plan: Plan) -> Iterator[Decision]:
+    """What is said of the target's own connections where the lab may not read them."""
+    if TRAFFIC not in plan.streams:
+        yield Decision(
+            TRAFFIC, SUBJECT, decidable=False, reason="the target's connections: only root reads them"
+        )
+
+
+def _order(able: Sequence[FaultSpec], scenario: Scenario, seed: int) -> list[FaultSpec]:
     """Rounds of all faults, one round for each trial, each in its own random order.
 
     So no kind has all its trials in a row.
     """
+    generator = random.Random(f"{seed}:fault order")
     order: list[FaultSpec] = []
-    for _ in range(trials):
+    for _ in range(scenario.trials):
         faults = list(able)
         generator.shuffle(faults)
         order += faults

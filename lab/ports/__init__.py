@@ -7,7 +7,7 @@ fakes and against the real adapters.
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from lab.model.scenario import FaultFacts
+from lab.model.scenario import NOTHING, FaultFacts, OwnTraffic, routes_of_link, routes_of_network
 from lab.model.topology import Topology
 from lab.model.undo import Undo
 from lab.ports.cgroups import Cgroups, CpuUsage
@@ -27,6 +27,8 @@ from lab.ports.run import (
     Recent,
     Recorder,
     Sink,
+    TargetTraffic,
+    TrafficSampler,
     UndoStore,
     Watchdog,
 )
@@ -56,6 +58,8 @@ __all__ = [
     "Recorder",
     "Sink",
     "Storage",
+    "TargetTraffic",
+    "TrafficSampler",
     "UndoStore",
     "Watchdog",
     "World",
@@ -90,6 +94,7 @@ class World:
     netns: Netns
     processes: Processes
     storage: Storage
+    traffic: TargetTraffic
 
 
 class Fault(FaultFacts, Protocol):
@@ -102,12 +107,21 @@ class Fault(FaultFacts, Protocol):
     observation from before the injection, None while that one is made. `heal` is idempotent and works from the undo
     alone, in another process. The effect of a `transient` fault passes by itself: it is observed that it happened, and
     its heal makes sure that nothing is left.
+
+    `own_effect` is what a fault of a link or a network does to the target's own connections (`lab.model.traffic`): a
+    part of its proof that the judge reads from the samples.
     """
 
     __slots__ = ()
 
     family: ClassVar[str]
     services: ClassVar[tuple[str, ...]]
+    own_effect: ClassVar[str] = NOTHING
+
+    def own_traffic(self, topology: Topology) -> OwnTraffic | None:
+        """On which routes of the target the effect shows, and how; None where it shows on none."""
+        routes = routes_of_network if self.family == "network" else routes_of_link
+        return OwnTraffic(routes(topology, self.target), self.own_effect) if self.own_effect else None
 
     def prepare(self, world: World) -> Undo: ...
     def inject(self, world: World, undo: Any) -> None: ...

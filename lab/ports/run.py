@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from lab.model.journal import Event
 from lab.model.load import LoadProfile
 from lab.model.plan import Plan
-from lab.model.samples import HostReading, Layer, Memory, Probe, Recall, Request, Samples
+from lab.model.samples import HostReading, Layer, Memory, Probe, Recall, Request, Samples, Traffic
 from lab.model.target import Operation
 from lab.model.undo import UndoRecord
 
@@ -76,7 +76,7 @@ class Recorder(Protocol):
 class Sink(Protocol):
     """Stores samples of any table; safe to call from several threads."""
 
-    def add(self, rows: Iterable[Request | Probe | Recall | Memory | HostReading]) -> None: ...
+    def add(self, rows: Iterable[Request | Probe | Recall | Memory | HostReading | Traffic]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,25 @@ class Recent(Protocol):
     """
 
     def since(self, from_ms: float) -> Samples: ...
+
+
+class TargetTraffic(Protocol):
+    """Reads the target's own TCP connections in its network namespace, IPv4 and IPv6.
+
+    A reading has one row for each proxy that leads to the target or to a store, and one for each address beside them.
+    The first reading is where the counts begin. Raises FaultError where the namespace cannot be read.
+    """
+
+    def read(self) -> Sequence[Traffic]: ...
+
+
+class TrafficSampler(Protocol):
+    """Reads the target's connections every few seconds, and whenever `sample` is called; hands rows to a sink."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def sample(self) -> None: ...
+    def died(self) -> list[tuple[str, str]]: ...
 
 
 class LoadGenerator(Protocol):

@@ -17,6 +17,7 @@ from lab.ports import (
     Observer,
     Recent,
     Recorder,
+    TrafficSampler,
     UndoStore,
     Watchdog,
     World,
@@ -45,6 +46,7 @@ class RunContext:
     load: LoadGenerator
     observer: Observer
     recent: Recent
+    traffic: TrafficSampler
     build: Callable[[PlannedFault], Fault]
     deaths: Callable[[], list[tuple[str, str]]]
     clock_jumps: Callable[[], Sequence[ClockJump]]
@@ -152,3 +154,10 @@ def set_canary_rate(context: RunContext, state: RunState, closely: bool) -> None
     done = attempt(lambda: context.observer.watch_closely(closely))
     if isinstance(done, Caught):
         report_error(context, state, "observer.watch_closely", done)
+
+
+def sample_traffic(context: RunContext, state: RunState) -> None:
+    """Read the target's own connections now, around a fault; if that fails, the fault is not proven on them."""
+    done = attempt(context.traffic.sample)
+    if isinstance(done, Caught):
+        report_error(context, state, "traffic.sample", done)

@@ -12,6 +12,7 @@ from lab.errors import FencedError
 from lab.model.lease import PROOF_TIMEOUT_S, RETRY_S
 from lab.model.plan import Plan, PlannedFault
 from lab.model.recovery import CANARY
+from lab.model.scenario import effect_to_json
 from lab.model.undo import UndoRecord, to_json
 from lab.ports import Fault, Observation
 from lab.run.context import (
@@ -20,6 +21,7 @@ from lab.run.context import (
     RunState,
     report_deaths,
     report_error,
+    sample_traffic,
     set_canary_rate,
     wait,
 )
@@ -50,6 +52,7 @@ def run_fault_step(faults: Sequence[PlannedFault], plan: Plan, context: RunConte
     if isinstance(well, Caught):
         report_error(context, state, "recent", well)
         well = WellSince(plan, context.recent, {})
+    sample_traffic(context, state)
     for planned, fault, before in ready:
         in_force = _inject(planned, fault, before, context, state)
         if in_force is None:
@@ -58,7 +61,9 @@ def run_fault_step(faults: Sequence[PlannedFault], plan: Plan, context: RunConte
         _prove(in_force, context, state)
     _keep_in_force(faults, context, state)
     injected = list(state.pending)
+    sample_traffic(context, state)
     heal_or_raise(context, state, watch_closely=True)
+    sample_traffic(context, state)
     _wait_for_recovery(injected, well, context, state)
 
 
@@ -176,6 +181,7 @@ def _record_and_inject(
         undo=to_json(record)["undo"],
         transient=fault.transient,
         lease_s=planned.lease_s,
+        own_traffic=effect_to_json(fault.own_traffic(context.world.topology)),
     )
     context.guard.check()
     fault.inject(context.world, undo)
@@ -189,6 +195,7 @@ def _prove(in_force: ActiveFault, context: RunContext, state: RunState) -> None:
     observation = _observe_until(planned, in_force.fault, context, state, "during", in_force.before)
     if observation.holds:
         context.recorder.record("fault_in_force", fault=planned.id)
+        sample_traffic(context, state)
         return
     measured = f"{observation.measured:.4g} {observation.unit}; {observation.detail}"
     why = f"never measured in force within {PROOF_TIMEOUT_S:g} s: {measured}"

@@ -52,6 +52,7 @@ def execute(plan: Plan, context: RunContext) -> bool:
         finally:
             with uninterruptible(), ExitStack() as last:
                 last.callback(_finish, context, state, failed)
+                last.callback(_stop, "traffic", context.traffic.stop, context, state, failed)
                 last.callback(_stop, "observer", context.observer.stop, context, state, failed)
                 last.callback(_stop, "load", context.load.stop, context, state, failed)
                 last.callback(_stop, "watchdog", context.watchdog.stop, context, state, failed)
@@ -64,6 +65,7 @@ def execute(plan: Plan, context: RunContext) -> bool:
 def _run_steps(plan: Plan, context: RunContext, state: RunState) -> None:
     context.undos.record(_undo_of_the_run(context))
     context.observer.start()
+    context.traffic.start()
     context.load.start(plan.steps[0].load if plan.steps else None)
     context.watchdog.start()
     for step in plan.steps:

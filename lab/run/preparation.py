@@ -10,6 +10,7 @@ from lab.model.plan import Plan
 from lab.ports import Progress
 from lab.provision.stack import stack
 from lab.provision.stack.kept_stores import KeptStores
+from lab.run.preflight import require_answers, require_own_traffic
 from lab.run.stopwatch import Stopwatch
 from lab.run.store_loading import LoadedStore, StoreLoading
 from lab.truth.corpus import CorpusRequest, Truth, build_truth
@@ -34,8 +35,13 @@ def prepare(
     progress: Progress,
     watch: Stopwatch | None = None,
 ) -> PreparedStack:
-    """Make the truth, bring it into the store of the stack, and check what is stored."""
+    """Make the truth, bring it into the store of the stack, and check what is stored.
+
+    Raises ScenarioError or WorldError where the target goes around its proxy, or does not answer as the run needs it.
+    """
     watch = watch or Stopwatch()
+    with watch.part("see which way the target goes"):
+        require_own_traffic(client, spec, plan)
     image = spec.images[spec.topology.target.name]
     request = CorpusRequest(
         image=image.ref,
@@ -49,4 +55,6 @@ def prepare(
     with watch.part("make the truth"):
         truth = build_truth(client, request, state_dir() / "cache" / "truth", spec.project, progress.say)
     loaded = StoreLoading(spec, plan, truth, KeptStores(), progress, watch).run()
+    with watch.part("call each operation once"):
+        require_answers(client, spec, plan, truth, progress)
     return PreparedStack(client, spec, truth, loaded, watch)

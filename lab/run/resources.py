@@ -26,11 +26,12 @@ from lab.judge.windows.answers import RECALL_MIN
 from lab.load.chunks import K6Load
 from lab.load.cpu_time import LoadCpu
 from lab.load.inputs import LoadInputs
-from lab.model.plan import Plan, PlannedFault
+from lab.model.plan import TRAFFIC_EVERY_S, Plan, PlannedFault
 from lab.observe.clock import RunClock
 from lab.observe.memory import MemorySampler
 from lab.observe.observer import TargetObserver
 from lab.observe.time_watch import TimeWatch
+from lab.observe.traffic import ConnectionSampler
 from lab.observe.watchdog import AbortWatch
 from lab.ports import Fault, Guard, Progress, World
 from lab.provision.images.images import nearest
@@ -101,12 +102,12 @@ def run_context(resources: RunResources) -> RunContext:
     spec = prepared.spec
     recent = RecentRows(resources.store)
     observer = _observer(resources, recent)
-    load = _load(resources, recent)
+    load, traffic = _load(resources, recent), _traffic(resources)
     engine_root = Path(str(prepared.client.info()["DockerRootDir"]))
     watchdog = AbortWatch(
         plan.abort_if, clock, observer, recent, [directory, nearest(engine_root), state_dir()]
     )
-    samplers = (observer, load, resources.store, resources.engine_log, watchdog)
+    samplers = (observer, load, traffic, resources.store, resources.engine_log, watchdog)
     return RunContext(
         run_id=directory.name,
         project=spec.project,
@@ -119,6 +120,7 @@ def run_context(resources: RunResources) -> RunContext:
         load=load,
         observer=observer,
         recent=recent,
+        traffic=traffic,
         build=build_planned,
         deaths=lambda: [death for sampler in samplers for death in sampler.died()],
         clock_jumps=clock.jumps,
@@ -144,6 +146,13 @@ def _load(resources: RunResources, recent: RecentRows) -> K6Load:
             base_url=resources.world.topology.entrance.inside,
         ),
     )
+
+
+def _traffic(resources: RunResources) -> ConnectionSampler:
+    """The sampler of the target's connections; it reads nothing in a run whose plan expects no rows."""
+    wanted = "traffic" in resources.plan.streams
+    source = resources.world.traffic if wanted else None
+    return ConnectionSampler(source, resources.store, TRAFFIC_EVERY_S)
 
 
 def _observer(resources: RunResources, recent: RecentRows) -> TargetObserver:

@@ -173,7 +173,7 @@ def run(plan: Plan, effects: Effects) -> Ran:
     guard: Any = Fragile(FakeGuard(), "guard", effects)
     fragile: dict[str, Any] = {
         name: Fragile(getattr(parts, name), name, effects)
-        for name in ("undos", "watchdog", "load", "observer")
+        for name in ("undos", "watchdog", "load", "observer", "traffic")
     }
     asked: dict[str, Any] = {
         name: getattr(Fragile(parts, "run", effects), name) for name in ("build", "deaths", "clock_jumps")

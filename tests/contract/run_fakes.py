@@ -163,6 +163,22 @@ class FakeWatchdog(FakeLoad):
         return self.why
 
 
+@dataclass
+class FakeTraffic(FakeLoad):
+    """A sampler of the target's connections that counts its readings; `raising` in place of each of them."""
+
+    readings: int = 0
+    raising: Exception | None = None
+
+    def start(self) -> None:  # type: ignore[override]
+        self.running = True
+
+    def sample(self) -> None:
+        self.readings += 1
+        if self.raising is not None:
+            raise self.raising
+
+
 LOAD = LoadProfile("normal", "normal.js", ConstantArrivalRate(4), {"list": 100}, 500, 5, False, 10_000, 60)
 
 
@@ -238,6 +254,7 @@ def context(world: World, recorder: FakeRecorder, undos: FakeUndos) -> RunContex
         load=FakeLoad(),
         observer=FakeObserver(),
         recent=FakeRecent(world),
+        traffic=FakeTraffic(),
         build=lambda planned: build_fault(
             planned.kind, {"target": planned.target, **planned.params}, where="test", faults=discover()
         ),

@@ -116,6 +116,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         mode, method = self.path.split("/")[1], message["method"]
+        if mode.startswith("refuses_"):
+            self._empty(int(mode.removeprefix("refuses_")))
+            return
+        if mode == "one_host" and not self.headers["Host"].startswith("127.0.0.1"):
+            self._empty(421)
+            return
         if mode == "redirect" and not self.path.endswith("/"):
             self._empty(307, {"Location": f"{self.path}/"})
             return

@@ -19,6 +19,7 @@ from lab.judge import Check, judge, judge_by
 from lab.judge import discover as checks
 from lab.model.plan import Plan
 from lab.model.recovery import CANARY
+from lab.model.samples import TABLES
 from lab.model.verdict import Judgement, Verdict
 from lab.ports import World
 from lab.ports.storage import Throttle
@@ -34,15 +35,17 @@ OF_THE_RUN = (
     "store.",
     "observer.start",
     "load.start",
+    "traffic.start",
     "watchdog.start",
 )
 # What concerns a sampler: then its streams are touched from then on, and nothing that rests on them passes.
 STREAMS = {
     "observer.stop": {"probes", "recall", "memory", "host"},
     "load.stop": {"requests"},
+    "traffic.stop": {"traffic"},
     "watchdog.stop": set[str](),
     "run.clock_jumps": {"requests"},
-    "run.deaths": {"requests", "probes", "recall", "memory", "host"},
+    "run.deaths": set(TABLES),
 }
 # The end of the journal: everything before it, or itself, is on disk by then, and the exit code is 12 all the same.
 LAST = ("recorder.close",)

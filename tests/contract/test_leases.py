@@ -19,6 +19,7 @@ from lab.judge.checks import default_bounds
 from lab.model.lease import HEAL_TIMEOUT_S, PROOF_TIMEOUT_S
 from lab.model.plan import FAULT, PlannedFault
 from lab.model.scenario import FaultSpec, Scenario
+from lab.model.topology import Topology
 from lab.model.undo import Unpause
 from lab.plan.steps import steps_of
 from lab.ports import Observation, World, proxies
@@ -83,6 +84,9 @@ class Laggard:
     @property
     def transient(self) -> bool:
         return self.spec.params.transient
+
+    def own_traffic(self, topology: Topology) -> None:
+        """It acts on no connection."""
 
     def prepare(self, world: World) -> Unpause:
         return Unpause("qdrant", "id-qdrant")

@@ -26,11 +26,11 @@ CAMPAIGNS = Path(__file__).resolve().parent / "campaigns"
 DOCUMENTS, QUERIES = 150, 60
 
 
-def plan_of(campaign: str, seed: int = 1) -> Plan:
-    """The plan of one of the tests' campaigns on the real target."""
+def plan_of(campaign: str, seed: int = 1, target: Path = TARGET) -> Plan:
+    """The plan of one of the tests' campaigns, by default on the real target."""
     return schedule(
         load_campaign(CAMPAIGNS / campaign),
-        load_target(TARGET),
+        load_target(target),
         seed,
         capabilities={found.name: found.ok for found in doctor.check_machine()},
         documents=DOCUMENTS,

@@ -1,14 +1,17 @@
 """Planted defects, each of which must be caught: an instrument that cannot fail measures nothing."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import docker
 
+from lab.cli.console import JsonLines
 from lab.model.plan import Plan
 from lab.provision.images.image_specs import ImageUsed
 from lab.provision.stack import stack
+from lab.run import session
 from tests.e2e.soaking import finding, plan_of, soak_on
 from tests.e2e.stacks import ephemeral_stack, with_defect
 
@@ -43,7 +46,11 @@ def test_no_load_is_inconclusive(
     """k6 cannot be started at all: its image does not exist."""
     nothing = replace(real_stack.images["k6"], ref="lab.local/k6:does-not-exist")
     spec = replace(real_stack, images={**real_stack.images, "k6": nothing})
-    report = soak_on(client, spec, _brief(plan_of("calm.yaml")), runs).report
+    plan = _brief(plan_of("calm.yaml"))
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        progress = JsonLines(nowhere)
+        prepared = session.prepare(client, real_stack, plan, None, progress)
+        report = session.carry_out(replace(prepared, spec=spec), plan, runs, progress).report
     assert report["gate"] == "inconclusive" and report["verdict"] == "inconclusive"
     assert finding(report, "load_arrived", "steady")["verdict"] == "inconclusive"
 

@@ -17,6 +17,7 @@ from lab.model.plan import (
     BY_LOAD,
     FAULT,
     STEADY,
+    STREAMS_WITH_TRAFFIC,
     WARM_UP,
     Decision,
     ObserverPlan,
@@ -24,7 +25,7 @@ from lab.model.plan import (
     PlannedFault,
     Step,
 )
-from lab.model.samples import HostReading, Layer, Memory, Probe, Recall, Request, Samples
+from lab.model.samples import HostReading, Layer, Memory, Probe, Recall, Request, Samples, Traffic
 from lab.model.target import Condition, KnownIssue, Operation, Target
 
 STATUS_MESSAGE = "Failed to get status: object list can't be used in 'await' expression"
@@ -68,6 +69,11 @@ LOAD = LoadProfile(
     request_timeout_ms=10_000,
     chunk_s=60.0,
 )
+
+
+# Faults that act on the target's own connections, and those of them that stop what crosses.
+STOPPING = ("link_down", "partition", "reject")
+CROSSING = ("latency", "packet_loss", "bandwidth", "timeout", *STOPPING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +191,7 @@ def _plan(recipe: Recipe) -> Plan:
         documents=1000,
         queries=200,
         corpus="test",
+        streams=STREAMS_WITH_TRAFFIC,
     )
 
 
@@ -220,7 +227,30 @@ def _samples(recipe: Recipe, plan: Plan, steps: list[_Step], rng: np.random.Gene
     ticks = [float(at) for at in np.arange(1000, end_ms, 5000)]
     memory = [Memory(at, "mcp", None, "anon_bytes", 280_000_000) for at in ticks]
     host = [HostReading(at, "lab_cpu_s", at / 1e5) for at in ticks]
-    return Samples(tuple(requests), tuple(probes), tuple(recall), tuple(memory), tuple(host))
+    traffic = list(_traffic(steps, end_ms))
+    return Samples(tuple(requests), tuple(probes), tuple(recall), tuple(memory), tuple(host), tuple(traffic))
+
+
+def _traffic(steps: list[_Step], end_ms: float) -> Iterator[Traffic]:
+    """A reading every two seconds and around each fault; bytes cross all the time, but where a fault stops them."""
+    times = {float(at) for at in np.arange(1000, end_ms, 2000)}
+    stops = []
+    for timed in steps:
+        if timed.step.faults:
+            times |= {
+                timed.injecting_ms - 10,
+                timed.from_ms + 620,
+                timed.healing_ms - 10,
+                timed.healed_ms + 10,
+            }
+            if timed.step.faults[0].kind in STOPPING:
+                stops.append((timed.injecting_ms, timed.healing_ms))
+    for at_ms in sorted(times):
+        flowed_ms = at_ms - sum(max(0.0, min(at_ms, b) - a) for a, b in stops)
+        for route, peer in (("entrance", "mcp"), ("store", "qdrant")):
+            yield Traffic(
+                at_ms, route, peer, 2, 2 + int(at_ms // 10_000), 0, int(3 * flowed_ms), int(9 * flowed_ms)
+            )
 
 
 def _request(recipe: Recipe, steps: list[_Step], rng: np.random.Generator, n: int, at: float) -> Request:
@@ -350,7 +380,9 @@ def _story(recipe: Recipe, timed: _Step) -> Iterator[Draft]:
         seen = {"measured": measured, "unit": "ms", "holds": holds, "absent": absent, "detail": ""}
         return at_ms, "proof", {**whose, "moment": moment, **seen}
 
+    own = {"routes": ["store"], "effect": "stops" if fault.kind in STOPPING else "crosses"}
     about = {"fault_kind": fault.kind, "target": fault.target, "params": {}, "undo": undo}
+    about["own_traffic"] = own if fault.kind in CROSSING else None
     yield proof(timed.from_ms + 200, "before", 1.0, False, True)
     yield timed.injecting_ms, "fault_injecting", {**whose, **about}
     yield timed.injecting_ms + 50, "fault_injected", whose

@@ -185,7 +185,8 @@ def test_a_lack_is_said_once_for_each_kind() -> None:
     plan = planned(scenario(drills, 600), able=False)
     assert plan.faults() == ()
     said = [(d.check, d.subject) for d in plan.decisions if not d.decidable]
-    assert said == [(check, "drill") for check in ("in_force", "recovery", "accuracy")]
+    lacks = [(check, "drill") for check in ("in_force", "recovery", "accuracy")]
+    assert said == [*lacks, ("traffic", "steady")], "a machine without root cannot read connections either"
     text = "\n".join(describe(plan))
     assert "INCONCLUSIVE at best: recovery is required" in text
     assert "INCONCLUSIVE at best: accuracy" not in text

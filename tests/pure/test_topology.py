@@ -51,7 +51,8 @@ def test_the_stack_of_the_lab() -> None:
     assert topology.entrance.through == "http://127.0.0.1:20001" == topology.address("mcp")
     assert topology.entrance.inside == "http://toxiproxy:8000"
     assert topology.measured_from("toxiproxy") == ("qdrant", "mcp")
-    assert topology.links_through("toxiproxy") == ("mcp", "qdrant")
+    assert topology.links_through("toxiproxy") == ("mcp", "qdrant", "qdrant_grpc")
+    assert topology.beside("qdrant") == ("qdrant_grpc",) and topology.beside("mcp") == ()
     assert topology.store.data is not None
     assert topology.store.data.path == "/qdrant/storage"
     assert "grafana" not in topology.names

@@ -36,7 +36,7 @@ from lab.ports import Guard, Watchdog
 from lab.provision.stack import stack
 from lab.read.campaigns import build_fault
 from lab.run.loop import RunContext, execute
-from tests.contract.run_fakes import FakeWatchdog, plan
+from tests.contract.run_fakes import FakeTraffic, FakeWatchdog, plan
 
 HOLDER = (
     "import socket, sys, time; s = socket.create_connection(('127.0.0.1', int(sys.argv[2]))); time.sleep(600)"
@@ -198,6 +198,7 @@ def carry_out(order: Order) -> None:
         load=Belongings(client, spec, order.run_id),
         observer=observer,
         recent=observer,
+        traffic=FakeTraffic(),
         build=lambda fault: build_fault(
             fault.kind, {"target": fault.target, **fault.params}, where="sweep", faults=discover()
         ),

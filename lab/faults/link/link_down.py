@@ -7,6 +7,7 @@ from lab.errors import FaultError
 from lab.faults.conflicts import LINK
 from lab.faults.link.proof import CONNECTIONS_MIN
 from lab.faults.link.toxic import Link
+from lab.model.scenario import STOPS
 from lab.model.undo import EnableProxy
 from lab.ports import Fault, Observation, World
 from lab.ports.proxies import Exchange
@@ -24,6 +25,7 @@ class LinkDown(Fault):
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp")
     needs: ClassVar[tuple[str, ...]] = ("root",)
     resources: ClassVar[tuple[str, ...]] = LINK
+    own_effect: ClassVar[str] = STOPS
 
     target: Link
 

@@ -13,6 +13,8 @@ from annotated_types import Ge, Le
 from lab.errors import FaultError
 from lab.faults.link.proof import compared_max_s, connections_needed
 from lab.faults.proof import plausible
+from lab.model.scenario import CROSSES, DISTURBS, OwnTraffic, routes_of_link
+from lab.model.topology import Topology
 from lab.model.undo import RemoveToxic
 from lab.ports import Fault, Observation, World
 from lab.ports.proxies import Comparison, Exchange, ExchangeResult
@@ -71,6 +73,11 @@ class Toxic(Fault, Protocol):
     def look_max_s(self) -> float:
         """The longest time in seconds that one observation may take."""
         return compared_max_s(self.exchange, self.toxicity)
+
+    def own_traffic(self, topology: Topology) -> OwnTraffic:
+        """What the target sends meets the toxic; what it is sent may not arrive before the toxic is gone."""
+        arrives = self.target == topology.target.name and self.direction == "upstream"
+        return OwnTraffic(routes_of_link(topology, self.target), DISTURBS if arrives else CROSSES)
 
     def prepare(self, world: World) -> RemoveToxic:
         """Raises FaultError where the proxy is disabled, because the toxic would then change nothing."""

@@ -8,7 +8,7 @@ from annotated_types import Ge, Le
 from lab.faults.conflicts import PACKETS, network
 from lab.faults.network import proof
 from lab.faults.proof import plausible
-from lab.model.scenario import Claim
+from lab.model.scenario import DISTURBS, Claim
 from lab.model.topology import Topology
 from lab.model.undo import RemoveChain, RemoveQdisc
 from lab.ports import Fault, Observation, World
@@ -31,6 +31,7 @@ class PacketLoss(Fault):
     family: ClassVar[str] = "network"
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp", "toxiproxy")
     needs: ClassVar[tuple[str, ...]] = ("root", "iptables", "nsenter")
+    own_effect: ClassVar[str] = DISTURBS
 
     target: Literal["qdrant", "mcp", "toxiproxy"]
     loss: Annotated[float, Ge(0.05), Le(0.9)] = 0.2

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from lab.faults.conflicts import CONNECTS, PACKETS, network
 from lab.faults.network import proof
-from lab.model.scenario import Claim
+from lab.model.scenario import STOPS, Claim
 from lab.model.topology import Topology
 from lab.model.undo import RemoveChain
 from lab.ports import Fault, Observation, World
@@ -23,6 +23,7 @@ class Partition(Fault):
     family: ClassVar[str] = "network"
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp", "toxiproxy")
     needs: ClassVar[tuple[str, ...]] = ("root", "iptables", "nsenter")
+    own_effect: ClassVar[str] = STOPS
 
     target: Literal["qdrant", "mcp", "toxiproxy"]
 

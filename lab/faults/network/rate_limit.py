@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Le
 
 from lab.faults.conflicts import network
-from lab.model.scenario import Claim
+from lab.model.scenario import DISTURBS, Claim
 from lab.model.topology import Topology
 from lab.model.undo import RemoveQdisc
 from lab.ports import Fault, Observation, World
@@ -22,8 +22,7 @@ BURST_S, QUEUE = 0.02, "200ms"
 # With the limit, half of the answers wait longer than 180 ms; at 10 Mbit/s 47 ms, because a kernel has no more than
 # about 57 echo replies under way. Without a queue it is 0.1 ms.
 WAITED_MS = 20.0
-# A bucket must hold one packet of the largest size.
-BURST_BYTES_MIN = 3200
+BURST_BYTES_MIN = 3200  # one packet of the largest size
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,7 @@ class RateLimit(Fault):
     family: ClassVar[str] = "network"
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp", "toxiproxy")
     needs: ClassVar[tuple[str, ...]] = ("root", "nsenter", "tbf")
+    own_effect: ClassVar[str] = DISTURBS
 
     target: Literal["qdrant", "mcp", "toxiproxy"]
     rate_kbit_per_s: Annotated[int, Ge(64), Le(10_000)] = 1000

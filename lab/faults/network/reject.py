@@ -5,8 +5,12 @@ from typing import ClassVar, Literal
 
 from lab.faults.conflicts import CONNECTS
 from lab.faults.network import proof
+from lab.model.scenario import STOPS
 from lab.model.undo import RemoveChain
 from lab.ports import Fault, Observation, World
+
+# By which services are called: the store's HTTP and gRPC, and the MCP server's.
+PORTS = (6333, 6334, 8000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,7 @@ class Reject(Fault):
     services: ClassVar[tuple[str, ...]] = ("qdrant", "mcp", "toxiproxy")
     needs: ClassVar[tuple[str, ...]] = ("root", "iptables", "nsenter")
     resources: ClassVar[tuple[str, ...]] = (CONNECTS,)
+    own_effect: ClassVar[str] = STOPS
 
     target: Literal["qdrant", "mcp", "toxiproxy"]
 
@@ -31,7 +36,7 @@ class Reject(Fault):
     def inject(self, world: World, undo: RemoveChain) -> None:
         """Reset what arrives at the ports by which services are called; the calls of the service itself go on."""
         line = "-p tcp --dport {} -j REJECT --reject-with tcp-reset"
-        proof.add(world, undo, ("INPUT ! -i lo",), line.format(6333), line.format(8000))
+        proof.add(world, undo, ("INPUT ! -i lo",), *map(line.format, PORTS))
 
     def observe(self, world: World, before: Observation | None) -> Observation:
         """In force when connects to it, which succeeded before, are refused, and the rules count them."""

@@ -6,9 +6,9 @@ An incident that touches only a part of the run is listed here. The other checks
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from lab.judge.checks.guardian_acts import guardian_acts
-from lab.judge.checks.incident_list import listed, whole_run
-from lab.judge.checks.whole import journal_flaws, sample_flaws
+from lab.judge.whole.flaws import journal_flaws, sample_flaws
+from lab.judge.whole.guardian_acts import guardian_acts
+from lab.judge.whole.incident_list import listed, whole_run
 from lab.judge.windows import references
 from lab.judge.windows.timeline import Windows
 from lab.model.evidence import Evidence

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lab.judge.stats.observations import Observation, Observations
+from lab.judge.stats.own_traffic import traffic_doubts
 from lab.judge.stats.recovery_clock import Clock, clocks, recovery_point
 from lab.judge.windows.fault_events import doubts, first, heal_doubts, last, proofs_at
 from lab.judge.windows.segments import Segment
@@ -127,7 +128,7 @@ class FaultWindows:
             cleared_from_ms=cleared_from_ms,
             cleared_ms=cleared_ms,
             starts=injecting is not None and _heals_by_starting(injecting, planned),
-            doubts=(*doubts(events), *self._cut(planned, events)),
+            doubts=(*doubts(events), *self._cut(planned, events), *self._unfelt(planned, events)),
             heal_doubts=tuple(heal_doubts(events)),
             shared_doubts=tuple(self._shared_doubts(planned)),
             stream=stream,
@@ -152,6 +153,11 @@ class FaultWindows:
             phases = [p for p in self._phases[self._steps[planned.id]] if p.segment == numbers[0]]
             if not all(phase.complete for phase in phases):
                 yield f"its step was cut by the end of segment {numbers[0]}"
+
+    def _unfelt(self, planned: PlannedFault, events: Sequence[Event]) -> Iterable[str]:
+        """Why a fault is not proven on the target's own connections."""
+        alone = len(self._together[planned.id]) == 1
+        return traffic_doubts(self._evidence, events, alone=alone)
 
     def _events_of(self, planned: PlannedFault) -> tuple[Event, ...]:
         return self._events.get(planned.id, ())

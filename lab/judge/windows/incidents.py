@@ -21,6 +21,7 @@ from lab.judge.windows.segments import Segment
 from lab.judge.windows.window import Window
 from lab.model.evidence import Evidence
 from lab.model.journal import CLOCK_STEPPED, LAB_ERROR, LAB_STALLED, MACHINE_SUSPENDED, Event
+from lab.model.plan import TRAFFIC_EVERY_S
 
 # The stream of the journal's events. Findings rest on it that need no samples, such as whether a fault was in force.
 JOURNAL = "journal"
@@ -284,6 +285,9 @@ def _steady_streams(evidence: Evidence) -> Iterator[tuple[str, str, float, Float
         ("memory", "no memory was read", 1000 * observer.memory_every_s, samples.memory.times()),
     )
     yield from ((stream, why, period_ms, np.asarray(times)) for stream, why, period_ms, times in streams)
+    if "traffic" in plan.streams:
+        times = np.asarray(samples.traffic.times())
+        yield "traffic", "the target's connections were not read", 1000 * TRAFFIC_EVERY_S, times
 
 
 def _long_pauses(

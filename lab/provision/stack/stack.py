@@ -150,10 +150,9 @@ def _wait_for_backends(topology: Topology, engine: Engine) -> None:
     for service in topology.services:
         if service.health and service.role != "target":
             _wait(topology, engine, service.name, service.health, answers(service.health))
-    for link in topology.links:
-        if link.behind in topology.with_role("store"):
-            collections = f"{link.through}/collections"
-            _wait(topology, engine, link.behind, collections, takes_collections(collections))
+    for store in topology.with_role("store"):
+        collections = f"{topology.link_to(store).through}/collections"
+        _wait(topology, engine, store, collections, takes_collections(collections))
 
 
 def _wait(topology: Topology, engine: Engine, service: str, address: str, ask: Ask) -> None:

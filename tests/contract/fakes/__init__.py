@@ -13,6 +13,7 @@ from tests.contract.fakes.netns import FakeNetns
 from tests.contract.fakes.processes import FakeProcesses
 from tests.contract.fakes.proxies import FakeProxies
 from tests.contract.fakes.storage import FakeStorage
+from tests.contract.fakes.traffic import FakeTargetTraffic
 
 __all__ = [
     "FakeCgroups",
@@ -23,6 +24,7 @@ __all__ = [
     "FakeProxies",
     "FakeReach",
     "FakeStorage",
+    "FakeTargetTraffic",
     "fake_world",
 ]
 
@@ -42,4 +44,5 @@ def fake_world(*, deaf: set[str] | None = None, disabled: set[str] | None = None
         netns=FakeNetns(deaf=ignoring, clock=clock),
         processes=FakeProcesses(deaf=ignoring),
         storage=FakeStorage(deaf=ignoring),
+        traffic=FakeTargetTraffic(clock),
     )

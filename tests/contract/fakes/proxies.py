@@ -32,7 +32,9 @@ class FakeProxies:
     """
 
     disabled: set[str] = field(default_factory=set)
-    added: dict[str, dict[str, _Toxic]] = field(default_factory=lambda: {"mcp": {}, "qdrant": {}})
+    added: dict[str, dict[str, _Toxic]] = field(
+        default_factory=lambda: {"mcp": {}, "qdrant": {}, "qdrant_grpc": {}}
+    )
     down: set[str] = field(default_factory=set)
     kept: dict[str, ConnectionEnd | None] = field(default_factory=dict)
     slow_ms: float = 0.0
