@@ -20,6 +20,7 @@ from lab.guard.guardian_journal import GuardianJournal
 from lab.judge import judge
 from lab.model.evidence import Evidence
 from lab.model.journal import Event, event_from_json
+from lab.model.samples import TABLES
 from lab.model.verdict import Judgement, Verdict
 from lab.observe.clock import RunClock
 from lab.report import report_json, summary, terminal
@@ -192,7 +193,7 @@ def test_a_damaged_run_directory_is_judged_and_the_same_each_time(tmp_path: Path
     run = run_directory.create(tmp_path, "soak")
     run_directory.write_plan(run, whole().plan)
     store = SampleStore(run / "samples.sqlite")
-    for table in ("requests", "probes", "recall", "memory", "host"):
+    for table in TABLES:
         store.add(getattr(whole().samples, table))
     store.close()
     (run / "journal.jsonl").write_text("\n".join([*lines()[:5], "[" * 100_000]), encoding="utf-8")

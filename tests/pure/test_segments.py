@@ -25,6 +25,7 @@ PASS, INCONCLUSIVE = Verdict.PASS, Verdict.INCONCLUSIVE
 GAP_MS = 90_000.0
 LATER = {"requests": ("scheduled_ms", "sent_ms", "done_ms"), "recall": ("sent_ms", "done_ms")}
 LATER |= {"probes": ("sent_ms", "done_ms"), "memory": ("at_ms",), "host": ("at_ms",)}
+LATER |= {"traffic": ("at_ms",)}
 
 
 def found(judgement: Judgement, check: str, subject: str) -> Finding:
