@@ -10,7 +10,9 @@ import pytest
 from lab.judge import judge
 from lab.judge.windows.timeline import find_windows
 from lab.model.evidence import Evidence
+from lab.model.samples import Request
 from lab.model.verdict import Judgement
+from tests.pure.evidence_factory import Recipe, make, resampled
 from tests.pure.test_incidents import (
     BASELINE_MS,
     FAIL,
@@ -24,6 +26,7 @@ from tests.pure.test_incidents import (
     within,
 )
 from tests.pure.test_judge_outside import told
+from tests.pure.test_witnesses import ALL
 
 Hurt = Callable[[Evidence, float], Evidence]
 
@@ -170,3 +173,51 @@ def test_an_error_of_a_fault_whose_step_never_began_concerns_all_of_the_run() ->
     events = tuple(e for e in evidence.journal if e.data.get("step") != "f2-kill")
     cut = replace(evidence, journal=replace(evidence.journal, events=events))
     assert "KeyError in observe during" in found(judge(cut), "integrity", "run").reason
+
+
+def by_all(recovers_s: float = 6.0) -> Evidence:
+    """A run whose recoveries are told by the load and the truth queries beside the canary."""
+    return make(Recipe(witnesses=ALL, faults=("latency",), recovers_s={"f1-latency": recovers_s}))
+
+
+def stepped_around_the_recovery(evidence: Evidence, by_ms: float = -400.0) -> Evidence:
+    healed = evidence.journal.last("fault_healed", fault="f1-latency")
+    assert healed is not None
+    # In the middle of a chunk: one that waits for its begin would be displaced by the step.
+    starts = [e.data["scheduled_start_ms"] for e in evidence.journal if e.kind == "load_chunk_started"]
+    free = [healed.at_ms + s * 1000 for s in range(8, 20)]
+    at_ms = next(at for at in free if not any(0 <= start - at + 500 <= 7000 for start in starts))
+    return stepped(evidence, at_ms, by_ms)
+
+
+def test_a_small_step_leaves_a_recovery_decided_that_the_load_tells() -> None:
+    evidence = by_all()
+    before, after = (
+        found(judge(run), "recovery", "f1-latency")
+        for run in (evidence, stepped_around_the_recovery(evidence))
+    )
+    assert before.verdict is after.verdict is PASS
+    assert before.ci == after.ci and after.n < before.n, "the requests around the step are left out"
+    large = stepped_around_the_recovery(evidence, 1001.0)
+    assert found(judge(large), "recovery", "f1-latency").verdict is INCONCLUSIVE
+
+
+def test_a_late_recovery_fails_with_a_small_step_after_the_heal() -> None:
+    evidence = by_all(45.0)
+    for run in (evidence, stepped_around_the_recovery(evidence)):
+        assert found(judge(run), "recovery", "f1-latency").verdict is FAIL
+
+
+def test_what_a_step_made_late_is_no_relapse() -> None:
+    """Requests whose times the step falsified look late; they are no evidence against the target."""
+    evidence = stepped_around_the_recovery(by_all(), -1000.0)
+    (step,) = [event for event in evidence.journal if event.kind == "clock_stepped"]
+
+    def late(request: Request) -> Request:
+        near = request.done_ms is not None and step.at_ms - 1000 <= request.done_ms <= step.at_ms
+        return replace(request, done_ms=step.at_ms + 1000) if near else request
+
+    falsified = resampled(evidence, requests=[late(r) for r in evidence.samples.requests])
+    assert list(falsified.samples.requests) != list(evidence.samples.requests)
+    finding = found(judge(falsified), "recovery", "f1-latency")
+    assert (finding.verdict, finding.ci) == (PASS, found(judge(evidence), "recovery", "f1-latency").ci)

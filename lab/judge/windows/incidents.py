@@ -59,7 +59,8 @@ class Incident:
 
     `streams` are the sample tables that it touches; None means all tables and the journal's events. `event` is the
     journal's record of it; None for a silence, which shows in the samples only. An incident with `times_only` made
-    times uncertain and lost no row, so it does not touch what merely counts rows.
+    times uncertain and lost no row, so it does not touch what merely counts rows. One with `left_out` does not touch a
+    recovery either, because no call to the target counts that began or ended within it.
     """
 
     from_ms: float
@@ -68,6 +69,7 @@ class Incident:
     why: str
     event: Event | None = None
     times_only: bool = False
+    left_out: bool = False
 
     def concerns(self, stream: str) -> bool:
         """Whether it damages this stream at all."""
@@ -206,10 +208,11 @@ def _small_step(segment: Segment, event: Event, by_ms: float, why: str) -> Itera
     waiting for its begin.
     """
     from_ms = float(event.data["from_ms"]) - by_ms
-    spans = [(from_ms - UNDER_WAY_MS, event.at_ms + by_ms)]
-    spans += [(a, b) for a, b in _chunk_spans(segment) if a - LAUNCH_LEAD_MS <= event.at_ms and from_ms < a]
-    for span in spans:
-        yield Incident(*span, frozenset({"requests"}), why, event, times_only=True)
+    requests, to_ms = frozenset({"requests"}), event.at_ms + by_ms
+    yield Incident(from_ms - UNDER_WAY_MS, to_ms, requests, why, event, times_only=True, left_out=True)
+    for begins_ms, ends_ms in _chunk_spans(segment):
+        if begins_ms - LAUNCH_LEAD_MS <= event.at_ms and from_ms < begins_ms:
+            yield Incident(begins_ms, ends_ms, requests, why, event, times_only=True)
 
 
 def _errors(evidence: Evidence, phases: Sequence[Window], segment: Segment) -> Iterator[Incident]:

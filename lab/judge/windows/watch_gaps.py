@@ -34,7 +34,7 @@ def touching_recovery(windows: Windows, fault: FaultWindow) -> list[Incident]:
     """The incidents that damage the evidence of a recovery, without silences, which `long_pause` finds itself."""
     spans = () if fault.span is None else (fault.span,)
     touched = [incident for table in fault.stream.tables for incident in windows.touching(table, *spans)]
-    return [incident for incident in touched if incident.event is not None]
+    return [incident for incident in touched if incident.event is not None and not incident.left_out]
 
 
 def watched_too_short(fault: FaultWindow) -> str:

@@ -1,16 +1,20 @@
 """The calls to the target, whoever made them: requests of the load, canary probes and truth queries.
 
 Left out is what says nothing about the target: a call that was never sent, or whose end is unknown; a probe that was
-late because the lab stood still; a request that the load generator began late; and a failure that a declared known
-issue explains, because it happens on a healthy target as well.
+late because the lab stood still; a request that the load generator began late; one that began or ended while the wall
+clock stepped, by which the generator goes; and a failure that a declared known issue explains, because it happens on a
+healthy target as well.
 """
 
 import math
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from lab.judge.windows.incidents import CLOCK_STEP_MS, SMALL_STEP_MS
 from lab.judge.windows.known_issues import UNSETTLED, declared, explains_request
 from lab.model.evidence import Evidence
+from lab.model.journal import CLOCK_STEPPED
 from lab.model.plan import BY_CANARY, BY_LOAD, BY_TRUTH, Plan
 from lab.model.samples import STALLED, WRONG, Layer, Request
 
@@ -54,11 +58,14 @@ def request_timeout_ms(plan: Plan) -> float:
 
 def _load(evidence: Evidence, from_ms: float, to_ms: float) -> Iterator[Call]:
     plan, timeout_ms = evidence.plan, request_timeout_ms(evidence.plan)
+    steps = _clock_steps(evidence)
     issues = [(check, declared(plan, check)) for check in ("errors", "latency")]
     for request in evidence.samples.requests.between(from_ms, to_ms):
         if request.sent_ms is None or request.layer in UNSETTLED:
             continue
         if request.sent_ms - request.scheduled_ms > LATE_START_MAX_MS:
+            continue
+        if any(_within(steps, at_ms) for at_ms in (request.sent_ms, request.done_ms)):
             continue
         if any(explains_request(known, check, request, ()) for check, known in issues):
             continue
@@ -71,6 +78,24 @@ def _load(evidence: Evidence, from_ms: float, to_ms: float) -> Iterator[Call]:
             right=request.done_ms is not None and request.ok,
             found=_found(plan, request),
         )
+
+
+def _clock_steps(evidence: Evidence) -> list[tuple[float, float]]:
+    """From when to when (ms) a time of the load is uncertain by a small step of the wall clock, in order."""
+    spans = []
+    for event in evidence.journal.of(CLOCK_STEPPED):
+        from_ms, by_ms = event.data.get("from_ms"), abs(float(event.data.get("by_ms", math.inf)))
+        if isinstance(from_ms, int | float) and CLOCK_STEP_MS < by_ms <= SMALL_STEP_MS:
+            spans.append((from_ms - by_ms, event.at_ms + by_ms))
+    return sorted(spans)
+
+
+def _within(spans: Sequence[tuple[float, float]], at_ms: float | None) -> bool:
+    """Whether a time lies in one of these spans, which are in order; of those that overlap, two are looked at."""
+    if at_ms is None:
+        return False
+    place = bisect_right(spans, (at_ms, math.inf))
+    return any(from_ms <= at_ms <= to_ms for from_ms, to_ms in spans[max(0, place - 2) : place])
 
 
 def _found(plan: Plan, request: Request) -> float | None:
