@@ -107,7 +107,9 @@ def test_a_link_over_which_nothing_of_the_target_went_does_not_prove_its_fault()
 @pytest.mark.parametrize("kind", ["partition", "link_down"])
 def test_a_cut_that_the_targets_own_connections_do_not_feel_is_void(kind: str) -> None:
     run = make(Recipe(faults=(kind,)))
-    assert found(run, "in_force", f"f1-{kind}").verdict is PASS
+    proven = found(run, "in_force", f"f1-{kind}")
+    assert proven.verdict is PASS and "bytes/s before and 0 in force" in proven.reason
+    assert any(place.startswith("samples:traffic[") for place in proven.evidence)
 
     def flowing(row: Traffic) -> Traffic:
         return replace(row, received_bytes=int(9 * row.at_ms))

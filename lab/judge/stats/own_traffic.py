@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from lab.model.evidence import Evidence
 from lab.model.journal import Event
 from lab.model.samples import PAST, STORE, Traffic
-from lab.model.scenario import CROSSES, STOPS, effect_from_json
+from lab.model.scenario import CROSSES, STOPS, OwnTraffic, effect_from_json
 
 STREAM = "traffic"
 # How long before an injection the target's traffic is compared with that in force.
@@ -78,46 +78,65 @@ def past_the_proxy(evidence: Evidence) -> list[str]:
     return sorted({str(peer) for _, peer in rows})
 
 
-def traffic_doubts(evidence: Evidence, story: Sequence[Event], *, alone: bool) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a fault did to the target's own connections: `before` its injection, and `during` the time in force."""
+
+    stated: OwnTraffic
+    before: Crossing
+    during: Crossing
+
+    @property
+    def in_words(self) -> str:
+        """What the connections received, before and in force."""
+        before, during = self.before.received_per_s, self.during.received_per_s
+        return f"the target's own connections received {before:.0f} bytes/s before and {during:.0f} in force"
+
+    def doubts(self) -> Iterator[str]:
+        """Why the fault is not proven by it."""
+        stated, before, during = self.stated.effect, self.before, self.during
+        if during.readings < 2:
+            yield "the target's own connections were not read while it was in force"
+        elif stated == STOPS and not before.bytes:
+            yield "nothing of the target's own traffic crossed there before it, so none could stop"
+        elif stated == STOPS and during.received_per_s > STOPPED_SHARE * before.received_per_s:
+            yield f"the target's own traffic went on: {self.in_words}"
+        elif stated != STOPS and not during.any and (stated == CROSSES or not before.bytes):
+            yield "nothing of the target's own traffic crossed there while it was in force"
+
+
+def effect_of(evidence: Evidence, events: Sequence[Event]) -> Effect | None:
+    """What a fault with these events did; None for one that acts on no connection, and where nothing was recorded."""
+    injecting, proven, healing = (_first(events, kind) for kind in _MOMENTS)
+    stated = None if injecting is None else effect_from_json(injecting.data.get("own_traffic"))
+    if injecting is None or proven is None or healing is None or stated is None or not is_recorded(evidence):
+        return None
+    rows, at_ms = evidence.samples.traffic, injecting.at_ms
+    before = crossing(rows.between(at_ms - BEFORE_MS, at_ms), stated.routes)
+    return Effect(stated, before, crossing(rows.between(proven.at_ms, healing.at_ms), stated.routes))
+
+
+def traffic_doubts(evidence: Evidence, events: Sequence[Event], *, alone: bool) -> Iterator[str]:
     """Why a fault is not proven on the target's own traffic; nothing for a run that does not record it.
 
     A fault that is in force together with others (not `alone`) is not asked what crossed, for they may stop it.
     """
-    injecting = next((event for event in story if event.kind == "fault_injecting"), None)
-    effect = None if injecting is None else effect_from_json(injecting.data.get("own_traffic"))
-    if injecting is None or effect is None or not is_recorded(evidence):
+    injecting = _first(events, "fault_injecting")
+    stated = None if injecting is None else effect_from_json(injecting.data.get("own_traffic"))
+    if stated is None or not is_recorded(evidence):
         return
-    around = past_the_proxy(evidence) if STORE in effect.routes and PAST not in effect.routes else []
+    around = past_the_proxy(evidence) if STORE in stated.routes and PAST not in stated.routes else []
     if around:
         yield (
             f"the target's own connections to the store go past the proxy, to {', '.join(around)},"
             " where this fault does not act"
         )
-    elif alone and (held := _held(story)) is not None:
-        yield from _unseen(evidence, injecting, held, effect.routes, effect.effect)
+    elif alone and (effect := effect_of(evidence, events)) is not None:
+        yield from effect.doubts()
 
 
-def _held(story: Sequence[Event]) -> tuple[float, float] | None:
-    """From when until when the fault was in force; None where it never was, which is a doubt of its own."""
-    proven = next((event for event in story if event.kind == "fault_in_force"), None)
-    healing = next((event for event in story if event.kind == "fault_healing"), None)
-    return None if proven is None or healing is None else (proven.at_ms, healing.at_ms)
+_MOMENTS = ("fault_injecting", "fault_in_force", "fault_healing")
 
 
-def _unseen(
-    evidence: Evidence, injecting: Event, held: tuple[float, float], routes: Collection[str], effect: str
-) -> Iterator[str]:
-    rows, at_ms = evidence.samples.traffic, injecting.at_ms
-    before = crossing(rows.between(at_ms - BEFORE_MS, at_ms), routes)
-    during = crossing(rows.between(*held), routes)
-    if during.readings < 2:
-        yield "the target's own connections were not read while it was in force"
-    elif effect == STOPS and not before.bytes:
-        yield "nothing of the target's own traffic crossed there before it, so none could stop"
-    elif effect == STOPS and during.received_per_s > STOPPED_SHARE * before.received_per_s:
-        yield (
-            f"the target's own connections went on: they received {during.received_per_s:.0f} bytes/s while it"
-            f" was in force, and {before.received_per_s:.0f} before"
-        )
-    elif effect != STOPS and not during.any and (effect == CROSSES or not before.bytes):
-        yield "nothing of the target's own traffic crossed there while it was in force"
+def _first(events: Sequence[Event], kind: str) -> Event | None:
+    return next((event for event in events if event.kind == kind), None)

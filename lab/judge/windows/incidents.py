@@ -277,13 +277,9 @@ def _steady_streams(evidence: Evidence) -> Iterator[tuple[str, str, float, Float
     """The steady streams of the observer: name, description of a silence, period in ms, times of its samples in ms."""
     plan, samples = evidence.plan, evidence.samples
     observer, canary = plan.observer, plan.target.canary
+    probed = samples.probes.times(probe=canary)
     streams = (
-        (
-            "probes",
-            "no canary probe was sent",
-            1000 / observer.canary_slow_hz,
-            samples.probes.times(probe=canary),
-        ),
+        ("probes", "no canary probe was sent", 1000 / observer.canary_slow_hz, probed),
         ("recall", "no truth query was sent", 1000 / observer.recall_hz, samples.recall.times()),
         ("memory", "no memory was read", 1000 * observer.memory_every_s, samples.memory.times()),
     )
