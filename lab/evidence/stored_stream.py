@@ -37,6 +37,8 @@ _STORED: dict[Any, tuple[str, ...]] = {
     NoneType: ("null",),
 }
 _LAYERS = {layer.value: layer for layer in Layer}
+# What makes the field of a row from a stored value, for the columns whose values SQLite has no type for.
+_FIELD_OF: dict[str, Callable[[Any], Any]] = {"ok": bool, "answered": bool, "layer": _LAYERS.__getitem__}
 
 
 class SampleFile:
@@ -99,8 +101,10 @@ class StoredStream(Generic[T]):
         first, end = map(int, np.searchsorted(self._times, [from_ms, to_ms], side="left"))
         if self._held.keys() >= {*names, *values}:
             places = self._having(slice(first, max(first, end)), values)
-            return list(zip(*(self._held[name].values(places) for name in names), strict=True))
-        return self._found(first, end, names, values)
+            found = list(zip(*(self._held[name].values(places) for name in names), strict=True))
+        else:
+            found = self._found(first, end, names, values)
+        return _converted(names, found)
 
     def count_between(self, from_ms: float, to_ms: float) -> int:
         """How many rows `between` would return."""
@@ -191,21 +195,26 @@ def _strange(hint: Any, column: str) -> str:
 
 def _builder(row_type: type[Any], columns: Sequence[str]) -> Callable[[list[tuple[Any, ...]]], list[Any]]:
     """A function that makes rows from the values of these columns."""
-    convert: dict[str, Callable[[Any], Any]] = {"ok": bool, "answered": bool, "layer": _LAYERS.__getitem__}
-    places = [(n, convert[name]) for n, name in enumerate(columns) if name in convert]
     in_order = list(row_type.__slots__[: len(columns)]) == list(columns)
 
     def build(found: list[tuple[Any, ...]]) -> list[Any]:
-        if places and found:
-            by_column = [list(values) for values in zip(*found, strict=True)]
-            for place, converted in places:
-                by_column[place] = list(map(converted, by_column[place]))
-            found = list(zip(*by_column, strict=True))
+        found = _converted(columns, found)
         if in_order:
             return list(starmap(row_type, found))
         return [row_type(**dict(zip(columns, values, strict=True))) for values in found]
 
     return build
+
+
+def _converted(columns: Sequence[str], found: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Stored values of these columns as the fields of a row have them."""
+    places = [(n, _FIELD_OF[name]) for n, name in enumerate(columns) if name in _FIELD_OF]
+    if not places or not found:
+        return found
+    by_column = [list(values) for values in zip(*found, strict=True)]
+    for place, convert in places:
+        by_column[place] = list(map(convert, by_column[place]))
+    return list(zip(*by_column, strict=True))
 
 
 def _read_through(

@@ -55,8 +55,7 @@ def _of_the_load(evidence: Evidence, from_ms: float, to_ms: float) -> Iterator[R
     """The load's searches of the truth; each counts as sent when it was due, as every request of the load."""
     target, k_usual = evidence.plan.target, evidence.plan.observer.recall_k
     rows = evidence.samples.requests.fields(_FIELDS, from_ms, to_ms, op=target.recall)
-    for due_ms, sent_ms, done_ms, query_id, hits, k, layer_name, message in rows:
-        layer = Layer(layer_name)
+    for due_ms, sent_ms, done_ms, query_id, hits, k, layer, message in rows:
         counted = hits is not None and k
         if sent_ms is None or layer in UNSETTLED or (layer is Layer.OK and not counted):
             continue
