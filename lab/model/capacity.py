@@ -27,13 +27,15 @@ class Capacity:
     """The cost of each operation, and the calls of the load's mix that the target answers in a second at most.
 
     `side_by_side` is the number of calls that it works on at the same time: the throughput of several callers divided
-    by that of one. `took_s` is how long the measurement took.
+    by that of one. `took_s` is how long the measurement took. `noise_ms` is how much too late this machine wakes a
+    timer of the lab (P95): a time that is not longer than that cannot be told from none.
     """
 
     operations: Mapping[str, OperationCost]
     mix_per_s: float
     side_by_side: float
     took_s: float
+    noise_ms: float = 0.0
 
     def share(self, rates_hz: Mapping[str, float]) -> float:
         """The share of the capacity that these calls a second take; raises KeyError for an unmeasured operation."""

@@ -24,8 +24,9 @@ sampler_died      sampler, why, streams (the tables of samples that may miss row
 clock_stepped     by_ms, from_ms (the wall clock was right until then; older runs do not have it)
 machine_suspended by_ms (how long), from_ms (it was not suspended before)
 lab_stalled       from_ms, to_ms: the lab's own event loop stood still in between
-capacity_measured operations {name: calls_per_s, latency_ms, cpu_ms, calls}, mix_per_s, side_by_side, took_s (measured
-                  before the run's clock began), load_per_s, load_share, observer_hz, observer_share, words, overload
+capacity_measured operations {name: calls_per_s, latency_ms, cpu_ms, calls}, mix_per_s, side_by_side, took_s, noise_ms
+                  (measured before the run's clock began), load_per_s, load_share, observer_hz, observer_share, words,
+                  overload and noise: why this machine cannot decide what the plan asks, null where it can
 observer_cost     canary_ms, recall_ms, capacity_cpu_ms_per_s, share: in older runs, in place of capacity_measured
 container_event   service, action, exit_code               interrupted       why
 guardian_started  pid                                      guardian_lost   why

@@ -25,6 +25,8 @@ CALLERS = 6
 ALONE_MIN, ALONE_S, ALONE_MAX = 3, 0.4, 40
 # With several callers, each operation and then the mix; a count bounds a server that refuses quickly.
 TOGETHER_S, MIX_S, TOGETHER_MAX = 0.8, 3.0, 2000
+# How many timers show how late this machine wakes the lab, and how long each of them is.
+NOISE_TIMERS, NOISE_TIMER_S = 60, 0.01
 # A slow target takes longer, for each measurement waits for its last answers. One that takes this long is no target.
 TOOK_MAX_S = 90.0
 # After a call without an answer its caller waits a little, so that a refusing server is not hammered.
@@ -97,7 +99,7 @@ class _Measurement:
 
     async def run(self, url: str) -> Capacity:
         """All rounds, one after the other."""
-        began_s, target = _now_s(), self._target
+        began_s, target, noise_ms = _now_s(), self._target, await _noise_ms()
         names = sorted({*target.mix, target.canary, target.recall})
         answering = await self._first_answers(url, names)
         costs, alone_per_s = {}, {}
@@ -113,7 +115,8 @@ class _Measurement:
             share / costs[name].calls_per_s for name, share in mix.items() if alone_per_s.get(name)
         )
         side_by_side = max(1.0, alone_s / together_s) if together_s else 1.0
-        return Capacity(costs, mix_per_s, round(side_by_side, 3), round(_now_s() - began_s, 3))
+        took_s = round(_now_s() - began_s, 3)
+        return Capacity(costs, mix_per_s, round(side_by_side, 3), took_s, round(noise_ms, 3))
 
     async def _first_answers(self, url: str, names: Sequence[str]) -> set[str]:
         """The operations that answer a first call, which also opens the sessions; all are asked at once."""
@@ -217,6 +220,16 @@ def _in_turn(mix: Mapping[str, float]) -> Iterator[str]:
 
 def _answered(outcome: CallOutcome) -> bool:
     return outcome.layer not in _UNANSWERED
+
+
+async def _noise_ms() -> float:
+    """How much later than asked this machine wakes a timer; P95 of some timers while the lab does nothing else."""
+    late_ms = []
+    for _ in range(NOISE_TIMERS):
+        due_s = _now_s() + NOISE_TIMER_S
+        await asyncio.sleep(NOISE_TIMER_S)
+        late_ms.append(1000 * (_now_s() - due_s))
+    return max(0.0, statistics.quantiles(late_ms, n=20)[-1])
 
 
 def _now_s() -> float:

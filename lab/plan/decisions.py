@@ -12,7 +12,7 @@ from lab.model.load import LoadProfile
 from lab.model.plan import BY_TRUTH, STEADY, Decision, Plan
 from lab.model.recovery import CANARY
 from lab.model.scenario import FaultSpec
-from lab.plan.overload import without_overload
+from lab.plan.overload import unfit_here
 from lab.plan.steps import SETTLE_S
 from lab.read.campaigns import DURATION_MAX_S
 
@@ -47,7 +47,7 @@ def decisions_of(plan: Plan, lasting: Callable[[float], Plan]) -> list[Decision]
             Decision("in_force", fault.id, True, "measured before, while and after it is in force"),
             Decision("recovery", fault.id, fault.recovery_max_s >= watch_s, reason),
         ]
-    return without_overload(plan, [*decisions, *_tolerance(plan)])
+    return unfit_here(plan, [*decisions, *_tolerance(plan)])
 
 
 def _tolerance(plan: Plan) -> list[Decision]:

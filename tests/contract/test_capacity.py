@@ -141,6 +141,7 @@ def test_a_server_that_answers_one_call_at_a_time_is_recognised() -> None:
         assert found.operations[name].cpu_ms == pytest.approx(1000 * takes_s, rel=0.01)
     assert 0.4 / MIX_TAKES_S < found.mix_per_s <= 1.1 / MIX_TAKES_S
     assert found.took_s < 12
+    assert 0 < found.noise_ms < 1000
 
 
 def test_a_server_that_answers_side_by_side_has_room_for_more() -> None:

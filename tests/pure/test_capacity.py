@@ -146,3 +146,11 @@ def test_truth_queries_of_the_load_count_where_the_plan_uses_them() -> None:
         return int(found[0].reason.split()[1])
 
     assert expected(("canary", "load", "truth")) > expected(("canary",)) + 50
+
+
+@pytest.mark.parametrize(("noise_ms", "unfit"), [(0.4, False), (99.0, False), (100.0, True), (400.0, True)])
+def test_a_machine_that_wakes_the_lab_too_late_decides_no_latency(noise_ms: float, unfit: bool) -> None:
+    plan = planned(replace(SLOW, noise_ms=noise_ms))
+    assert {d.check for d in plan.decisions if d.unfit} == ({"latency"} if unfit else set())
+    assert any("cannot be told from its noise" in line for line in describe(plan)) is unfit
+    assert (capacity_facts(plan, replace(SLOW, noise_ms=noise_ms))["noise"] is not None) is unfit
