@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.evidence.sample_reader import read_samples
+from lab.evidence.sample_store import SampleStore
 from lab.judge import judge
 from lab.judge.stats.lab_calls import LabCalls
 from lab.judge.windows.window import Window
@@ -177,3 +179,16 @@ def test_a_slow_recovery_is_not_the_target_s_where_the_lab_asked_too_much() -> N
     slow = recovery(100)
     assert slow.verdict is slow.gate_verdict is INCONCLUSIVE
     assert "the lab itself asked too much of the target" in slow.reason
+
+
+def test_rows_of_a_stored_table_count_as_those_in_memory(tmp_path: Path) -> None:
+    refused = [replace(row, layer=Layer.UNSENT, answered=False, done_ms=None) for row in queries(2.0, 100.0)]
+    run = evidence([*probes(1.0, 100.0), *probes(3.0, 100.0, took_ms=None, outcome="unsent")], refused)
+    store = SampleStore(tmp_path / "samples.sqlite")
+    store.add([*run.samples.probes, *run.samples.recall])
+    store.close()
+    stored, _ = read_samples(tmp_path / "samples.sqlite")
+    window = [Window("all", "", 0.0, 100_000.0)]
+    for samples in (run.samples, stored):
+        calls = LabCalls(replace(run, samples=samples))
+        assert (calls.started(window), calls.waiting_max(window)) == ({"list": 100}, 1)

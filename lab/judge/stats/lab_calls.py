@@ -36,8 +36,8 @@ class LabCalls:
         probes = samples.probes.fields(("sent_ms", "done_ms", "outcome"), *_ALWAYS, probe=target.canary)
         queries = samples.recall.fields(("sent_ms", "done_ms", "layer"), *_ALWAYS)
         asked = (
-            (target.canary, _waits(probes, limit_ms, Layer.UNSENT.value)),
-            (target.recall, _waits(queries, target.request_timeout_ms, Layer.UNSENT)),
+            (target.canary, _waits(probes, limit_ms)),
+            (target.recall, _waits(queries, target.request_timeout_ms)),
         )
         self._sent_ms = [(operation, sorted(sent_ms for sent_ms, _ in waits)) for operation, waits in asked]
         steps = [
@@ -69,12 +69,12 @@ class LabCalls:
         return most
 
 
-def _waits(rows: Iterable[Sequence[Any]], limit_ms: float, unsent: object) -> list[tuple[float, float]]:
-    """When each call was sent, and when it ended."""
+def _waits(rows: Iterable[Sequence[Any]], limit_ms: float) -> list[tuple[float, float]]:
+    """When each call was sent, and when it ended; a stored table gives a layer as its text."""
     return [
         (sent_ms, sent_ms + limit_ms if done_ms is None else done_ms)
         for sent_ms, done_ms, outcome in rows
-        if outcome != unsent
+        if outcome not in (Layer.UNSENT, Layer.UNSENT.value)
     ]
 
 
