@@ -11,20 +11,19 @@ from dataclasses import dataclass
 from lab.judge.stats.observations import Observation, Observations, ProbeResults, within_slo
 from lab.judge.stats.recovery_clock import recovery_point
 from lab.judge.windows.known_issues import declared, explains_request
+from lab.judge.witnesses.calls import LATE_START_MAX_MS
+from lab.judge.witnesses.limits import FACTOR, SHARE
 from lab.model.plan import BY_CANARY, BY_LOAD, BY_TRUTH, Plan
 from lab.model.samples import Layer, Request, Samples
 from lab.ports import Recent
 
 # The time before a fault that says how long each operation takes usually, and how many requests that takes at least.
 USUAL_FROM_MS, USUAL_REQUESTS_MIN = 60_000.0, 20
-USUAL_SHARE = 0.99
-# A request that the load generator sent later than this after its due time was late by the generator's own doing.
-GENERATOR_LATE_MS = 100.0
 
 
 @dataclass(frozen=True, slots=True)
 class WellSince:
-    """Tells since when the target has been well. `usual_ms` is how long each operation took before the fault."""
+    """Tells since when the target has been well. `usual_ms` is the limit of each operation, as before the fault."""
 
     plan: Plan
     recent: Recent
@@ -38,7 +37,7 @@ class WellSince:
             if request.ok and request.done_ms is not None:
                 took_ms[request.op].append(request.done_ms - request.scheduled_ms)
         usual_ms = {
-            op: sorted(values)[int(USUAL_SHARE * (len(values) - 1))]
+            op: FACTOR * sorted(values)[int(SHARE * (len(values) - 1))]
             for op, values in took_ms.items()
             if len(values) >= USUAL_REQUESTS_MIN
         }
@@ -80,4 +79,4 @@ def _is_evidence(request: Request) -> bool:
     """Whether a request says something about the target, and not about the load generator alone."""
     if request.sent_ms is None or request.layer in (Layer.UNSENT, Layer.LOST):
         return False
-    return request.sent_ms - request.scheduled_ms <= GENERATOR_LATE_MS
+    return request.sent_ms - request.scheduled_ms <= LATE_START_MAX_MS

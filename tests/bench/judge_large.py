@@ -1,6 +1,6 @@
 """How long it takes, and how much memory, to judge a run with 4 million probes and 24 h of memory readings.
 
-    python -m tests.bench.judge_large [--probes 4000000] [--hours 24] [--keep FOLDER]
+    python -m tests.bench.judge_large [--probes 4000000] [--hours 24] [--witnesses canary load truth] [--keep FOLDER]
 
 The rows are synthetic: a healthy target that is down in each `kill`. The run directory is judged in a process of its
 own, whose peak of resident memory is printed beside the seconds for reading, judging and writing the reports.
@@ -54,9 +54,11 @@ print(json.dumps({
 """
 
 
-def make(folder: Path, probes: int, hours: float) -> Path:
+def make(folder: Path, probes: int, hours: float, witnesses: tuple[str, ...]) -> Path:
     """A run directory of that many hours with that many canary probes."""
-    recipe = factory.Recipe(faults=("latency", "kill", "cpu_cap") * max(1, round(hours * 3600 / 104 / 3)))
+    recipe = factory.Recipe(
+        faults=("latency", "kill", "cpu_cap") * max(1, round(hours * 3600 / 104 / 3)), witnesses=witnesses
+    )
     plan = factory._plan(recipe)
     steps = list(factory._timed(plan, recipe))
     end_ms = steps[-1].to_ms
@@ -105,7 +107,8 @@ def _insert(db: sqlite3.Connection, table: str, rows: Iterable[tuple[Any, ...]])
 def _requests(end_ms: float) -> Iterator[tuple[Any, ...]]:
     for n, at in enumerate(np.arange(1000.0, end_ms, 250.0).tolist()):
         op, chunk = factory.BLOCK[n % 10], f"{n // 240:04d}"
-        yield at, at + 1, at + 40 + n % 17, op, 1, "ok", "", chunk, 0, f"{chunk}-{n}"
+        found = (10 - n % 5 // 4, 10, f"q{n % 200:03d}") if op == "search" else (None, None, None)
+        yield at, at + 1, at + 40 + n % 17, op, 1, "ok", "", chunk, 0, f"{chunk}-{n}", *found
 
 
 def _down(times: Any, down: list[tuple[float, float]]) -> list[bool]:
@@ -170,9 +173,10 @@ def main() -> None:
     parser.add_argument("--probes", type=int, default=4_000_000)
     parser.add_argument("--hours", type=float, default=24.0)
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--witnesses", nargs="+", default=["canary"], choices=["canary", "load", "truth"])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="judge-large-") as folder:
-        run = make(options.keep or Path(folder), options.probes, options.hours)
+        run = make(options.keep or Path(folder), options.probes, options.hours, tuple(options.witnesses))
         done = subprocess.run(
             [sys.executable, "-c", JUDGE, str(run)], check=True, capture_output=True, text=True
         )
