@@ -70,6 +70,8 @@ class K6Containers:
             ],
             # The image's own user may not write into the run directory. The lab's user may.
             user=f"{os.getuid()}:{os.getgid()}",
+            # Without it docker-py puts the proxies before ours, and the container has each variable twice.
+            use_config_proxy=False,
             environment={**NO_PROXIES, "K6_NO_USAGE_REPORT": "true", "HOME": "/tmp"},
             log_config=LogConfig(type=LogConfig.types.JSON, config={"max-size": "20m", "max-file": "2"}),
             mem_limit=f"{round(_MEMORY_BASE_MB + _MEMORY_PER_VU_MB * vus)}m",

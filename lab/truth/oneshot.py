@@ -37,6 +37,7 @@ def run_script(
             image,
             entrypoint=[PYTHON, f"/lab/{script}", *arguments, "--output", OUTPUT],
             network_mode="none",
+            use_config_proxy=False,
             environment=NO_PROXIES,
             mem_limit=MEMORY_MAX,
             labels=owned(project),

@@ -56,9 +56,12 @@ def test_containers_that_the_lab_makes_itself_have_the_proxies_blanked(tmp_path:
     client: Any = RecordingClient()
     K6Containers(client, "k6", "project", "network", tmp_path).launch("0000", "normal.js", 1)
     assert NO_PROXIES.items() <= client.arguments["environment"].items()
+    # docker-py would otherwise add them itself, beside the empty ones.
+    assert client.arguments["use_config_proxy"] is False
     client.arguments.clear()
     oneshot.run_script(client, "image", "embed.py", [], files={}, timeout_s=1, project="project")
     assert NO_PROXIES.items() <= client.arguments["environment"].items()
+    assert client.arguments["use_config_proxy"] is False
 
 
 def test_the_networks_of_the_stack_are_made_without_ipv6() -> None:
