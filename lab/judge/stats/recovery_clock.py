@@ -6,15 +6,12 @@ count. The time of the recovery is only known to lie between the sending of the 
 answer to the good one.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from lab.judge.stats.observations import Observation, Observations, ProbeResults, within_slo
-from lab.model.plan import ObserverPlan
+from lab.judge.stats.observations import Observation, Observations
 from lab.model.recovery import CANARY, Rule
-from lab.model.samples import Probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +37,6 @@ def recovery_point(after: Observations, rule: Rule = CANARY) -> int | None:
     held = relapse_ms > after.sent_ms[:windows] + rule.hold_ms
     recovered = np.flatnonzero(enough & after.good[:windows] & held)
     return int(recovered[0]) if recovered.size else None
-
-
-def held_since(probes: Iterable[Probe], observer: ObserverPlan, cleared_ms: float) -> float | None:
-    """The time (ms) since which the target has recovered, for the runner that waits; None while it has not."""
-    after = within_slo(ProbeResults.of(probes), observer.canary_slo_ms).since(cleared_ms)
-    place = recovery_point(after)
-    return None if place is None else after[place].sent_ms
 
 
 def clocks(
