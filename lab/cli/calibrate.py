@@ -26,16 +26,24 @@ def recovery(
     quiet: Annotated[
         str, typer.Option(help="How long the server is watched without an outage first.")
     ] = "10m",
+    backlogs: Annotated[
+        int, typer.Option(help="Number of outages of a server that answers one call at a time.", min=1)
+    ] = 52,
     seed: Annotated[int, typer.Option(help="Seed of the schedule of the outages.")] = 1,
     directory: Annotated[Path, typer.Option(help="Where the certificate goes.")] = Path("runs/calibration"),
     log: LogOption = LogForm.AUTO,
 ) -> None:
-    """Compare what the lab measures of a server's outages with their true times."""
-    from lab.run import calibrate as instrument
+    """Compare what the lab measures of two servers' outages with their true times."""
+    from lab.run.calibration import at_once, in_turn
 
-    course = instrument.Course(outages, duration_s(quiet, "--quiet"), seed)
+    course = at_once.Course(outages, duration_s(quiet, "--quiet"), seed)
     require_folder(directory, "--directory")
-    certificate = instrument.recovery(directory, course, progress_in(log).advance)
-    print("\n".join(certificate.lines()))
-    if certificate.verdict != "pass":
-        raise typer.Exit(EXIT_FAIL if certificate.verdict == "fail" else EXIT_INCONCLUSIVE)
+    say = progress_in(log).advance
+    certificates = (
+        at_once.recovery(directory, course, say),
+        in_turn.recovery(directory, in_turn.Course(backlogs, seed), say),
+    )
+    print("\n\n".join("\n".join(certificate.lines()) for certificate in certificates))
+    verdicts = {certificate.verdict for certificate in certificates}
+    if verdicts != {"pass"}:
+        raise typer.Exit(EXIT_FAIL if "fail" in verdicts else EXIT_INCONCLUSIVE)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from lab.errors import WorldError
 from lab.repository import ROOT
@@ -49,9 +50,9 @@ class Reference:
 
 
 @contextmanager
-def running() -> Iterator[Reference]:
+def running(module: str = __name__, *arguments: str) -> Iterator[Reference]:
     """A reference server in its own process until the block ends; raises WorldError if it does not start."""
-    command = [sys.executable, "-m", __name__]
+    command = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as process:
@@ -65,6 +66,15 @@ def running() -> Iterator[Reference]:
             yield Reference(f"http://127.0.0.1:{port}/mcp", process)
         finally:
             process.kill()
+
+
+class Server(Protocol):
+    """A server that has outages when it is told to; `port` is known once it listens."""
+
+    port: int
+
+    async def listen(self) -> None: ...
+    async def carry_out_outage(self, kind: str, end_ms: float) -> Outage: ...
 
 
 class _Server:
@@ -83,15 +93,15 @@ class _Server:
     async def carry_out_outage(self, kind: str, end_ms: float) -> Outage:
         """Begin an outage now; returns it at its end with its true times in ms of CLOCK_MONOTONIC."""
         assert self._server is not None
-        began_ms, self.mode = _now_ms(), kind
+        began_ms, self.mode = now_ms(), kind
         if kind == "refuse":
             self._server.close()
             self.reset()
-        await asyncio.sleep(max(0.0, end_ms - _now_ms()) / 1000)
+        await asyncio.sleep(max(0.0, end_ms - now_ms()) / 1000)
         self.mode = ""
         if kind == "refuse":
             await self.listen()
-        ended_ms = _now_ms()
+        ended_ms = now_ms()
         if kind == "hang":
             self.reset()
         return kind, began_ms, ended_ms
@@ -105,34 +115,43 @@ class _Server:
         self._open.add(writer)
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-                length = (
-                    int(head.split("content-length:")[1].split("\r\n")[0]) if "content-length" in head else 0
-                )
-                body = await reader.readexactly(length)
+                asked = await read_message(reader)
                 if self.mode == "hang":
                     await reader.read()
                     break
-                await self._answer(json.loads(body) if body else {}, writer)
+                await self._answer(asked, writer)
         self._open.discard(writer)
         writer.close()
 
-    async def _answer(self, asked: dict[str, object], writer: asyncio.StreamWriter) -> None:
+    async def _answer(self, asked: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         mode = self.mode
         if mode == "slow":
             await asyncio.sleep(SLOW_S)
-        ids = [f"{'false' if mode == 'wrong' else 'd'}{n}" for n in range(10)]
-        result: dict[str, object] = {"protocolVersion": "2025-06-18", "capabilities": {}}
-        if asked.get("method") == "tools/call":
-            found = [{"payload": {"document_id": name}} for name in ids]
-            result = {"content": [], "structuredContent": {"results": found}}
-        text = json.dumps({"jsonrpc": "2.0", "id": asked.get("id"), "result": result}).encode()
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n"
-        writer.write(head.encode() + b"Mcp-Session-Id: reference\r\n\r\n" + text)
+        writer.write(answer_to(asked, "false" if mode == "wrong" else "d"))
         await writer.drain()
 
 
-def _now_ms() -> float:
+async def read_message(reader: asyncio.StreamReader) -> dict[str, Any]:
+    """The JSON-RPC message of the next request of a connection; empty for a request without a body."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+    length = int(head.split("content-length:")[1].split("\r\n")[0]) if "content-length" in head else 0
+    body = await reader.readexactly(length)
+    return dict(json.loads(body)) if body else {}
+
+
+def answer_to(asked: dict[str, Any], prefix: str) -> bytes:
+    """The answer to a message; a tool call finds ten documents, whose names begin with `prefix`."""
+    result: dict[str, object] = {"protocolVersion": "2025-06-18", "capabilities": {}}
+    if asked.get("method") == "tools/call":
+        found = [{"payload": {"document_id": f"{prefix}{number}"}} for number in range(10)]
+        result = {"content": [], "structuredContent": {"results": found}}
+    text = json.dumps({"jsonrpc": "2.0", "id": asked.get("id"), "result": result}).encode()
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n"
+    return head.encode() + b"Mcp-Session-Id: reference\r\n\r\n" + text
+
+
+def now_ms() -> float:
+    """The time in ms of CLOCK_MONOTONIC."""
     return time.monotonic_ns() / 1e6
 
 
@@ -147,18 +166,18 @@ async def _end_with_parent() -> None:
     os._exit(0)
 
 
-async def _main() -> None:
-    server = _Server()
+async def carry_out(server: Server) -> None:
+    """Print the server's port, then carry out the outages that stdin asks for, until stdin is closed."""
     await server.listen()
     _print_line(server.port)
     schedule = json.loads(await asyncio.to_thread(sys.stdin.readline) or "[]")
     watch = asyncio.create_task(_end_with_parent())
     for kind, start_ms, end_ms in schedule:
-        await asyncio.sleep(max(0.0, start_ms - _now_ms()) / 1000)
+        await asyncio.sleep(max(0.0, start_ms - now_ms()) / 1000)
         _print_line(json.dumps(await server.carry_out_outage(kind, end_ms)))
     await watch
 
 
 if __name__ == "__main__":
     with suppress(KeyboardInterrupt):
-        asyncio.run(_main())
+        asyncio.run(carry_out(_Server()))

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -11,8 +12,8 @@ from typer.testing import CliRunner
 from lab.cli import app
 from lab.model.samples import Probe
 from lab.observe.calibration_server import KINDS, SLOW_S
-from lab.run import calibrate
-from lab.run.calibrate import Certificate, Course, Measured, Record, certify, watch
+from lab.run.calibration import at_once, in_turn
+from lab.run.calibration.at_once import Certificate, Course, Measured, Record, certify, watch
 
 # One outage of each kind, of a quarter to half a second each.
 SHORT = Course(outages=4, quiet_s=1.0, seed=29, longest_s=0.8, gap_s=(2.3, 2.5))
@@ -55,7 +56,7 @@ def test_a_stuck_probe_delays_no_other_and_at_most_five_are_outstanding(record: 
     assert len(meanwhile) >= 2
     for one in record.probes:
         out = [p for p in record.probes if p.done_ms is not None and p.sent_ms <= one.sent_ms < p.done_ms]
-        assert len(out) <= calibrate.PLAN.outstanding_max
+        assert len(out) <= at_once.PLAN.outstanding_max
 
 
 def test_each_kind_of_outage_is_what_it_says(record: Record) -> None:
@@ -211,17 +212,34 @@ def test_the_schedule_is_that_of_the_seed_and_within_its_bounds() -> None:
     assert [kind for kind, _, _ in planned[:4]] == list(KINDS)
 
 
-@pytest.mark.parametrize(("verdict", "code"), [("pass", 0), ("fail", 10), ("inconclusive", 11)])
+@pytest.mark.parametrize(
+    ("verdict", "in_turns", "code"),
+    [
+        ("pass", "pass", 0),
+        ("fail", "pass", 10),
+        ("inconclusive", "pass", 11),
+        ("pass", "fail", 10),
+        ("pass", "inconclusive", 11),
+        ("inconclusive", "fail", 10),
+    ],
+)
 def test_the_command_ends_with_what_was_certified(
-    verdict: str, code: int, perfect: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    verdict: str,
+    in_turns: str,
+    code: int,
+    perfect: Record,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    second = SimpleNamespace(verdict=in_turns, lines=lambda: ["the second table"])
+    monkeypatch.setattr(in_turn, "recovery", lambda directory, course, say: second)
     record = {
         "pass": perfect,
         "fail": replace(perfect, probes=()),
         "inconclusive": replace(perfect, course=replace(FULL, quiet_s=500.0)),
     }[verdict]
-    monkeypatch.setattr(calibrate, "watch", lambda samples, course, say: record)
+    monkeypatch.setattr(at_once, "watch", lambda samples, course, say: record)
     result = CliRunner().invoke(app, ["calibrate", "recovery", "--directory", str(tmp_path / "new")])
     assert result.exit_code == code, result.output
-    assert verdict.upper() in result.output
+    assert verdict.upper() in result.output and "the second table" in result.output
     assert f'"verdict": "{verdict}"' in (tmp_path / "new" / "calibration.json").read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ from lab.observe.observer import TargetObserver
 from lab.observe.stalls import Stalls, unless_stalled
 from lab.observe.time_watch import STALL_MIN_MS
 from lab.probes.recall import TruthQuery
-from lab.run.calibrate import PLAN, reference_target
+from lab.run.calibration.at_once import PLAN, reference_target
 
 
 class Store(ThreadingHTTPServer):

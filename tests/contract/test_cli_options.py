@@ -18,7 +18,8 @@ from lab.provision.machine import doctor
 from lab.provision.stack import bring_up, stack
 from lab.provision.stack.stack_spec import stacks_directory
 from lab.read.campaigns import TRIALS_MAX
-from lab.run import calibrate, session
+from lab.run import session
+from lab.run.calibration import at_once
 
 LONG = "x" * 300
 FAULT = ("fault", "run", "latency", "target=qdrant")
@@ -42,7 +43,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(bring_up, "bring_up", lambda *a, **k: reach("up"))
     monkeypatch.setattr(stack, "down_all", lambda: touched.append("down --all") or ["everything"])
     monkeypatch.setattr(stack, "stop", lambda *a, **k: reach("down"))
-    monkeypatch.setattr(calibrate, "recovery", lambda *a: reach("calibrate"))
+    monkeypatch.setattr(at_once, "recovery", lambda *a: reach("calibrate"))
     able = defaultdict(lambda: SimpleNamespace(ok=True))
     monkeypatch.setattr(doctor, "check_machine", lambda **k: able.values())
     return SimpleNamespace(touched=touched, folder=tmp_path)

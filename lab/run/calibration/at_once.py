@@ -1,4 +1,4 @@
-"""Calibrates the lab: measures outages of a reference server whose times are known, in the way of a real run.
+"""Calibrates the lab at a reference server that answers all calls at once and whose outages are known.
 
 The observer probes at its fast rate, with the deadline and the SLO of a run. The probes go through `samples.sqlite`,
 and the judge's clocks turn them into intervals. Only the hold time is shorter (1 s), because outages follow each other

@@ -1,0 +1,1 @@
+"""Calibrations: what the lab measures of reference servers, against what is known to be true of them."""
