@@ -7,8 +7,8 @@ run_started       run_id, lab_version, campaign, seed, plan_sha256, target, serv
 segment_started   segment (its number), wall_epoch_ms and offset_ms: what the wall clock and the run's clock said when
                   the clock of this segment read 0
 prepared          store ("copied" from a kept copy, or "loaded"), why, command_began_ms (negative: before the run's
-                  clock began), first_request_s (from there to the lab's first request, which is one of the measurement
-                  of capacity; null where there was none), parts [{part, seconds}]
+                  clock began), first_request_s (from there to the lab's first request after the store was loaded or
+                  copied), parts [{part, seconds}]
 phase_started     phase, step (its name)                   phase_ended       phase, step
 load_chunk_started chunk, profile (its name), script, load_began_ms (of the profile's schedule), scheduled_start_ms,
                   duration_ms, due (requests in this chunk); older runs have rate_per_s in place of profile and due

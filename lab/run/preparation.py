@@ -12,7 +12,7 @@ from lab.provision.stack import stack
 from lab.provision.stack.kept_stores import KeptStores
 from lab.run.preflight import require_answers, require_own_traffic
 from lab.run.stopwatch import Stopwatch
-from lab.run.store_loading import LoadedStore, StoreLoading
+from lab.run.store_loading import COPIED, LoadedStore, StoreLoading
 from lab.truth.corpus import CorpusRequest, Truth, build_truth
 
 
@@ -40,8 +40,6 @@ def prepare(
     Raises ScenarioError or WorldError where the target goes around its proxy, or does not answer as the run needs it.
     """
     watch = watch or Stopwatch()
-    with watch.part("see which way the target goes"):
-        require_own_traffic(client, spec, plan)
     image = spec.images[spec.topology.target.name]
     request = CorpusRequest(
         image=image.ref,
@@ -54,7 +52,16 @@ def prepare(
     )
     with watch.part("make the truth"):
         truth = build_truth(client, request, state_dir() / "cache" / "truth", spec.project, progress.say)
-    loaded = StoreLoading(spec, plan, truth, KeptStores(), progress, watch).run()
+
+    def see_the_way() -> None:
+        with watch.part("see which way the target goes"):
+            require_own_traffic(client, spec, plan)
+
+    # Before the minutes of loading, and as soon as the stack runs: until then it may not exist.
+    loaded = StoreLoading(spec, plan, truth, KeptStores(), progress, watch, before_loading=see_the_way).run()
+    watch.first_request()
+    if loaded.source == COPIED:
+        see_the_way()
     with watch.part("call each operation once"):
         require_answers(client, spec, plan, truth, progress)
     return PreparedStack(client, spec, truth, loaded, watch)

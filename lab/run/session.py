@@ -127,7 +127,6 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
                 start_it=False,
             )
         prepared = prepare(docker_client(), spec, plan, request.corpus, progress, watch)
-        watch.first_request()
         with watch.part("measure the target's capacity"):
             capacity = measure_capacity(prepared, plan, progress)
         return carry_out(prepared, make_plan(request, capacity), request.runs, progress)

@@ -12,7 +12,7 @@ from lab.ports import Clock
 class Stopwatch:
     """How long each part took, in seconds, in order; `head_start_s` is how old the command was at the beginning.
 
-    `first_request_s` is when the lab sent its first request of the run, in seconds since the command began.
+    `first_request_s` is when the lab sent its first request on the prepared store, in seconds since the command began.
     """
 
     head_start_s: float = 0.0

@@ -5,6 +5,7 @@ content is verified after that start.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lab.boundary import Caught, attempt
@@ -33,7 +34,10 @@ class LoadedStore:
 
 @dataclass(frozen=True, slots=True)
 class StoreLoading:
-    """One preparation of a store: the stack, the plan, the truth, and the copies that were kept."""
+    """One preparation of a store: the stack, the plan, the truth, and the copies that were kept.
+
+    `before_loading` is called once the stack runs on the empty store; what it raises ends the preparation.
+    """
 
     spec: stack.StackSpec
     plan: Plan
@@ -41,6 +45,7 @@ class StoreLoading:
     kept: KeptStores
     progress: Progress
     watch: Stopwatch
+    before_loading: Callable[[], None] = lambda: None
 
     def run(self) -> LoadedStore:
         """Copy the store back where a copy fits and is whole; else load it, and keep a copy for the next run."""
@@ -75,6 +80,7 @@ class StoreLoading:
         self.progress.say("emptying the store and restarting the stack on it")
         with self.watch.part("empty the store and start on it"):
             stack.reset_store(self.spec)
+        self.before_loading()
         self.progress.say(f"loading {len(self.truth.documents)} documents through the MCP server")
         with self.watch.part("load the documents"):
             url = f"{topology.entrance.through}{target.endpoint}"

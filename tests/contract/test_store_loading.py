@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lab.cli.console import JsonLines
-from lab.errors import WorldError
+from lab.errors import ScenarioError, WorldError
 from lab.model.plan import Plan
 from lab.model.topology import Topology
 from lab.plan import schedule
@@ -23,7 +23,7 @@ from lab.read.campaigns import load_campaign
 from lab.read.compose_file import default_ports, read_topology
 from lab.read.targets import load_target
 from lab.repository import ROOT, TARGETS
-from lab.run import store_loading
+from lab.run import preparation, store_loading
 from lab.run.stopwatch import Stopwatch
 from lab.run.store_loading import COPIED, LOADED, LoadedStore, StoreLoading
 from lab.truth.corpus import Document, Truth
@@ -219,3 +219,47 @@ def test_the_parts_are_timed_also_where_one_fails() -> None:
 def test_the_topology_of_these_tests_is_the_real_one() -> None:
     topology: Topology = spec().topology
     assert (topology.target.name, topology.store.name) == ("mcp", "qdrant")
+
+
+@pytest.fixture
+def preparing(fake: FakeStack, monkeypatch: pytest.MonkeyPatch) -> FakeStack:
+    """`prepare` on the fake stack; its two looks at the target are noted."""
+    monkeypatch.setattr(preparation, "build_truth", lambda *a: truth())
+    monkeypatch.setattr(preparation, "require_own_traffic", lambda *a: fake.done.append("the way"))
+    monkeypatch.setattr(preparation, "require_answers", lambda *a: fake.done.append("answers"))
+    return fake
+
+
+def prepare_on_fake(plan: Plan) -> preparation.PreparedStack:
+    client: Any = None
+    return preparation.prepare(client, spec(), plan, None, JsonLines(io.StringIO()))
+
+
+def test_the_target_is_asked_only_once_the_stack_runs_and_before_it_is_loaded(
+    preparing: FakeStack, plan: Plan
+) -> None:
+    """The stack may not exist before: a run starts it on the store that it has filled."""
+    cold = prepare_on_fake(plan)
+    assert preparing.done == ["empty", "the way", *COLD[1:], "answers"]
+    preparing.done.clear()
+    warm = prepare_on_fake(plan)
+    assert preparing.done == [*WARM, "the way", "answers"]
+    assert (cold.store.source, warm.store.source) == (LOADED, COPIED)
+    assert cold.watch.first_request_s is not None and warm.watch.first_request_s is not None
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_target_that_goes_another_way_ends_the_preparation(
+    preparing: FakeStack, plan: Plan, monkeypatch: pytest.MonkeyPatch, warm: bool
+) -> None:
+    if warm:
+        prepare_on_fake(plan)
+        preparing.done.clear()
+
+    def refuse(*args: object) -> None:
+        raise ScenarioError("the target goes around its proxy")
+
+    monkeypatch.setattr(preparation, "require_own_traffic", refuse)
+    with pytest.raises(ScenarioError, match="around its proxy"):
+        prepare_on_fake(plan)
+    assert preparing.done == (WARM if warm else ["empty"])
