@@ -158,6 +158,10 @@ def test_a_store_is_copied_out_and_back_in_both_kinds_of_volumes(
 
     stack.reset_store(spec, fill=store_content.copied_from(kept, stores))
     assert _collections(spec) == ["kept"]
+    # Also into a stack that has been removed with its volume.
+    stack.stop(spec, volumes=True)
+    stack.reset_store(spec, fill=store_content.copied_from(kept, stores))
+    assert _collections(spec) == ["kept"]
     # A second copy of it is the same, so nothing was lost on the way; a damaged one changes nothing.
     assert stack.keep_store(spec, stores, "again", {}).content.data_bytes > 0
     with kept.path.open("r+b") as file:

@@ -206,6 +206,7 @@ def reset_store(
     """
     progress, runner = progress or silent(), Subprocesses()
     engine = require_engine(runner)
+    save(spec)
     with progress.step("filling the store's volume"):
         owned.remove(engine, spec.project, spec.topology.with_role("target", "store"))
         fill(spec, engine, runner)

@@ -46,7 +46,8 @@ def copied_from(kept: KeptStore, stores: KeptStores) -> Fill:
 
 
 def _image_in(kept: KeptStore, stores: KeptStores, spec: StackSpec, engine: Engine, runner: Runner) -> None:
-    draft = spec.volume.image.with_suffix(".draft")
+    # Not `.draft`, which is the name of an image while it is made: that of a stack without a volume is made here too.
+    draft = spec.volume.image.with_suffix(".copied")
     with as_world_error(
         "the copy of the store cannot be copied back", where=str(draft), try_="free disk space"
     ):
