@@ -92,6 +92,22 @@ def test_what_the_lab_may_add_follows_from_its_rates_and_the_load() -> None:
     assert calls * COST_MS < added_ms <= (calls + 2) * COST_MS
 
 
+@given(
+    st.sampled_from(KINDS), st.floats(1000, 6000), st.floats(0, 2000), st.floats(0, 2000), st.floats(0, 250)
+)
+def test_a_lab_within_its_rates_adds_no_more_than_that(
+    kind: str, hold_ms: float, canary_from_ms: float, recall_from_ms: float, load_from_ms: float
+) -> None:
+    """Whenever its calls fall: it asks each operation every two seconds."""
+    load = [load_from_ms + at_ms for at_ms in every(250.0)]
+    lab = [begin_ms + at_ms for begin_ms in (canary_from_ms, recall_from_ms) for at_ms in every(2000.0)]
+    outage = (kind, 5000.0, 5000.0 + hold_ms)
+    alone, together = recovery_of(load, outage), recovery_of(sorted(load + lab), outage)
+    assert alone is not None and together is not None
+    _, may_add_ms = lab_may_add(load, outage, 20_000.0, LIMIT_MS, BOUNDED)
+    assert alone.first_ms - 1e-6 <= together.first_ms <= alone.first_ms + may_add_ms + 1e-6
+
+
 def test_a_lab_that_asks_so_often_that_the_backlog_stays_may_add_anything() -> None:
     often = ObserverPlan(50.0, 50.0, 3000, LIMIT_MS, 2, 50.0, 10, 5.0)
     assert lab_may_add(every(250.0), (HANG, 4999.0, 9999.0), 20_000.0, LIMIT_MS, often)[1] == math.inf
