@@ -151,4 +151,6 @@ def _row(kind: str, outages: Sequence[Drained]) -> str:
 
 
 def _spread(values: Sequence[float], form: str) -> str:
-    return " / ".join(format(_percentile(values, percent), form) for percent in (50, 95, 100))
+    return (
+        " / ".join(format(_percentile(values, percent), form) for percent in (50, 95, 100)) if values else "-"
+    )
