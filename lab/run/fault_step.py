@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from lab.boundary import Caught, attempt
 from lab.errors import FencedError
 from lab.model.lease import PROOF_TIMEOUT_S, RETRY_S
-from lab.model.plan import Plan, PlannedFault
+from lab.model.plan import PlannedFault
 from lab.model.recovery import CANARY
 from lab.model.scenario import effect_to_json
 from lab.model.undo import UndoRecord, to_json
@@ -33,7 +33,9 @@ GONE_TIMEOUT_S = 45.0
 HOLD_WATCHED_HZ = 1.0
 
 
-def run_fault_step(faults: Sequence[PlannedFault], plan: Plan, context: RunContext, state: RunState) -> None:
+def run_fault_step(
+    faults: Sequence[PlannedFault], well: WellSince, context: RunContext, state: RunState
+) -> None:
     """Run the faults of one step. A fault that cannot be injected is void, and the faults before it are healed.
 
     Raises FaultError if a fault could not be healed, or if somebody removed its container: the run proves nothing after
@@ -48,10 +50,6 @@ def run_fault_step(faults: Sequence[PlannedFault], plan: Plan, context: RunConte
     ready = [(planned, *found) for planned, found in checked if found is not None]
     if len(ready) < len(faults):
         return
-    well = attempt(lambda: WellSince.before_fault(plan, context.recent, context.world.clock.now_ms()))
-    if isinstance(well, Caught):
-        report_error(context, state, "recent", well)
-        well = WellSince(plan, context.recent, {})
     sample_traffic(context, state)
     for planned, fault, before in ready:
         in_force = _inject(planned, fault, before, context, state)
@@ -223,11 +221,11 @@ def _wait_for_recovery(
         _wait_until_absent(active, context, state, recovery_max_s)
 
     def recovered_and_held() -> bool:
-        since_ms = attempt(lambda: well.ms(healed_ms))
+        since_ms = attempt(lambda: well.ms(injected[0].planned.id, healed_ms))
         if isinstance(since_ms, Caught):
             report_error(context, state, "recent", since_ms)
             since_ms = None
-        slow_hz = well.plan.observer.canary_slow_hz
+        slow_hz = well.canary_slow_hz
         set_canary_rate(context, state, since_ms is None or slow_hz < HOLD_WATCHED_HZ)
         return since_ms is not None and clock.now_ms() - since_ms >= CANARY.hold_ms
 

@@ -11,7 +11,7 @@ from types import FrameType
 from lab.boundary import Caught, attempt
 from lab.errors import FaultError, FencedError, RunFailed
 from lab.model.lease import RETRY_S
-from lab.model.plan import FAULT, Plan, Step
+from lab.model.plan import FAULT, STEADY, Plan, Step
 from lab.model.undo import EndRun, UndoRecord
 from lab.run.closing import run_failed
 from lab.run.context import (
@@ -25,6 +25,7 @@ from lab.run.context import (
 )
 from lab.run.fault_step import run_fault_step
 from lab.run.heal_faults import heal_all
+from lab.run.recovered import WellSince
 
 __all__ = ["RunContext", "execute", "uninterruptible"]
 
@@ -68,8 +69,9 @@ def _run_steps(plan: Plan, context: RunContext, state: RunState) -> None:
     context.traffic.start()
     context.load.start(plan.steps[0].load if plan.steps else None)
     context.watchdog.start()
+    well = WellSince(plan, context.recent)
     for step in plan.steps:
-        _run_step(step, plan, context, state)
+        _run_step(step, well, context, state)
 
 
 def _aborted(ended: Caught, context: RunContext) -> bool:
@@ -180,12 +182,17 @@ def uninterruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _run_step(step: Step, plan: Plan, context: RunContext, state: RunState) -> None:
+def _run_step(step: Step, well: WellSince, context: RunContext, state: RunState) -> None:
     begins_ms = context.load.change_to(step.load)
     wait((begins_ms - context.world.clock.now_ms()) / 1000, context, state)
     context.recorder.record("phase_started", durable=True, phase=step.kind, step=step.name)
+    from_ms = context.world.clock.now_ms()
     if step.kind == FAULT and step.faults:
-        run_fault_step(step.faults, plan, context, state)
+        run_fault_step(step.faults, well, context, state)
     else:
         wait(step.duration_s, context, state)
     context.recorder.record("phase_ended", durable=True, phase=step.kind, step=step.name)
+    if step.kind == STEADY:
+        learned = attempt(lambda: well.add_steady(from_ms, context.world.clock.now_ms()))
+        if isinstance(learned, Caught):
+            report_error(context, state, "recent", learned)

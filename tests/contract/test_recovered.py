@@ -60,8 +60,10 @@ def load(from_ms: float, n: int, **how: float) -> list[Request]:
 
 
 def well_since(rows: Sequence[Request | Probe | Recall], *witnesses: str) -> float | None:
-    told = recent(rows)
-    return WellSince.before_fault(witnessed(*witnesses), told, HEALED_MS - 20_000.0).ms(HEALED_MS)
+    """Since when a run says that the target is well; the steady phase lasted until 20 s before the heal."""
+    well = WellSince(witnessed(*witnesses), recent(rows))
+    well.add_steady(HEALED_MS - 60_000.0, HEALED_MS - 20_000.0)
+    return well.ms("f1-latency", HEALED_MS)
 
 
 def test_the_load_shows_a_recovery_that_two_hanging_canary_calls_hide() -> None:

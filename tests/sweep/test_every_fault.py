@@ -16,6 +16,7 @@ from lab.ports import Observation, World
 from lab.provision.stack import stack
 from lab.run.context import RunState
 from lab.run.fault_step import run_fault_step
+from lab.run.recovered import WellSince
 from tests.contract.examples import EXAMPLES
 from tests.contract.fault_suite import (
     LOOKS,
@@ -171,7 +172,8 @@ def test_several_at_once_are_all_in_force_and_heal_in_reverse(world: World) -> N
     plan = plan_of([[(kind, EXAMPLES[kind]) for kind in TOGETHER]])
     faults = [replace(one, hold_s=1.0, recovery_max_s=20.0) for one in plan.steps[1].faults]
     recorder, undos, state = FakeRecorder(world), FakeUndos(), RunState()
-    run_fault_step(faults, plan, context(world, recorder, undos), state)
+    run = context(world, recorder, undos)
+    run_fault_step(faults, WellSince(plan, run.recent), run, state)
     told = [(event.kind, str(event.data.get("fault"))) for event in recorder.events]
     ids = [one.id for one in faults]
     assert [fault for kind, fault in told if kind == "fault_in_force"] == ids, recorder.events

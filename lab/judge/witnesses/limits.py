@@ -13,7 +13,7 @@ factor at most 1.5.
 from array import array
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ from lab.judge.windows.answers import RECALL_MIN
 from lab.judge.windows.window import Window
 from lab.judge.witnesses.calls import Call, calls_between
 from lab.model.evidence import Evidence
+from lab.model.plan import Plan
 
 SHARE, FACTOR = 0.99, 1.5
 # With fewer answers of an operation the SLO alone counts. Of more than the maximum, the latest count.
@@ -56,16 +57,26 @@ class Limits:
 class Baseline:
     """The answers of the steady phases. They are read once, and kept as one number each."""
 
-    def __init__(self, evidence: Evidence, steady: Sequence[Window]) -> None:
-        self._slo_ms = evidence.plan.observer.canary_slo_ms
-        self._recall_min = RECALL_MIN.value_of(evidence.plan.bounds)
+    def __init__(self, plan: Plan) -> None:
+        self._slo_ms = plan.observer.canary_slo_ms
+        self._recall_min = RECALL_MIN.value_of(plan.bounds)
         self._took: dict[str, _Series] = defaultdict(_Series)
         self._found = _Series()
+
+    @classmethod
+    def of(cls, evidence: Evidence, steady: Iterable[Window]) -> "Baseline":
+        """The answers of all these phases."""
+        baseline = cls(evidence.plan)
         for window in sorted(steady, key=lambda window: window.from_ms):
-            for call in calls_between(evidence, window.from_ms, window.to_ms):
-                # What was still under way when the phase ended may have met the fault that ended it.
-                if call.over_ms < window.to_ms:
-                    self._keep(call)
+            baseline.add(evidence, window)
+        return baseline
+
+    def add(self, evidence: Evidence, window: Window) -> None:
+        """Take the answers of one more phase, which must be later than those before."""
+        for call in calls_between(evidence, window.from_ms, window.to_ms):
+            # What was still under way when the phase ended may have met the fault that ended it.
+            if call.over_ms < window.to_ms:
+                self._keep(call)
 
     def limits_before(self, at_ms: float) -> Limits:
         """The limits after a fault that was injected at this time."""

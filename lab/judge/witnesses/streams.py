@@ -69,7 +69,7 @@ class Stream(Protocol):
 def streams(evidence: Evidence, steady: Sequence[Window]) -> "Streams":
     """What makes the stream of each fault; `steady` are the steady phases."""
     by_canary = evidence.plan.observer.witnesses == (BY_CANARY,)
-    return Streams(evidence, None if by_canary else Baseline(evidence, steady))
+    return Streams(evidence, None if by_canary else Baseline.of(evidence, steady))
 
 
 class Streams:

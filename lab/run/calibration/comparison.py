@@ -57,7 +57,7 @@ def certify(record: Record, *, shift_ms: float = 0.0) -> InTurn:
     quiet_to_ms = min((start_ms for _, start_ms, _ in record.truths), default=record.end_ms)
     steady = Window(STEP, STEADY, record.quiet_from_ms, quiet_to_ms)
     evidence = _evidence(record)
-    streams = Streams(evidence, Baseline(evidence, (steady,)))
+    streams = Streams(evidence, Baseline.of(evidence, (steady,)))
     untils_ms = [*(start_ms for _, start_ms, _ in record.truths), record.end_ms][1:]
     rows = [
         _measure(record, streams, truth, until_ms, shift_ms)
