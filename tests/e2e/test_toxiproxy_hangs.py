@@ -72,7 +72,12 @@ def test_a_toxic_that_cannot_be_removed_under_load_goes_with_its_proxy(
             took_s = time.monotonic() - began
     finally:
         Freeze.heal(world, thaw)
-    assert [act for act, _, _ in heard] == ["removed toxic", "recreated"], heard
+    acts = [
+        ("removed toxic", "proxy qdrant"),
+        ("recreated", "proxy qdrant"),
+        ("removed toxic", "proxy qdrant_grpc"),
+    ]
+    assert [(act, where) for act, where, _ in heard] == acts, heard
     assert "all toxics of this proxy go" in heard[1][2]
     assert TIMEOUT_S <= took_s < 2 * TIMEOUT_S
     assert world.containers.state("toxiproxy").started_at == started_at
