@@ -27,6 +27,7 @@ from lab.ports.proxies import Exchange
 from lab.read.campaigns import build_fault
 from lab.run.context import RunState
 from lab.run.fault_step import run_fault_step
+from lab.run.recovered import WellSince
 from tests.contract.fakes import FakeClock, fake_world
 from tests.contract.run_fakes import FakeGuard, FakeRecorder, FakeUndos, context, plan_of
 
@@ -146,7 +147,7 @@ def needed_s(spec: FaultSpec, faults: tuple[PlannedFault, ...]) -> dict[str, flo
         guard=guard,
         build=lambda planned: built[planned.id],  # type: ignore[arg-type,return-value]
     )
-    run_fault_step(faults, plan, run, RunState())
+    run_fault_step(faults, WellSince(plan, run.recent), run, RunState())
     return guard.needed_s
 
 
