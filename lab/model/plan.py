@@ -78,6 +78,11 @@ class ObserverPlan:
     recall_outstanding_max: int = WITHOUT_LIMIT
     witnesses: tuple[str, ...] = (BY_CANARY,)
 
+    @property
+    def by_canary_alone(self) -> bool:
+        """Whether the canary is the only witness, as in plans from before the load was one."""
+        return self.witnesses == (BY_CANARY,)
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -126,6 +131,11 @@ class Plan:
         for step in self.steps:
             if step.load is not None and step.load not in loads:
                 raise ValueError(f"two different loads of this plan have the name {step.load.name!r}")
+
+    @property
+    def reads_traffic(self) -> bool:
+        """Whether the run reads the target's own connections; older ones did not, and only root may."""
+        return "traffic" in self.streams
 
     def faults(self) -> tuple[PlannedFault, ...]:
         """The planned faults in the order in which they will be injected."""

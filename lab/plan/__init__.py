@@ -65,7 +65,7 @@ def schedule(
 
 def _unread(plan: Plan) -> Iterator[Decision]:
     """What is said of the target's own connections where the lab may not read them."""
-    if TRAFFIC not in plan.streams:
+    if not plan.reads_traffic:
         yield Decision(
             TRAFFIC, SUBJECT, decidable=False, reason="the target's connections: only root reads them"
         )

@@ -9,7 +9,7 @@ from lab.judge.witnesses.limits import Baseline
 from lab.judge.witnesses.streams import Streams
 from lab.model.evidence import Evidence
 from lab.model.journal import Journal
-from lab.model.plan import BY_CANARY, FAULT, STEADY, Plan
+from lab.model.plan import FAULT, STEADY, Plan
 from lab.ports import Recent
 
 
@@ -31,11 +31,11 @@ class WellSince:
 
     def ms(self, fault: str, healed_ms: float) -> float | None:
         """The time since when it has been well after the heal of a fault; None while it is not."""
-        by_canary = self._plan.observer.witnesses == (BY_CANARY,)
-        streams = Streams(self._evidence(healed_ms), None if by_canary else self._baseline)
+        streams = Streams(self._evidence(healed_ms), self._baseline)
         stream = streams.within(Window(fault, FAULT, healed_ms, float("inf"), fault))
-        place = recovery_point(stream.in_slo, stream.rule)
-        return None if place is None else stream.in_slo[place].sent_ms
+        observations = stream.in_slo
+        place = recovery_point(observations, stream.rule)
+        return None if place is None else observations[place].sent_ms
 
     def _evidence(self, from_ms: float) -> Evidence:
         return Evidence(self._plan, Journal(()), self._recent.since(from_ms))

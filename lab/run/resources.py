@@ -150,8 +150,7 @@ def _load(resources: RunResources, recent: RecentRows) -> K6Load:
 
 def _traffic(resources: RunResources) -> ConnectionSampler:
     """The sampler of the target's connections; it reads nothing in a run whose plan expects no rows."""
-    wanted = "traffic" in resources.plan.streams
-    source = resources.world.traffic if wanted else None
+    source = resources.world.traffic if resources.plan.reads_traffic else None
     return ConnectionSampler(source, resources.store, TRAFFIC_EVERY_S)
 
 

@@ -6,7 +6,7 @@ never fails the target, and a run without its pass cannot pass.
 
 from collections.abc import Iterable, Sequence
 
-from lab.judge.stats.own_traffic import STREAM, Crossing, crossing, is_recorded, past_the_proxy
+from lab.judge.stats.own_traffic import STREAM, Crossing, crossing, past_the_proxy
 from lab.judge.windows import references
 from lab.judge.windows.steady_load import SUBJECT
 from lab.judge.windows.timeline import Windows
@@ -25,7 +25,7 @@ NAMED_MAX = 3
 
 def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
     """One finding about the steady phases, and past connections of the whole run; none for a run without the stream."""
-    if not is_recorded(evidence):
+    if not evidence.plan.reads_traffic:
         return []
     past = past_the_proxy(evidence)
     if past:

@@ -48,11 +48,6 @@ class Crossing:
         return bool(self.bytes or self.opened or self.retransmitted or self.unanswered_max)
 
 
-def is_recorded(evidence: Evidence) -> bool:
-    """Whether the run was to record the target's connections; older runs were not."""
-    return STREAM in evidence.plan.streams
-
-
 def crossing(rows: Sequence[Traffic], routes: Collection[str]) -> Crossing:
     """What crossed these routes; a way that the first reading does not tell of began at zero."""
     times = sorted({row.at_ms for row in rows})
@@ -109,7 +104,13 @@ def effect_of(evidence: Evidence, events: Sequence[Event]) -> Effect | None:
     """What a fault with these events did; None for one that acts on no connection, and where nothing was recorded."""
     injecting, proven, healing = (_first(events, kind) for kind in _MOMENTS)
     stated = None if injecting is None else effect_from_json(injecting.data.get("own_traffic"))
-    if injecting is None or proven is None or healing is None or stated is None or not is_recorded(evidence):
+    if (
+        injecting is None
+        or proven is None
+        or healing is None
+        or stated is None
+        or not evidence.plan.reads_traffic
+    ):
         return None
     rows, at_ms = evidence.samples.traffic, injecting.at_ms
     before = crossing(rows.between(at_ms - BEFORE_MS, at_ms), stated.routes)
@@ -123,7 +124,7 @@ def traffic_doubts(evidence: Evidence, events: Sequence[Event], *, alone: bool) 
     """
     injecting = _first(events, "fault_injecting")
     stated = None if injecting is None else effect_from_json(injecting.data.get("own_traffic"))
-    if stated is None or not is_recorded(evidence):
+    if stated is None or not evidence.plan.reads_traffic:
         return
     around = past_the_proxy(evidence) if STORE in stated.routes and PAST not in stated.routes else []
     if around:

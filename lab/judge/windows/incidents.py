@@ -284,7 +284,7 @@ def _steady_streams(evidence: Evidence) -> Iterator[tuple[str, str, float, Float
         ("memory", "no memory was read", 1000 * observer.memory_every_s, samples.memory.times()),
     )
     yield from ((stream, why, period_ms, np.asarray(times)) for stream, why, period_ms, times in streams)
-    if "traffic" in plan.streams:
+    if plan.reads_traffic:
         times = np.asarray(samples.traffic.times())
         yield "traffic", "the target's connections were not read", 1000 * TRAFFIC_EVERY_S, times
 

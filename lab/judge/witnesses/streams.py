@@ -68,19 +68,19 @@ class Stream(Protocol):
 
 def streams(evidence: Evidence, steady: Sequence[Window]) -> "Streams":
     """What makes the stream of each fault; `steady` are the steady phases."""
-    by_canary = evidence.plan.observer.witnesses == (BY_CANARY,)
-    return Streams(evidence, None if by_canary else Baseline.of(evidence, steady))
+    compared = () if evidence.plan.observer.by_canary_alone else steady
+    return Streams(evidence, Baseline.of(evidence, compared))
 
 
 class Streams:
-    """Makes the stream of each fault; without a baseline the canary is the only witness."""
+    """Makes the stream of each fault; the canary alone is rated by the SLO, and needs no baseline."""
 
-    def __init__(self, evidence: Evidence, baseline: Baseline | None) -> None:
+    def __init__(self, evidence: Evidence, baseline: Baseline) -> None:
         self._evidence, self._baseline = evidence, baseline
 
     def within(self, span: Window | None) -> Stream:
         """The stream of one fault's span, without an observation where the fault was never injected."""
-        if self._baseline is None:
+        if self._evidence.plan.observer.by_canary_alone:
             return ByCanary.of(self._evidence, span)
         calls = [] if span is None else calls_between(self._evidence, span.from_ms, span.to_ms)
         limits = self._baseline.limits_before(float("-inf") if span is None else span.from_ms)

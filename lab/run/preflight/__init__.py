@@ -41,12 +41,11 @@ def require_own_traffic(client: docker.DockerClient, spec: StackSpec, plan: Plan
     clock = RunClock()
     traffic = HostTraffic(topology, DockerContainers(client, spec.project), clock)
     call = Call(target.recall, _values(plan, "which one is it", "", "preflight"))
-    read = "traffic" in plan.streams
-    before = traffic.read() if read else ()
+    before = traffic.read() if plan.reads_traffic else ()
     made = of_observer.attempts(url, target, [call], target.request_timeout_ms / 1000)
     if (problem := problem_of(made[:1], target, file)) is not None:
         raise problem
-    if not read:
+    if not plan.reads_traffic:
         return
     give_up_ms = clock.now_ms() + 1000 * COUNTED_WITHIN_S
     while problem := traffic_problem(before, traffic.read(), made[-1], topology, file):
