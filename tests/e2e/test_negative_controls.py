@@ -1,7 +1,8 @@
 """Planted defects, each of which must be caught: an instrument that cannot fail measures nothing."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,18 +10,25 @@ import docker
 
 from lab.cli.console import JsonLines
 from lab.model.plan import Plan
-from lab.provision.images.image_specs import ImageUsed
 from lab.provision.stack import stack
 from lab.run import session
 from tests.e2e.soaking import finding, plan_of, soak_on
-from tests.e2e.stacks import ephemeral_stack, with_defect
+from tests.e2e.stacks import ephemeral_stack, images, reference_target
+
+
+@contextmanager
+def planted(folder: Path, defect: str) -> Iterator[tuple[stack.StackSpec, Path]]:
+    """A stack with the reference target that has one defect, and that target's folder."""
+    target = reference_target(folder, REFERENCE_DEFECT=defect)
+    with ephemeral_stack(images(target), target) as spec:
+        yield spec, target
 
 
 def test_wrong_answers_fail_accuracy_while_latency_passes(
-    client: docker.DockerClient, used_images: Mapping[str, ImageUsed], runs: Path
+    client: docker.DockerClient, tmp_path: Path, runs: Path
 ) -> None:
-    with ephemeral_stack(with_defect(client, used_images, "wrong_ids")) as spec:
-        report = soak_on(client, spec, plan_of("calm.yaml"), runs).report
+    with planted(tmp_path, "wrong_ids") as (spec, target):
+        report = soak_on(client, spec, plan_of("calm.yaml", target=target), runs).report
     accuracy = finding(report, "accuracy", "steady")
     assert (accuracy["verdict"], accuracy["observed"]) == ("fail", 0)
     assert finding(report, "latency", "steady")["gate_verdict"] == "pass"
@@ -28,10 +36,10 @@ def test_wrong_answers_fail_accuracy_while_latency_passes(
 
 
 def test_forty_seconds_to_recover_fail_recovery(
-    client: docker.DockerClient, used_images: Mapping[str, ImageUsed], runs: Path
+    client: docker.DockerClient, tmp_path: Path, runs: Path
 ) -> None:
-    with ephemeral_stack(with_defect(client, used_images, "slow_recovery")) as spec:
-        report = soak_on(client, spec, plan_of("kill.yaml"), runs).report
+    with planted(tmp_path, "slow_recovery:40") as (spec, target):
+        report = soak_on(client, spec, plan_of("kill.yaml", target=target), runs).report
     recovery = finding(report, "recovery", "f1-kill")
     # Beside a neighbour that takes much of this machine nobody can be blamed, and the finding says so.
     verdict = "inconclusive" if "the machine was starved" in recovery["reason"] else "fail"
