@@ -33,7 +33,7 @@ from lab.run import session
 
 commands = typer.Typer(no_args_is_help=True, help="List fault kinds, and run one of them.")
 REQUIRED_BY_HAND = ("integrity", "in_force", "recovery")
-SPARE_S = 10.0
+STAYS_WELL = "8s"
 
 
 @commands.command("list")
@@ -70,6 +70,9 @@ def fault_run(
         list[str] | None, typer.Argument(help="target=qdrant latency_ms=300 ...", show_default=False)
     ] = None,
     hold: Annotated[str, typer.Option(help="How long the fault stays in force.")] = "10s",
+    stays_well: Annotated[
+        str, typer.Option(help="How long the target must stay well before it counts as recovered.")
+    ] = STAYS_WELL,
     target: TargetOption = "workspace-qdrant-mcp",
     project: ProjectOption = stack.DEFAULT_PROJECT,
     runs: RunsOption = Path("runs"),
@@ -80,7 +83,7 @@ def fault_run(
 ) -> None:
     """Run one fault under the usual load, prove it, and time the recovery."""
     request = session.RunRequest(
-        scenario=by_hand(kind, parameters or [], hold),
+        scenario=by_hand(kind, parameters or [], hold, stays_well),
         target_dir=target_dir(target),
         seed=seed,
         project=project,
@@ -90,19 +93,37 @@ def fault_run(
     run_request(request, log, dry_run=dry_run)
 
 
-def by_hand(kind: str, parameters: list[str], hold: str) -> Scenario:
+def by_hand(kind: str, parameters: list[str], hold: str, stays_well: str = STAYS_WELL) -> Scenario:
     """The scenario of one fault that is given on the command line; raises ScenarioError where it is not accepted."""
-    fault = build_fault(kind, dict(map(_parameter, parameters)), where="command line", faults=discover())
+    given = dict(map(_parameter, parameters))
+    if "target" not in given:
+        _require_target(kind)
+    fault = build_fault(kind, given, where="command line", faults=discover())
     spec = FaultSpec(kind, fault.target, fault, duration_s(hold, "--hold"))
+    stays_well_s = duration_s(stays_well, "--stays-well")
     return Scenario(
         name=f"fault-{kind.replace('_', '-')}",
         why="one fault by hand: what it does, that it is proven, and how long the target needs afterwards",
-        duration_s=duration_min_s([spec]) + SPARE_S,
+        duration_s=duration_min_s([spec], stays_well_s, brief=True),
         faults=(spec,),
         bounds=default_bounds(),
         required=REQUIRED_BY_HAND,
         source="command line",
+        stays_well_s=stays_well_s,
+        brief=True,
     )
+
+
+def _require_target(kind: str) -> None:
+    """Say which services a kind accepts as its target; nothing for a kind that does not exist."""
+    for entry in catalogue():
+        if entry.kind == kind:
+            others = "".join(f" {found.name}=…" for found in entry.parameters if found.required)
+            raise ScenarioError(
+                f"{kind} needs a target, the service on which it acts: {' or '.join(entry.services)}",
+                where="command line",
+                try_=f"`lab fault run {kind} target={entry.services[0]}{others} --hold 5s`",
+            )
 
 
 def _parameter(text: str) -> tuple[str, Any]:

@@ -83,8 +83,15 @@ class Chunk:
         return now_ms >= min(self.end_ms, self.stretch.stop_ms)
 
     def must_be_cut(self, now_ms: float) -> bool:
-        """Whether its stretch has ended and every request that was due before had its whole time."""
-        return self.stretch.stop_ms + self.grace_ms <= now_ms < self.end_ms
+        """Whether its stretch has ended, and every request that was due before is settled or had its whole time."""
+        if not self.stretch.stop_ms <= now_ms < self.end_ms:
+            return False
+        return self.is_settled or self.stretch.stop_ms + self.grace_ms <= now_ms
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the samples have each request that was due, or k6 began too late to send it."""
+        return not self.missing(len(self.handed) + self.points.late_slots)
 
     def has_overrun(self, now_ms: float) -> bool:
         """Whether k6 should have ended by itself long ago."""

@@ -25,6 +25,8 @@ from lab.model.load import LoadProfile
 from lab.ports import Clock, Recorder, Sink
 
 LEAD_MS = 5000.0
+# The first chunk takes over from none. If it begins late, some requests of the warm-up are not sent.
+FIRST_LEAD_MS = 3000.0
 _STOP_GRACE_S, _WITHDRAW_GRACE_S = 15, 3
 _TURN_EVERY_S, _READ_EVERY_MS, _SILENT_MS_MAX = 0.25, 500.0, 2000.0
 
@@ -32,10 +34,10 @@ _TURN_EVERY_S, _READ_EVERY_MS, _SILENT_MS_MAX = 0.25, 500.0, 2000.0
 class K6Load:
     """Implements `lab.ports.LoadGenerator`: load from `start` to `stop`, each row into the sink once it is settled.
 
-    When a load ends, because of `stop` or because another one takes over, every request that was due before has its
-    whole time; then k6 is ended. What k6 sent in the meantime stays in the raw points and is left out of the samples
-    (`after_stop` in the chunk's event). `first_chunk` is the number of the first chunk: a later segment of a run
-    must go on where the one before ended, because chunks name files and requests.
+    When a load ends, because of `stop` or because another one takes over, k6 is ended as soon as every request that was
+    due before is settled; one that is not answered has its whole time. What k6 sent in the meantime stays in the raw
+    points and is left out of the samples (`after_stop` in the chunk's event). `first_chunk` is the number of the first
+    chunk: a later segment of a run must go on where the one before ended, because chunks name files and requests.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class K6Load:
         self._thread = threading.Thread(target=self._run, name="k6-load", daemon=True)
 
     def start(self, load: LoadProfile | None) -> None:
-        """Begin: the first request is due about five seconds from now. Returns at once."""
+        """Begin: the first request is due about three seconds from now. Returns at once."""
         self.change_to(load)
         self._thread.start()
 
@@ -75,7 +77,8 @@ class K6Load:
         if load == running:
             return now_ms
         # Rounded as due times are, so that the first request is not due before its load begins.
-        begins_ms = round(now_ms if load is None else now_ms + LEAD_MS, 3)
+        lead_ms = FIRST_LEAD_MS if current is None else LEAD_MS
+        begins_ms = round(now_ms if load is None else now_ms + lead_ms, 3)
         if current is not None:
             current.stop_ms = min(current.stop_ms, begins_ms)
         if load is not None:
@@ -83,7 +86,7 @@ class K6Load:
         return begins_ms
 
     def stop(self) -> None:
-        """End the load and collect its rows; takes up to a request's timeout and some seconds."""
+        """End the load and collect its rows; takes some seconds, and a request's timeout where one is not answered."""
         if not self._thread.ident or self._stopping.is_set():
             return
         now_ms = self._clock.now_ms()

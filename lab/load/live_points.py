@@ -26,6 +26,11 @@ class LivePoints:
         self._reader = ChunkReader(schedule)
         self.grew = False
 
+    @property
+    def late_slots(self) -> int:
+        """How many requests were due before k6 began, as far as it is known; they are given at the end."""
+        return self._reader.late_slots
+
     def read_on(self) -> list[Request]:
         """The requests that were settled since the last call; raises OSError if the file cannot be read.
 

@@ -71,6 +71,11 @@ class ChunkReader:
             self._newest_ms = at_ms
             self._settle_ticks(at_ms - SETTLED_AFTER_MS)
 
+    @property
+    def late_slots(self) -> int:
+        """How many requests were due before k6 began; 0 until it says so."""
+        return self._late_slots
+
     def settled(self) -> list[Request]:
         """The requests that were settled since the last call."""
         rows, self._fresh = self._fresh, []

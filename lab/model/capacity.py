@@ -28,7 +28,8 @@ class Capacity:
 
     `side_by_side` is the number of calls that it works on at the same time: the throughput of several callers divided
     by that of one. `took_s` is how long the measurement took. `noise_ms` is how much too late this machine wakes a
-    timer of the lab (P95): a time that is not longer than that cannot be told from none.
+    timer of the lab (P95): a time that is not longer than that cannot be told from none. A `short` measurement is
+    that of a fault by hand: fewer calls, so it is less exact.
     """
 
     operations: Mapping[str, OperationCost]
@@ -36,6 +37,7 @@ class Capacity:
     side_by_side: float
     took_s: float
     noise_ms: float = 0.0
+    short: bool = False
 
     def share(self, rates_hz: Mapping[str, float]) -> float:
         """The share of the capacity that these calls a second take; raises KeyError for an unmeasured operation."""
@@ -51,7 +53,8 @@ class Capacity:
             f"load {load_per_s:g}/s = {_percent(self.load_share(load_per_s))}, "
             f"observer {_percent(self.share(observer_hz))}"
         )
-        return f"{self.mix_per_s:.3g} calls/s of this mix, {self._at_once()}; {shares}"
+        measured = f"{self.mix_per_s:.3g} calls/s of this mix, {self._at_once()}"
+        return f"{measured}{' (a short measurement)' if self.short else ''}; {shares}"
 
     def _at_once(self) -> str:
         if self.side_by_side < ONE_AT_A_TIME_MAX:

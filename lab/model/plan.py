@@ -1,11 +1,12 @@
 """A plan: a scenario after every random choice is made, with its steps and with what they can decide."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lab.model.capacity import Capacity
 from lab.model.load import LoadProfile
+from lab.model.recovery import CANARY, STAYS_WELL_S, Rule
 from lab.model.scenario import Abort, Bounds
 from lab.model.target import Target
 
@@ -105,7 +106,8 @@ class Plan:
     """Everything that a run does, in order, and everything that a judge must know about its intention.
 
     `streams` names the tables of samples that the run must leave; a table that is not named may be absent. `capacity`
-    is what the target can answer on this machine; None before it was measured, and in older plans.
+    is what the target can answer on this machine; None before it was measured, and in older plans. A recovery counts
+    once the target has stayed well for `stays_well_s`.
     """
 
     campaign: str
@@ -124,6 +126,7 @@ class Plan:
     abort_if: Abort = _USUAL
     streams: tuple[str, ...] = USUAL_STREAMS
     capacity: Capacity | None = None
+    stays_well_s: float = STAYS_WELL_S
 
     def __post_init__(self) -> None:
         # The journal names a load by its name alone, so a name must mean one load.
@@ -136,6 +139,11 @@ class Plan:
     def reads_traffic(self) -> bool:
         """Whether the run reads the target's own connections; older ones did not, and only root may."""
         return "traffic" in self.streams
+
+    @property
+    def recovery_rule(self) -> Rule:
+        """When a stream of observations counts as recovered."""
+        return replace(CANARY, hold_ms=1000 * self.stays_well_s)
 
     def faults(self) -> tuple[PlannedFault, ...]:
         """The planned faults in the order in which they will be injected."""

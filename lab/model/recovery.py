@@ -16,6 +16,9 @@ class Rule:
     gap_ms: float
 
 
-CANARY = Rule(window=20, enough=19, hold_ms=30_000.0, gap_ms=1500.0)
+# How many seconds a recovery must hold in a campaign. Plans of older runs do not say it and mean this, so this value
+# never changes.
+STAYS_WELL_S = 30.0
+CANARY = Rule(window=20, enough=19, hold_ms=1000 * STAYS_WELL_S, gap_ms=1500.0)
 # For rare probes: truth queries (where the canary counts no hits), and probes of the store.
 FIVE_IN_A_ROW = Rule(window=5, enough=5, hold_ms=0.0, gap_ms=5000.0)

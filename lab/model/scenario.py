@@ -6,6 +6,7 @@ from dataclasses import Field, asdict, dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from lab.model.quantities import MB
+from lab.model.recovery import STAYS_WELL_S
 from lab.model.samples import ENTRANCE, PAST, STORE
 from lab.model.topology import Topology
 from lab.model.verdict import Bound
@@ -190,7 +191,9 @@ class Abort:
 class Scenario:
     """A campaign: steady load, faults one after the other, bounds, and the checks that the gate requires.
 
-    Each fault is injected `trials` times.
+    Each fault is injected `trials` times, and its recovery must hold for `stays_well_s`. A `brief` scenario is one
+    whose user waits for it: its warm-up and baseline are short, no clean window follows its faults, and the target's
+    capacity is measured by a few calls.
     """
 
     name: str
@@ -203,3 +206,5 @@ class Scenario:
     source: str = ""
     abort_if: Abort = Abort()
     trials: int = 1
+    stays_well_s: float = STAYS_WELL_S
+    brief: bool = False

@@ -21,18 +21,36 @@ from lab.observe.mcp import McpSession
 from lab.ports import CallOutcome
 
 CALLERS = 6
-# With one caller: at least so many calls, for so long, and at most so many.
-ALONE_MIN, ALONE_S, ALONE_MAX = 3, 0.4, 40
-# With several callers, each operation and then the mix; a count bounds a server that refuses quickly.
-TOGETHER_S, MIX_S, TOGETHER_MAX = 0.8, 3.0, 2000
-# How many timers show how late this machine wakes the lab, and how long each of them is.
-NOISE_TIMERS, NOISE_TIMER_S = 60, 0.01
+# With one caller at least so many calls, and at most so many; with several at most so many, which bounds a server that
+# refuses quickly.
+ALONE_MIN, ALONE_MAX, TOGETHER_MAX = 3, 40, 2000
+# How long each of the timers is that show how late this machine wakes the lab.
+NOISE_TIMER_S = 0.01
 # A slow target takes longer, for each measurement waits for its last answers. One that takes this long is no target.
 TOOK_MAX_S = 90.0
 # After a call without an answer its caller waits a little, so that a refusing server is not hammered.
 PAUSE_S = 0.05
 # A call that ended at one of these layers was not worked on by the server's tool.
 _UNANSWERED = (Layer.TRANSPORT, Layer.HTTP_STATUS)
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """How long each operation is called by one caller and by several, and then the mix, in seconds.
+
+    `timers` is how many timers show the lateness of this machine. `short` is what the capacity says of itself.
+    """
+
+    alone_s: float
+    together_s: float
+    mix_s: float
+    timers: int
+    short: bool = False
+
+
+FULL = Rounds(0.4, 0.8, 3.0, 60)
+# For one fault by hand, whose user waits. Its rates are less exact, so the lab's own share is as well.
+SHORT = Rounds(0.1, 0.25, 1.0, 20, short=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +76,24 @@ class _Round:
         return len(self.took_ms) / self.elapsed_s if self.took_ms else 0.0
 
 
-def measure(url: str, target: Target, questions: Questions, cpu_us: Callable[[], float]) -> Capacity:
+def measure(
+    url: str, target: Target, questions: Questions, cpu_us: Callable[[], float], rounds: Rounds = FULL
+) -> Capacity:
     """The target's capacity; `cpu_us` reads its CPU time so far, in microseconds.
 
     An operation that gives no answer is taken to occupy the target for the whole time limit of a request. Raises
     WorldError if the target answers no call at all.
     """
-    return asyncio.run(_measure(url, target, questions, cpu_us))
+    return asyncio.run(_measure(url, target, questions, cpu_us, rounds))
 
 
-async def _measure(url: str, target: Target, questions: Questions, cpu_us: Callable[[], float]) -> Capacity:
+async def _measure(
+    url: str, target: Target, questions: Questions, cpu_us: Callable[[], float], rounds: Rounds
+) -> Capacity:
     sessions = [McpSession(url, target.protocol_version) for _ in range(CALLERS)]
     try:
         async with asyncio.timeout(TOOK_MAX_S):
-            return await _Measurement(sessions, target, questions, cpu_us).run(url)
+            return await _Measurement(sessions, target, questions, cpu_us, rounds).run(url)
     except TimeoutError:
         raise WorldError(
             "the capacity of the target could not be measured: it answers too slowly",
@@ -92,14 +114,15 @@ class _Measurement:
         target: Target,
         questions: Questions,
         cpu_us: Callable[[], float],
+        rounds: Rounds,
     ) -> None:
-        self._sessions, self._target, self._cpu_us = sessions, target, cpu_us
+        self._sessions, self._target, self._cpu_us, self._rounds = sessions, target, cpu_us, rounds
         self._values = _values(target, questions)
         self._timeout_s = target.request_timeout_ms / 1000
 
     async def run(self, url: str) -> Capacity:
         """All rounds, one after the other."""
-        began_s, target, noise_ms = _now_s(), self._target, await _noise_ms()
+        began_s, target, noise_ms = _now_s(), self._target, await _noise_ms(self._rounds.timers)
         names = sorted({*target.mix, target.canary, target.recall})
         answering = await self._first_answers(url, names)
         costs, alone_per_s = {}, {}
@@ -116,7 +139,9 @@ class _Measurement:
         )
         side_by_side = max(1.0, alone_s / together_s) if together_s else 1.0
         took_s = round(_now_s() - began_s, 3)
-        return Capacity(costs, mix_per_s, round(side_by_side, 3), took_s, round(noise_ms, 3))
+        return Capacity(
+            costs, mix_per_s, round(side_by_side, 3), took_s, round(noise_ms, 3), self._rounds.short
+        )
 
     async def _first_answers(self, url: str, names: Sequence[str]) -> set[str]:
         """The operations that answer a first call, which also opens the sessions; all are asked at once."""
@@ -139,14 +164,14 @@ class _Measurement:
 
     async def _cost(self, name: str, silent: OperationCost) -> tuple[OperationCost, float]:
         """What an operation costs, and how many calls a second one caller had answered."""
-        before_us = self._cpu_us()
-        alone = await self._round(itertools.repeat(name, ALONE_MAX), 1, ALONE_S, at_least=ALONE_MIN)
+        before_us, rounds = self._cpu_us(), self._rounds
+        alone = await self._round(itertools.repeat(name, ALONE_MAX), 1, rounds.alone_s, at_least=ALONE_MIN)
         used_us = self._cpu_us() - before_us
         if not alone.took_ms:
             return silent, 0.0
         latency_ms = statistics.median(alone.took_ms)
-        callers = max(2, min(CALLERS, round(1000 * TOGETHER_S / latency_ms)))
-        together = await self._round(itertools.repeat(name, TOGETHER_MAX), callers, TOGETHER_S)
+        callers = max(2, min(CALLERS, round(1000 * rounds.together_s / latency_ms)))
+        together = await self._round(itertools.repeat(name, TOGETHER_MAX), callers, rounds.together_s)
         per_s = max(together.answered_per_s, alone.answered_per_s)
         calls = len(alone.took_ms) + len(together.took_ms)
         cost = OperationCost(
@@ -163,8 +188,9 @@ class _Measurement:
         if not answering:
             return round(1 / silent_s, 4)
         slowest_ms = max(costs[name].latency_ms for name in answering)
-        callers = max(2, min(CALLERS, round(1000 * MIX_S / slowest_ms)))
-        found = await self._round(itertools.islice(_in_turn(answering), TOGETHER_MAX), callers, MIX_S)
+        callers = max(2, min(CALLERS, round(1000 * self._rounds.mix_s / slowest_ms)))
+        calls = itertools.islice(_in_turn(answering), TOGETHER_MAX)
+        found = await self._round(calls, callers, self._rounds.mix_s)
         # Where nothing of the mix was answered, though each operation by itself was, these tell what it takes.
         per_call_s = sum(share / costs[name].calls_per_s for name, share in answering.items())
         if found.took_ms:
@@ -222,10 +248,10 @@ def _answered(outcome: CallOutcome) -> bool:
     return outcome.layer not in _UNANSWERED
 
 
-async def _noise_ms() -> float:
+async def _noise_ms(timers: int) -> float:
     """How much later than asked this machine wakes a timer; P95 of some timers while the lab does nothing else."""
     late_ms = []
-    for _ in range(NOISE_TIMERS):
+    for _ in range(timers):
         due_s = _now_s() + NOISE_TIMER_S
         await asyncio.sleep(NOISE_TIMER_S)
         late_ms.append(1000 * (_now_s() - due_s))

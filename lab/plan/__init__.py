@@ -1,14 +1,14 @@
 """Makes the plan of a scenario: every random choice is made here, and the plan says what its run can decide."""
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from lab.judge.checks.traffic import CHECK as TRAFFIC
 from lab.judge.windows.steady_load import SUBJECT
 from lab.model.capacity import Capacity
-from lab.model.plan import STREAMS_WITH_TRAFFIC, USUAL_STREAMS, Decision, Plan
+from lab.model.plan import STREAMS_WITH_TRAFFIC, USUAL_STREAMS, Decision, Plan, Step
 from lab.model.scenario import FaultSpec, Scenario
 from lab.model.target import Target
 from lab.plan.decisions import decisions_of, untested
@@ -54,13 +54,18 @@ def schedule(
         corpus=corpus,
         abort_if=scenario.abort_if,
         capacity=capacity,
+        stays_well_s=scenario.stays_well_s,
         streams=STREAMS_WITH_TRAFFIC if capabilities.get("root") else USUAL_STREAMS,
     )
-
-    def lasting(duration_s: float) -> Plan:
-        return replace(plan, duration_s=duration_s, steps=steps(replace(scenario, duration_s=duration_s)))
-
+    lasting = partial(_lasting, plan, scenario, steps)
     return replace(plan, decisions=(*decisions_of(plan, lasting), *untested(unable), *_unread(plan)))
+
+
+def _lasting(
+    plan: Plan, scenario: Scenario, steps: Callable[[Scenario], tuple[Step, ...]], duration_s: float
+) -> Plan:
+    """The same plan with another duration."""
+    return replace(plan, duration_s=duration_s, steps=steps(replace(scenario, duration_s=duration_s)))
 
 
 def _unread(plan: Plan) -> Iterator[Decision]:

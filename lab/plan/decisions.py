@@ -8,12 +8,12 @@ from functools import partial
 from lab.judge.checks.errors import ERROR_RATE_MAX
 from lab.judge.checks.recovery import RECOVERY_MAX
 from lab.judge.stats.trials import TRIALS_MIN, trials_of
+from lab.judge.witnesses.streams import observations_per_s
 from lab.model.load import LoadProfile
-from lab.model.plan import BY_TRUTH, STEADY, Decision, Plan
-from lab.model.recovery import CANARY
+from lab.model.plan import BY_TRUTH, STEADY, Decision, Plan, PlannedFault, Step
 from lab.model.scenario import FaultSpec
 from lab.plan.overload import unfit_here
-from lab.plan.steps import SETTLE_S
+from lab.plan.steps import settle_s
 from lab.read.campaigns import DURATION_MAX_S
 
 # P95 is below the limit if less than 5 % of the requests are late. 142 requests prove this (one-sided, 97.5 %) with up
@@ -40,14 +40,26 @@ class _Question:
 def decisions_of(plan: Plan, lasting: Callable[[float], Plan]) -> list[Decision]:
     """What a plan can decide; `lasting` gives the same plan with another duration, to find one that is long enough."""
     decisions = [_decision(plan, question, lasting) for question in _questions(plan)]
-    watch_s = RECOVERY_MAX.value_of(plan.bounds) + CANARY.hold_ms / 1000
-    for fault in plan.faults():
-        reason = f"watched for up to {fault.recovery_max_s:g} s after the heal"
-        decisions += [
-            Decision("in_force", fault.id, True, "measured before, while and after it is in force"),
-            Decision("recovery", fault.id, fault.recovery_max_s >= watch_s, reason),
-        ]
+    for step in plan.steps:
+        for fault in step.faults:
+            decisions += [
+                Decision("in_force", fault.id, True, "measured before, while and after it is in force"),
+                _recovery(plan, step, fault),
+            ]
     return unfit_here(plan, [*decisions, *_tolerance(plan)])
+
+
+def _recovery(plan: Plan, step: Step, fault: PlannedFault) -> Decision:
+    """Whether a recovery is watched for long enough, and by enough observations also where it comes at the bound."""
+    bound_s, needed = RECOVERY_MAX.value_of(plan.bounds), plan.recovery_rule.window
+    queries_hz = plan.observer.recall_hz if BY_TRUTH in plan.observer.witnesses else 0.0
+    per_s = observations_per_s(plan, step.load) + queries_hz
+    left_s = fault.recovery_max_s - bound_s
+    if per_s * left_s < needed:
+        reason = f"about {per_s * left_s:.0f} observations are planned after the bound, {needed} are needed"
+        return Decision("recovery", fault.id, False, reason)
+    reason = f"watched for up to {fault.recovery_max_s:g} s after the heal; it must hold for {plan.stays_well_s:g} s"
+    return Decision("recovery", fault.id, left_s >= plan.stays_well_s, reason)
 
 
 def _tolerance(plan: Plan) -> list[Decision]:
@@ -128,7 +140,8 @@ def _steady_loads(plan: Plan) -> Iterator[tuple[LoadProfile, float, float]]:
 
 
 def _queries_around(plan: Plan, kind: str) -> float:
-    return _queries(plan, sum(fault.hold_s + SETTLE_S for fault in plan.faults() if fault.kind == kind))
+    settling_s = settle_s(plan.stays_well_s)
+    return _queries(plan, sum(fault.hold_s + settling_s for fault in plan.faults() if fault.kind == kind))
 
 
 def _queries(plan: Plan, seconds: float) -> float:

@@ -11,7 +11,6 @@ from lab.boundary import Caught, attempt
 from lab.errors import FencedError
 from lab.model.lease import PROOF_TIMEOUT_S, RETRY_S
 from lab.model.plan import PlannedFault
-from lab.model.recovery import CANARY
 from lab.model.scenario import effect_to_json
 from lab.model.undo import UndoRecord, to_json
 from lab.ports import Fault, Observation
@@ -227,7 +226,7 @@ def _wait_for_recovery(
             since_ms = None
         slow_hz = well.canary_slow_hz
         set_canary_rate(context, state, since_ms is None or slow_hz < HOLD_WATCHED_HZ)
-        return since_ms is not None and clock.now_ms() - since_ms >= CANARY.hold_ms
+        return since_ms is not None and clock.now_ms() - since_ms >= well.must_hold_ms
 
     recovered = wait((give_up_ms - clock.now_ms()) / 1000, context, state, recovered_and_held)
     set_canary_rate(context, state, False)

@@ -25,6 +25,11 @@ class WellSince:
         """How often the canary is sent while nobody waits for a recovery."""
         return self._plan.observer.canary_slow_hz
 
+    @property
+    def must_hold_ms(self) -> float:
+        """How long a recovery must hold."""
+        return self._plan.recovery_rule.hold_ms
+
     def add_steady(self, from_ms: float, to_ms: float) -> None:
         """Learn how long each operation takes usually, from the newest rows of a steady phase."""
         self._baseline.add(self._evidence(from_ms), Window(STEADY, STEADY, from_ms, to_ms))

@@ -18,7 +18,7 @@ from lab.model.capacity import Capacity
 from lab.model.plan import Plan
 from lab.model.scenario import Scenario
 from lab.model.verdict import Judgement
-from lab.observe.capacity import Questions, measure
+from lab.observe.capacity import FULL, SHORT, Questions, Rounds, measure
 from lab.observe.clock import RunClock
 from lab.plan import capacity_facts, describe, schedule
 from lab.ports import Progress
@@ -128,11 +128,14 @@ def run(request: RunRequest, progress: Progress) -> Outcome:
             )
         prepared = prepare(docker_client(), spec, plan, request.corpus, progress, watch)
         with watch.part("measure the target's capacity"):
-            capacity = measure_capacity(prepared, plan, progress)
+            rounds = SHORT if request.scenario.brief else FULL
+            capacity = measure_capacity(prepared, plan, progress, rounds)
         return carry_out(prepared, make_plan(request, capacity), request.runs, progress)
 
 
-def measure_capacity(prepared: PreparedStack, plan: Plan, progress: Progress) -> Capacity:
+def measure_capacity(
+    prepared: PreparedStack, plan: Plan, progress: Progress, rounds: Rounds = FULL
+) -> Capacity:
     """What the target can answer on this machine; raises WorldError where it answers nothing."""
     topology, truth = prepared.spec.topology, prepared.truth
     cgroups = world_of(prepared.client, topology, RunClock()).cgroups
@@ -146,6 +149,7 @@ def measure_capacity(prepared: PreparedStack, plan: Plan, progress: Progress) ->
             k=plan.observer.recall_k,
         ),
         lambda: cgroups.cpu_usage(topology.target.name).usage_us,
+        rounds,
     )
 
 

@@ -15,7 +15,7 @@ from lab.errors import WorldError
 from lab.model.capacity import ONE_AT_A_TIME_MAX, Capacity
 from lab.model.target import Condition, Operation, Target
 from lab.observe import capacity
-from lab.observe.capacity import Questions, measure
+from lab.observe.capacity import FULL, SHORT, Questions, Rounds, measure
 from tests.contract.run_fakes import target as usual_target
 
 # What one call of each operation takes, in seconds.
@@ -117,17 +117,39 @@ def target(**more: Any) -> Target:
     return replace(usual, **more)
 
 
-@pytest.fixture(autouse=True)
-def shorter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Known servers need no long measurement."""
-    monkeypatch.setattr(capacity, "MIX_S", 1.5)
-
-
+# Known servers need no long measurement.
+ROUNDS = replace(FULL, mix_s=1.5)
 QUESTIONS = Questions(queries=["open a file", "read a line"], texts=["one text", "another"], k=10)
 
 
-def measured(server: KnownServer, asked: Target | None = None) -> Capacity:
-    return measure(server.url, asked or target(), QUESTIONS, lambda: 1e6 * server.busy_s)
+def measured(server: KnownServer, asked: Target | None = None, rounds: Rounds = ROUNDS) -> Capacity:
+    return measure(server.url, asked or target(), QUESTIONS, lambda: 1e6 * server.busy_s, rounds)
+
+
+@pytest.mark.parametrize(("rounds", "says"), [(SHORT, True), (ROUNDS, False)])
+def test_a_short_measurement_calls_each_operation_and_says_that_it_was_short(
+    rounds: Rounds, says: bool
+) -> None:
+    with running(KnownServer(at_once=1)) as server:
+        found = measured(server, rounds=rounds)
+    assert found.short is says
+    assert ("short measurement" in found.in_words(4.0, {})) is says
+    assert set(found.operations) == set(TAKES_S) == set(server.calls)
+    # One caller makes three calls at least, and then several callers.
+    assert min(cost.calls for cost in found.operations.values()) >= 5
+    for name, takes_s in TAKES_S.items():
+        # A machine that is busy with other tests adds to what the server takes.
+        assert 0.4 / takes_s < found.operations[name].calls_per_s <= 1.05 / takes_s
+    assert 0.4 / MIX_TAKES_S < found.mix_per_s <= 1.1 / MIX_TAKES_S
+
+
+def test_a_short_measurement_asks_less_than_a_full_one() -> None:
+    asked = {}
+    for rounds in (SHORT, FULL):
+        with running(KnownServer(at_once=1)) as server:
+            measured(server, rounds=rounds)
+            asked[rounds.short] = server.calls.total()
+    assert asked[True] < asked[False] / 2
 
 
 def test_a_server_that_answers_one_call_at_a_time_is_recognised() -> None:

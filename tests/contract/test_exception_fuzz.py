@@ -6,7 +6,6 @@ journal, load, observer, watchdog, clock, engine log and sample store.
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -18,12 +17,11 @@ from lab.guard.heal import heal_pending
 from lab.judge import Check, judge, judge_by
 from lab.judge import discover as checks
 from lab.model.plan import Plan
-from lab.model.recovery import CANARY
 from lab.model.samples import TABLES
 from lab.model.verdict import Judgement, Verdict
 from lab.ports import World
 from lab.ports.storage import Throttle
-from lab.run import fault_step
+from lab.run.recovered import WellSince
 from tests.contract.examples import EXAMPLES, FAMILY
 from tests.contract.fragile import ERRORS, Effects, Ran, run, short_plan
 
@@ -54,7 +52,7 @@ LAST = ("recorder.close",)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A target that was well for half a second has recovered, so that a run has hundreds of effects, not thousands."""
-    monkeypatch.setattr(fault_step, "CANARY", replace(CANARY, hold_ms=500.0))
+    monkeypatch.setattr(WellSince, "must_hold_ms", 500.0)
 
 
 @cache

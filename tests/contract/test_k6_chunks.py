@@ -27,7 +27,7 @@ from tests.contract import stub_mcp
 from tests.contract.test_k6_client import OPERATIONS, profile
 
 pytestmark = pytest.mark.docker
-CHUNK_S, RATE_PER_S, LEAD_S = 3.0, 4.0, 5.0
+CHUNK_S, RATE_PER_S, FIRST_LEAD_S, LEAD_S = 3.0, 4.0, 3.0, 5.0
 NORMAL = profile(RATE_PER_S, CHUNK_S, 1000)
 FASTER = replace(NORMAL, name="faster", schedule=ConstantArrivalRate(10.0), mix={"search": 1})
 
@@ -143,7 +143,7 @@ def test_chunks_abut_and_stop_is_clean(
     recorded = Recorded()
     load = k6_load(client, image, project, tmp_path, recorded, inputs(stub))
     load.start(NORMAL)
-    wait(LEAD_S + 2 * CHUNK_S + 0.8)
+    wait(FIRST_LEAD_S + 2 * CHUNK_S + 0.8)
     load.stop()
     rows: list[Request] = sorted(recorded.rows, key=lambda row: row.scheduled_ms)
     assert load.died() == []
@@ -171,7 +171,7 @@ def test_rows_arrive_while_the_chunk_runs_and_its_points_are_kept(
     load = k6_load(client, image, project, tmp_path, recorded, inputs(stub))
     began_s = time.monotonic()
     load.start(LONG)
-    wait(LEAD_S + 6.0)
+    wait(FIRST_LEAD_S + 6.0)
     during = list(recorded.rows)
     assert len(during) >= 4 * 3, "all but those of the last seconds"
     assert not recorded.of("load_chunk_ended")
@@ -186,13 +186,32 @@ def test_rows_arrive_while_the_chunk_runs_and_its_points_are_kept(
     assert {"".join(path.suffixes) for path in folder.glob("points-*")} == {".json.gz"}
 
 
+def test_what_is_not_answered_when_the_load_ends_has_its_whole_time(
+    client: docker.DockerClient, image: str, project: str, stub: stub_mcp.StubMcp, tmp_path: Path
+) -> None:
+    recorded = Recorded()
+    load = k6_load(client, image, project, tmp_path, recorded, inputs(stub, "hang"))
+    load.start(LONG)
+    wait(FIRST_LEAD_S + 2.1)
+    load.stop()
+    rows = sorted(recorded.rows, key=lambda row: row.scheduled_ms)
+    assert load.died() == []
+    assert len(rows) in range(8, 12)
+    assert {row.layer for row in rows} == {Layer.TRANSPORT}, (
+        "given up by themselves, and not by the end of k6"
+    )
+    (ended,) = recorded.of("load_chunk_ended")
+    assert (ended["missing"], ended["truncated"]) == (0, False)
+    assert ended["after_stop"] > 0
+
+
 def test_another_load_takes_over_without_a_gap_and_none_is_silence(
     client: docker.DockerClient, image: str, project: str, stub: stub_mcp.StubMcp, tmp_path: Path
 ) -> None:
     recorded = Recorded()
     load = k6_load(client, image, project, tmp_path, recorded, inputs(stub))
     load.start(NORMAL)
-    wait(LEAD_S + 1.0)
+    wait(FIRST_LEAD_S + 1.0)
     begins_ms = load.change_to(FASTER)
     assert load.change_to(FASTER) <= begins_ms, "the same load goes on"
     wait(LEAD_S + 2.5)
@@ -223,7 +242,7 @@ def test_a_dead_server_is_all_transport_failures_with_their_words_kept(
     recorded = Recorded()
     load = k6_load(client, image, project, tmp_path, recorded, inputs(stub, "closed"))
     load.start(NORMAL)
-    wait(LEAD_S + 1.2)
+    wait(FIRST_LEAD_S + 1.2)
     load.stop()
     assert load.died() == [], "the target's death is not the generator's"
     assert recorded.rows
@@ -239,7 +258,7 @@ def test_a_killed_generator_is_said_and_the_next_chunk_goes_on(
     recorded = Recorded()
     load = k6_load(client, image, project, tmp_path, recorded, inputs(stub))
     load.start(NORMAL)
-    wait(LEAD_S + 1.5)
+    wait(FIRST_LEAD_S + 1.5)
     (first,) = [c for c in containers_of(client, project) if str(c.name).endswith("-0000")]
     first.kill(signal="SIGKILL")
     wait(CHUNK_S)
@@ -294,7 +313,7 @@ def test_a_stop_before_the_first_request_takes_the_chunk_back(
     recorded = Recorded()
     load = k6_load(client, image, project, tmp_path, recorded, inputs(stub, "stateless"))
     load.start(NORMAL)
-    wait(2.0)
+    wait(1.5)
     load.stop()
     assert recorded.rows == []
     assert recorded.events == []

@@ -10,14 +10,13 @@ from lab.errors import FencedError, RunFailed, WorldError
 from lab.faults import discover
 from lab.guard.fence import fenced_audit
 from lab.guard.heal import heal_pending
-from lab.model.recovery import CANARY
 from lab.model.samples import Probe, Rows, Samples
 from lab.model.undo import UndoRecord
 from lab.observe.clock import ClockJump
 from lab.ports import CpuQuota
-from lab.run import fault_step
 from lab.run.context import RunState, report_error
 from lab.run.loop import execute
+from lab.run.recovered import WellSince
 from tests.contract.examples import EXAMPLES, FAMILY
 from tests.contract.fakes import fake_world
 from tests.contract.run_fakes import (
@@ -90,7 +89,7 @@ def _events_of_a_whole_run() -> int:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A target that was well for half a second has recovered: for tests that carry out hundreds of runs."""
-    monkeypatch.setattr(fault_step, "CANARY", replace(CANARY, hold_ms=500.0))
+    monkeypatch.setattr(WellSince, "must_hold_ms", 500.0)
 
 
 @pytest.mark.usefixtures("quick")

@@ -219,6 +219,46 @@ def test_a_request_that_met_the_fault_does_not_widen_the_limits() -> None:
     assert row(met)["recovery"]["slower_limits_ms"] == {}
 
 
+def usually_slow(answers: int) -> tuple[Evidence, list[float]]:
+    """Every `add` takes 300 ms more; so many were answered in the steady phase before the fault, in these times."""
+    always = with_requests(
+        factory.make(recipe()), lambda r: slow(300.0)(r) if r.op == "add" else r, -math.inf, math.inf
+    )
+    windows = find_windows(always)
+    (baseline,) = [window for window in windows.steady if window.name == "baseline"]
+    adds = [
+        request
+        for request in always.samples.requests
+        if request.op == "add"
+        and request.done_ms is not None
+        and baseline.from_ms <= request.scheduled_ms < request.done_ms < baseline.to_ms
+    ]
+    left_out = {request.id for request in adds[:-answers]}
+    kept = [request for request in always.samples.requests if request.id not in left_out]
+    took_ms = [(request.done_ms or 0.0) - (request.sent_ms or 0.0) for request in adds[-answers:]]
+    return factory.resampled(always, requests=kept), took_ms
+
+
+@pytest.mark.parametrize("answers", [5, 19])
+def test_a_few_answers_give_a_limit_by_the_slowest_of_them(answers: int) -> None:
+    evidence, took_ms = usually_slow(answers)
+    assert len(took_ms) == answers
+    limits = row(evidence)["recovery"]["slower_limits_ms"]
+    assert limits["add"] == pytest.approx(1.5 * max(took_ms), rel=1e-3)
+    assert interval(evidence)[1] < 2
+    # Few answers never make the limit wider than more of them would.
+    many, _ = usually_slow(60)
+    assert limits["add"] <= row(many)["recovery"]["slower_limits_ms"]["add"]
+
+
+def test_four_answers_give_no_limit() -> None:
+    """The negative control: the SLO alone counts, and such a target has not recovered."""
+    evidence, took_ms = usually_slow(4)
+    assert len(took_ms) == 4
+    assert row(evidence)["recovery"]["slower_limits_ms"] == {}
+    assert found(evidence).verdict is Verdict.FAIL
+
+
 # ---- documents
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from lab.faults import discover
 from lab.judge.checks import default_bounds
+from lab.model.recovery import STAYS_WELL_S
 from lab.model.target import CONDITIONS, PAYLOADS, VARIABLES
 from lab.plan import decisions, steps
 from lab.read.campaigns import DEFAULT_REQUIRED, scenario_of
@@ -70,7 +71,7 @@ def test_the_numbers_of_the_planner_are_those_in_the_document() -> None:
         f"a warm-up ({steps.WARM_UP_MIN_S:g} to {steps.WARM_UP_MAX_S:g} s)",
         f"{steps.HOLD_MIN_S:g} to {steps.HOLD_MAX_S:g} s",
         f"{steps.PROOFS_S:g} s for the proofs",
-        f"{steps.SETTLE_S:g} s in which the recovery must hold",
+        f"{steps.settle_s(STAYS_WELL_S):g} s in which the recovery must hold",
         f"| P95 | {decisions.LATENCY_REQUESTS} requests",
         f"| {decisions.RECALL_ANSWERS} different truth queries",
     ):

@@ -7,13 +7,11 @@ when the target has recovered. After a kill, the clock starts when the lab asks 
 """
 
 from lab.judge.stats.observations import Observations
-from lab.judge.windows import host_cpu, references
+from lab.judge.windows import host_cpu, references, watch_gaps
 from lab.judge.windows.timeline import FaultWindow, Windows
 from lab.judge.windows.touched import excused, put_in_doubt
-from lab.judge.windows.watch_gaps import doubts_of, long_pause, touching_recovery, watched_too_short
 from lab.judge.witnesses.backlog import remark
 from lab.model.evidence import Evidence
-from lab.model.recovery import CANARY
 from lab.model.scenario import BoundSpec
 from lab.model.verdict import Finding, Interval, Verdict, undecided
 
@@ -33,7 +31,7 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
 def _judged(evidence: Evidence, windows: Windows, fault: FaultWindow) -> Finding:
     """The finding about one fault. A FAIL is kept if the incidents touched only the time before the heal."""
     finding = _without_starvation(evidence, fault, _finding(evidence, fault))
-    touched = touching_recovery(windows, fault)
+    touched = watch_gaps.touching_recovery(windows, fault)
     if finding.verdict is Verdict.FAIL and fault.span is not None and fault.cleared_ms is not None:
         touched = [i for i in touched if i.overlaps(fault.cleared_ms, fault.span.to_ms)]
     return put_in_doubt(finding, touched)
@@ -51,21 +49,22 @@ def _without_starvation(evidence: Evidence, fault: FaultWindow, finding: Finding
 
 
 def _finding(evidence: Evidence, fault: FaultWindow) -> Finding:
-    subject, span, doubts = fault.planned.id, fault.span, doubts_of(fault)
+    subject, span, doubts = fault.planned.id, fault.span, watch_gaps.doubts_of(fault)
     if doubts or span is None or fault.cleared_ms is None:
         return undecided(CHECK, subject, "; ".join(doubts), evidence=references.events(fault.events))
     stream, after = fault.stream, fault.stream.in_slo.since(fault.cleared_ms)
     samples = (references.samples(table, fault.cleared_ms, span.to_ms) for table in stream.tables)
     where = (*references.events(fault.events), *samples)
     if fault.recovery is None:
-        reason = f"{len(after)} {stream.name} after the heal; at least {CANARY.window} are needed to show a recovery"
+        needed = f"at least {stream.rule.window} are needed to show a recovery"
+        reason = f"{len(after)} {stream.name} after the heal; {needed}"
         return undecided(CHECK, subject, reason, evidence=where, n=len(after))
     clock = fault.recovery[0]
     bound = RECOVERY_MAX.of(evidence.plan.bounds)
     interval = Interval(clock.lo_s, float("inf") if clock.hi_s is None else clock.hi_s)
-    verdict, flaw = bound.judge(interval), long_pause(fault)
+    verdict, flaw = bound.judge(interval), watch_gaps.long_pause(fault)
     if verdict is Verdict.PASS:
-        flaw = flaw or watched_too_short(fault)
+        flaw = flaw or watch_gaps.watched_too_short(fault)
     if flaw:
         verdict = Verdict.INCONCLUSIVE
     return Finding(
@@ -93,6 +92,7 @@ def _reason(fault: FaultWindow, after: Observations) -> str:
         outcome = f"did not recover while watched: still bad {clock.lo_s:.4g} s after the heal"
     else:
         outcome = f"recovered between {clock.lo_s:.4g} and {clock.hi_s:.4g} s after the heal"
+        outcome += f" and {watch_gaps.stayed_well(fault)}"
     limits = fault.stream.limits.in_words() if fault.stream.limits is not None else ""
     counted = f"{bad} of {len(after)} {fault.stream.name} bad"
     return f"{outcome}{fault.cleared_by_another}; {counted}{f' ({limits})' if limits else ''}"

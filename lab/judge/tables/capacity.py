@@ -22,6 +22,7 @@ def describe(evidence: Evidence, windows: Windows, found: Sequence[Finding]) -> 
             "mix_per_s": capacity.mix_per_s,
             "side_by_side": capacity.side_by_side,
             "took_s": capacity.took_s,
+            "short": capacity.short,
             "load_per_s": load_per_s,
             "load_share": capacity.load_share(load_per_s),
             "observer_share": capacity.share(observer_hz),

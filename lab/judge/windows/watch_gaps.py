@@ -4,7 +4,6 @@ from itertools import pairwise
 
 from lab.judge.windows.incidents import Incident
 from lab.judge.windows.timeline import FaultWindow, Windows
-from lab.model.recovery import CANARY
 
 
 def doubts_of(fault: FaultWindow) -> tuple[str, ...]:
@@ -20,7 +19,7 @@ def long_pause(fault: FaultWindow) -> str:
     assert fault.cleared_ms is not None
     to_ms, recovering = fault.span.to_ms, fault.recovering
     recovered_ms = to_ms if recovering is None else recovering.done_ms
-    end_ms = to_ms if recovering is None else min(to_ms, recovering.sent_ms + CANARY.hold_ms)
+    end_ms = to_ms if recovering is None else min(to_ms, recovering.sent_ms + fault.stream.rule.hold_ms)
     stream, observations = fault.stream, fault.stream.in_slo
     asked_ms = observations.sent_ms[observations.asked]
     sent = asked_ms[(asked_ms >= fault.cleared_ms) & (asked_ms <= end_ms)].tolist()
@@ -41,7 +40,15 @@ def watched_too_short(fault: FaultWindow) -> str:
     """In words that the recovery was observed for less time than it must hold; else empty. Matters for a pass only."""
     if fault.span is None or fault.recovering is None:
         return ""
-    watched_ms = fault.span.to_ms - fault.recovering.sent_ms
-    if CANARY.hold_ms - watched_ms <= fault.stream.calm_pause_ms:
+    watched_ms, hold_ms = fault.span.to_ms - fault.recovering.sent_ms, fault.stream.rule.hold_ms
+    if hold_ms - watched_ms <= fault.stream.calm_pause_ms:
         return ""
-    return f"it must hold for {CANARY.hold_ms / 1000:g} s, and was watched for {watched_ms / 1000:.3g} s"
+    return f"it must hold for {hold_ms / 1000:g} s, and was watched for {watched_ms / 1000:.3g} s"
+
+
+def stayed_well(fault: FaultWindow) -> str:
+    """For how long no relapse was observed after the recovery: as long as it must hold, or as it was watched."""
+    assert fault.span is not None
+    assert fault.recovering is not None
+    watched_ms = min(fault.stream.rule.hold_ms, fault.span.to_ms - fault.recovering.sent_ms)
+    return f"stayed well for the {watched_ms / 1000:.3g} s in which a relapse would count"

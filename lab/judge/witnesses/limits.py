@@ -8,6 +8,11 @@ documents of a search.
 Without the factor, one answer in a hundred would be late on a target that has not changed at all. Two of them among 20
 look like a relapse: in a simulation, 12 to 40 of 100 such targets did not count as recovered at once, and with the
 factor at most 1.5.
+
+A fault by hand has a short baseline. The 99th percentile of fewer than 100 answers is the slowest of them, and the
+slowest of n answers is, in expectation, the n / (n + 1) quantile of all. So few answers make the limit stricter on
+average. With fewer than 5 the SLO alone counts, because the
+slowest of so few says little about the usual time.
 """
 
 from array import array
@@ -27,7 +32,7 @@ from lab.model.plan import Plan
 
 SHARE, FACTOR = 0.99, 1.5
 # With fewer answers of an operation the SLO alone counts. Of more than the maximum, the latest count.
-ANSWERS_MIN, ANSWERS_MAX = 20, 10_000
+ANSWERS_MIN, ANSWERS_MAX = 5, 10_000
 
 
 @dataclass(frozen=True, slots=True)

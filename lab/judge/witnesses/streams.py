@@ -26,7 +26,8 @@ from lab.judge.windows.window import Window
 from lab.judge.witnesses.calls import Call, calls_between
 from lab.judge.witnesses.limits import Baseline, Limits
 from lab.model.evidence import Evidence
-from lab.model.plan import BY_CANARY, BY_LOAD, BY_TRUTH
+from lab.model.load import LoadProfile
+from lab.model.plan import BY_CANARY, BY_LOAD, BY_TRUTH, Plan
 from lab.model.recovery import CANARY, FIVE_IN_A_ROW, Rule
 
 # The longest pause between observations that still counts as observed: this many periods of the stream, within limits.
@@ -95,7 +96,7 @@ class ByCanary:
     span: Window | None
     probes: ProbeResults
     in_slo: Observations
-    rule: Rule = CANARY
+    rule: Rule
     limits: Limits | None = None
     name: str = "canary probes"
     silence: str = "no canary probe was sent"
@@ -108,7 +109,10 @@ class ByCanary:
         if span is not None:
             name = evidence.plan.target.canary
             probes = ProbeResults.read(evidence.samples.probes, name, span.from_ms, span.to_ms)
-        return cls(evidence, span, probes, within_slo(probes, evidence.plan.observer.canary_slo_ms))
+        plan = evidence.plan
+        return cls(
+            evidence, span, probes, within_slo(probes, plan.observer.canary_slo_ms), plan.recovery_rule
+        )
 
     @property
     def calm_pause_ms(self) -> float:
@@ -123,7 +127,7 @@ class ByCanary:
         """By the canary if it counts hits, because it is asked ten times a second; otherwise by the truth queries."""
         plan = self.evidence.plan
         if plan.target.operations[plan.target.canary].document_ids:
-            return accurate(self.probes), CANARY
+            return accurate(self.probes), self.rule
         if self.span is None:
             return Observations.of(()), FIVE_IN_A_ROW
         queries = self.evidence.samples.recall.between(self.span.from_ms, self.span.to_ms)
@@ -161,7 +165,7 @@ class ByAll:
             # NumPy makes a NaN of None.
             np.array([call.found for call in calls], np.float64),
             limits,
-            replace(CANARY, gap_ms=_pause_ms(_rate_per_s(evidence, span))),
+            replace(evidence.plan.recovery_rule, gap_ms=_pause_ms(_rate_per_s(evidence, span))),
             tuple(_TABLES[name] for name in evidence.plan.observer.witnesses),
         )
 
@@ -191,9 +195,13 @@ class ByAll:
 
 
 def _rate_per_s(evidence: Evidence, span: Window | None) -> float:
-    """The observations a second that the plan promises: canary probes, and requests that no known issue may explain."""
-    plan = evidence.plan
-    load = None if span is None else load_in(plan, span)
+    return observations_per_s(evidence.plan, None if span is None else load_in(evidence.plan, span))
+
+
+def observations_per_s(plan: Plan, load: LoadProfile | None) -> float:
+    """The observations a second that the plan promises under a load: canary probes, and requests that no known issue
+    may explain.
+    """
     rate_per_s = plan.observer.canary_slow_hz if BY_CANARY in plan.observer.witnesses else 0.0
     if load is None or BY_LOAD not in plan.observer.witnesses:
         return rate_per_s

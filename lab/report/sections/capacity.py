@@ -21,6 +21,7 @@ _SCHEMA = list_of(
         mix_per_s=NUMBER,
         side_by_side=NUMBER,
         took_s=NUMBER,
+        short={"type": "boolean"},
         load_per_s=NUMBER,
         load_share=NUMBER,
         observer_share=NUMBER,
