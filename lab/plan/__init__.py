@@ -20,6 +20,12 @@ from lab.plan.steps import duration_min_s, steps_of
 
 __all__ = ["capacity_facts", "describe", "duration_min_s", "schedule"]
 
+# What the machine must be able to do so that the lab can read the target's connections, and why it cannot without.
+TRAFFIC_NEEDS = {
+    "root": "only root reads them",
+    "sock_diag": "this machine lacks 'sock_diag' (see `lab doctor`)",
+}
+
 
 def schedule(
     scenario: Scenario,
@@ -55,10 +61,10 @@ def schedule(
         abort_if=scenario.abort_if,
         capacity=capacity,
         stays_well_s=scenario.stays_well_s,
-        streams=STREAMS_WITH_TRAFFIC if capabilities.get("root") else USUAL_STREAMS,
+        streams=USUAL_STREAMS if _why_unread(capabilities) else STREAMS_WITH_TRAFFIC,
     )
     lasting = partial(_lasting, plan, scenario, steps)
-    return replace(plan, decisions=(*decisions_of(plan, lasting), *untested(unable), *_unread(plan)))
+    return replace(plan, decisions=(*decisions_of(plan, lasting), *_lacks(unable, capabilities)))
 
 
 def _lasting(
@@ -68,12 +74,16 @@ def _lasting(
     return replace(plan, duration_s=duration_s, steps=steps(replace(scenario, duration_s=duration_s)))
 
 
-def _unread(plan: Plan) -> Iterator[Decision]:
-    """What is said of the target's own connections where the lab may not read them."""
-    if not plan.reads_traffic:
-        yield Decision(
-            TRAFFIC, SUBJECT, decidable=False, reason="the target's connections: only root reads them"
-        )
+def _why_unread(capabilities: Mapping[str, bool]) -> str:
+    """Why the lab cannot read the target's own connections here; empty where it can."""
+    return next((why for need, why in TRAFFIC_NEEDS.items() if not capabilities.get(need, False)), "")
+
+
+def _lacks(unable: Sequence[tuple[FaultSpec, str]], capabilities: Mapping[str, bool]) -> Iterator[Decision]:
+    """What this machine's lacks leave out: faults, and the reading of the target's own connections."""
+    yield from untested(unable)
+    if why := _why_unread(capabilities):
+        yield Decision(TRAFFIC, SUBJECT, decidable=False, reason=f"the target's connections: {why}")
 
 
 def _order(able: Sequence[FaultSpec], scenario: Scenario, seed: int) -> list[FaultSpec]:

@@ -5,6 +5,7 @@ import struct
 
 import pytest
 
+from lab.host.network import namespaces, sock_diag
 from lab.host.network.sock_diag import ESTABLISHED, LISTEN, SYN_SENT, Connection, connections_in
 from lab.host.network.target_traffic import Ledger, Routes
 from lab.model.samples import ENTRANCE, OTHER, PAST, STORE, Traffic
@@ -128,6 +129,49 @@ def test_an_error_of_the_kernel_is_raised() -> None:
     refused = struct.pack("=IHHII", 36, 2, 0, 0, 0) + struct.pack("=i", -2) + bytes(16)
     with pytest.raises(FileNotFoundError):
         list(connections_in(refused))
+
+
+class Kernel:
+    """What the kernel sends to a socket that asks: the answers in turn, then nothing more."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self.answers, self.closed = list(answers), False
+
+    def send(self, question: bytes) -> int:
+        return len(question)
+
+    def recv(self, size: int) -> bytes:
+        return self.answers.pop(0)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+NO_MODULE = struct.pack("=IHHII", 36, 2, 0, 0, 0) + struct.pack("=i", -2) + bytes(16)
+DONE = struct.pack("=IHHII", 16, 3, 0, 0, 0)
+
+
+def test_a_kernel_without_the_module_is_known_by_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It makes the sockets all the same."""
+    for answers, why in (
+        ((NO_MODULE,), "No such file"),
+        ((DONE, NO_MODULE), "No such file"),
+        ((DONE, DONE), ""),
+    ):
+        asking, ended = Kernel(*answers), Kernel()
+        monkeypatch.setattr(namespaces, "inside", lambda namespace, act, made=(asking, ended): made)
+        said = sock_diag.why_unreadable()
+        assert why in said and bool(why) == bool(said)
+        assert asking.closed and ended.closed
+
+
+def test_a_kernel_that_makes_no_such_socket_is_known_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*kind: object) -> socket.socket:
+        raise OSError(93, "Protocol not supported")
+
+    monkeypatch.setattr(namespaces, "inside", lambda namespace, act: act())
+    monkeypatch.setattr(socket, "socket", refused)
+    assert "Protocol not supported" in sock_diag.why_unreadable()
 
 
 def test_a_connection_without_counts_has_none() -> None:

@@ -108,6 +108,20 @@ def test_doctor_says_where_the_engine_is_and_what_is_not_tested(machine: pytest.
     assert "freeze" not in said, "the engine itself freezes"
 
 
+@pytest.mark.parametrize(
+    ("why", "root", "fix"),
+    [("", True, ""), ("No such file or directory", True, "modprobe tcp_diag"), ("", False, "as root")],
+)
+def test_doctor_says_whether_connections_can_be_read_and_what_is_not_tested_without(
+    why: str, root: bool, fix: str, machine: pytest.MonkeyPatch
+) -> None:
+    machine.setattr(doctor.sock_diag, "why_unreadable", lambda: why)
+    machine.setattr(doctor, "is_root", lambda: root)
+    found = found_with(machine, EnginePlace("", ""))["sock_diag"]
+    assert found.ok == (not fix) and fix in found.fix and why in found.detail
+    assert ("NOT_TESTED here: the check traffic" in found.detail) == (not found.ok)
+
+
 def test_a_snap_keeps_what_needs_processes_alone(machine: pytest.MonkeyPatch) -> None:
     found = found_with(machine, EnginePlace("", "the engine is a snap"))
     assert found["root"].ok and found["engine_processes"].ok

@@ -47,13 +47,19 @@ def scenario(faults: tuple[FaultSpec, ...], duration_s: float, **more: float) ->
 
 
 def planned(
-    asked: Scenario, seed: int = 1, *, queries: int = 200, able: bool = True, target: object = CLEAN
+    asked: Scenario,
+    seed: int = 1,
+    *,
+    queries: int = 200,
+    able: bool = True,
+    readable: bool = True,
+    target: object = CLEAN,
 ) -> Plan:
     return schedule(
         asked,
         target,  # type: ignore[arg-type]
         seed,
-        capabilities={"root": able, "drill": able},
+        capabilities={"root": able, "drill": able, "sock_diag": able and readable},
         documents=1000,
         queries=queries,
         corpus="test",
@@ -190,6 +196,20 @@ def test_a_lack_is_said_once_for_each_kind() -> None:
     text = "\n".join(describe(plan))
     assert "INCONCLUSIVE at best: recovery is required" in text
     assert "INCONCLUSIVE at best: accuracy" not in text
+
+
+@pytest.mark.parametrize(
+    ("able", "why"),
+    [(True, "this machine lacks 'sock_diag' (see `lab doctor`)"), (False, "only root reads them")],
+)
+def test_a_machine_that_cannot_read_connections_is_not_asked_to(able: bool, why: str) -> None:
+    asked = scenario((FaultSpec("stall", "mcp", Stall()),), 600)
+    assert planned(asked).reads_traffic and planned(asked).decision("traffic", "steady") is None
+    plan = planned(asked, able=able, readable=False)
+    assert not plan.reads_traffic and "traffic" in plan.required
+    decision = plan.decision("traffic", "steady")
+    assert decision is not None and not decision.decidable and why in decision.reason
+    assert "INCONCLUSIVE at best: traffic is required" in "\n".join(describe(plan))
 
 
 def test_parameters_reach_the_plan_without_the_service_s_name() -> None:

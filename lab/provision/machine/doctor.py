@@ -10,6 +10,7 @@ from lab.faults import discover
 from lab.host.machine import kernel, wall_clock
 from lab.host.machine.shell import Runner, Subprocesses, is_root
 from lab.host.machine.state import state_dir
+from lab.host.network import sock_diag
 from lab.host.system_errors import as_world_error
 from lab.provision.images.compose_plugin import compose_version
 from lab.provision.images.image_specs import load_images
@@ -33,6 +34,10 @@ AS_ROOT = "run the lab as root or with sudo"
 ENGINE_HERE = (
     "use an engine of this machine itself: install docker.io or docker-ce, and run the lab beside it"
 )
+UNREAD = (
+    "NOT_TESTED here: the check traffic, whether the target's own connections cross the proxy and faults reach them;"
+    " a run is INCONCLUSIVE at best"
+)
 # The capabilities that act on the engine's processes, and those that need its paths to be this machine's.
 CGROUPS = ("cpu", "memory", "blkio", "pids")
 OF_PROCESSES = (
@@ -44,6 +49,7 @@ OF_PROCESSES = (
     "tbf",
     "netem",
     "ptrace",
+    "sock_diag",
 )
 OF_PATHS = ("store_ext4",)
 
@@ -202,6 +208,7 @@ def _tools(runner: Runner) -> Iterator[Capability]:
             program, path is not None, path or "not installed", f"`apt-get install {TOOLS[program]}`"
         )
     yield _tbf(runner)
+    yield _sock_diag()
     netem = kernel.has_module("sch_netem", "CONFIG_NET_SCH_NETEM")
     netem_fix = "none needed: the lab loses packets by a rule instead"
     found = "in this kernel; the lab was never tested with it" if netem else "not in this kernel"
@@ -223,6 +230,15 @@ def _tbf(runner: Runner) -> Capability:
     return Capability(
         "tbf", there, "in this kernel" if there else "not in this kernel", "a kernel with sch_tbf"
     )
+
+
+def _sock_diag() -> Capability:
+    """Whether the target's own connections can be read, which every run needs in order to pass."""
+    if not is_root():
+        return _lack("sock_diag", f"only root reads the target's connections; {UNREAD}", AS_ROOT)
+    if why := sock_diag.why_unreadable():
+        return _lack("sock_diag", f"{why}; {UNREAD}", sock_diag.FIX)
+    return _can("sock_diag", "the kernel reports TCP connections and their bytes")
 
 
 def _store(engine: Engine | None, runner: Runner) -> Capability:
