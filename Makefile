@@ -42,7 +42,7 @@ test: setup prepare ## all tests but the long sweeps, with everything they need,
 test-fast: setup ## the tests that need no Docker, in a minute or two
 	@$(PY) -m pytest -m "not docker and not k6 and not sweep" $(wildcard tests/tidy tests/pure tests/contract)
 
-sweep: setup prepare ## the long sweeps: every fault and every kill point
+sweep: setup prepare ## the long sweeps: every fault, every kill point, every mutant of the judge
 	@$(PYTEST) -m sweep $(wildcard tests/sweep)
 
 lint: setup ## ruff and mypy

@@ -1,0 +1,56 @@
+"""Runs mutmut in the current folder, a scratch copy, with the operators of this project. Used by `mutation.py` alone.
+
+Arguments: how many processes, then the patterns of the mutants' names. Mutants with a result are not tested again.
+"""
+
+import fnmatch
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import libcst as cst
+from mutmut import __main__ as mutmut
+from mutmut.mutation import mutators
+
+# The verdict that would hide or invent a failure; the tool has no operator for members of enumerations.
+OTHER_VERDICTS = {
+    "INCONCLUSIVE": ("PASS", "FAIL"),
+    "FAIL": ("PASS", "INCONCLUSIVE"),
+    "PASS": ("INCONCLUSIVE", "FAIL"),
+    "NOT_TESTED": ("PASS",),
+}
+
+
+def other_verdict(node: cst.Attribute) -> Iterable[cst.Attribute]:
+    """`Verdict.FAIL` becomes `Verdict.PASS`, and so on."""
+    if isinstance(node.value, cst.Name) and node.value.value == "Verdict":
+        for name in OTHER_VERDICTS.get(node.attr.value, ()):
+            yield node.with_changes(attr=cst.Name(name))
+
+
+def other_text(node: cst.BaseString) -> Iterable[cst.BaseString]:
+    """One other text for each text; the tool's changes of upper and lower case would add two that say no more."""
+    yield from list(mutators.operator_string(node))[:1]
+
+
+def set_operators() -> None:
+    operators: list[Any] = mutators.mutation_operators
+    operators[:] = [(kind, other_text if do is mutators.operator_string else do) for kind, do in operators]
+    operators.append((cst.Attribute, other_verdict))
+
+
+def select(patterns: list[str]) -> None:
+    """Lets the tool test only the mutants whose names match. It has such an argument, which tests killed ones again."""
+    collect: Any = mutmut.collect_source_file_mutation_data
+
+    def selected(*, mutant_names: Any) -> Any:
+        mutants, by_path = collect(mutant_names=mutant_names)
+        return [m for m in mutants if any(fnmatch.fnmatchcase(m[1], p) for p in patterns)], by_path
+
+    mutmut.collect_source_file_mutation_data = selected
+
+
+if __name__ == "__main__":
+    set_operators()
+    select(sys.argv[2:])
+    mutmut._run((), int(sys.argv[1]))
