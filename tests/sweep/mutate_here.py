@@ -4,12 +4,18 @@ Arguments: how many processes, then the patterns of the mutants' names. Mutants 
 """
 
 import fnmatch
+import hashlib
+import json
+import subprocess
 import sys
 from collections.abc import Iterable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import libcst as cst
 from mutmut import __main__ as mutmut
+from mutmut.configuration import config
 from mutmut.mutation import mutators
 
 # The verdict that would hide or invent a failure; the tool has no operator for members of enumerations.
@@ -50,7 +56,35 @@ def select(patterns: list[str]) -> None:
     mutmut.collect_source_file_mutation_data = selected
 
 
+def caught_by_types() -> dict[str, Any]:
+    """Mutants with an error of types. The tool's own way parses every mutated file again, which takes minutes."""
+    mutants = Path("mutants")
+    files = sorted(mutants.rglob("*.py.spans"))
+    content = (
+        b"".join(f.with_suffix("").read_bytes() for f in files) + repr(config().type_check_command).encode()
+    )
+    kept = mutants / f"types-{hashlib.sha256(content).hexdigest()[:16]}.json"
+    if not kept.exists():
+        checked = subprocess.run(config().type_check_command, cwd=mutants, capture_output=True, text=True)
+        if checked.returncode not in (0, 1):
+            raise SystemExit(f"mypy cannot check the mutants:\n{checked.stdout}{checked.stderr}")
+        errors = [json.loads(line) for line in checked.stdout.splitlines() if line.strip()]
+        kept.write_text(
+            json.dumps([(e["file"], e["line"], e["message"]) for e in errors if e["severity"] == "error"])
+        )
+    found: dict[str, Any] = {}
+    for file, line, message in json.loads(kept.read_text()):
+        spans = json.loads((mutants / f"{file}.spans").read_text())["spans"]
+        module = file.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+        names = [name for name, (first, last) in spans.items() if first <= line <= last]
+        if not names or names[0].endswith("_orig"):
+            raise SystemExit(f"an error of types outside of every mutant: {file}:{line}: {message}")
+        found[f"{module}.{names[0]}"] = SimpleNamespace(error=SimpleNamespace(error_description=message))
+    return found
+
+
 if __name__ == "__main__":
     set_operators()
     select(sys.argv[2:])
+    mutmut.filter_mutants_with_type_checker = caught_by_types
     mutmut._run((), int(sys.argv[1]))
