@@ -14,7 +14,7 @@ from lab import __version__
 from lab.errors import WorldError
 from lab.load.containers import K6Containers, exit_of, remove
 from lab.model.target import Target
-from lab.observe.preflight import Attempt, Call
+from lab.observe.preflight import HANDSHAKE, NO_TIME_LEFT, Attempt, Call
 from lab.ports import Clock
 
 K6 = "k6"
@@ -45,8 +45,9 @@ def attempts(
     except (DockerException, RequestException) as error:
         raise _silent(address, str(error)) from error
     found = results_in(log, address)
-    if not found:
-        raise _silent(address, log.decode(errors="replace")[-300:])
+    if missing := _missing(found, calls):
+        rest = log.decode(errors="replace")[-300:]
+        raise _silent(address, f"its log says nothing of {', '.join(missing)}; it ends: {rest}")
     return found
 
 
@@ -63,6 +64,7 @@ def write_input(
         "calls": [asdict(call) for call in calls],
         "timeout_ms": round(1000 * timeout_s),
         "total_ms": round(1000 * total_s),
+        "no_time_left": NO_TIME_LEFT,
     }
     path = folder / f"load-{NAME}.json"
     path.write_text(json.dumps(given), encoding="utf-8")
@@ -78,6 +80,13 @@ def _log_of(containers: K6Containers, total_s: float, clock: Clock) -> bytes:
         return bytes(container.logs())
     finally:
         remove(container)
+
+
+def _missing(found: Sequence[Attempt], calls: Sequence[Call]) -> list[str]:
+    """What k6 should have told of; after a handshake that failed it makes no call."""
+    told = {attempt.what: attempt.ok for attempt in found}
+    wanted = [HANDSHAKE, *(call.op for call in calls if told.get(HANDSHAKE, False))]
+    return [name for name in wanted if name not in told]
 
 
 def results_in(log: bytes, address: str) -> list[Attempt]:

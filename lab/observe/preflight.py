@@ -1,6 +1,7 @@
 """One call of each operation before a run, from the place from which the observer will ask."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from lab.observe.mcp import HEADERS, McpSession, initialize_message
 HANDSHAKE = "handshake"
 OBSERVER = "the observer"
 BODY_CHARS_MAX = 200
+TRIES = 2
+NO_TIME_LEFT = "no time was left for it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +48,25 @@ class Call:
     values: Mapping[str, Any]
 
 
-def attempts(url: str, target: Target, calls: Sequence[Call], timeout_s: float) -> list[Attempt]:
-    """The handshake and each call, made one after the other; a call that fails is made once more."""
-    return asyncio.run(_attempts(url, target, calls, timeout_s))
+def attempts(
+    url: str, target: Target, calls: Sequence[Call], timeout_s: float, total_s: float
+) -> list[Attempt]:
+    """The handshake and each call, made one after the other; a call that fails is made once more.
+
+    Each may take `timeout_s`, and all of them together `total_s`. A call for which no time is left is `unsent`.
+    """
+    return asyncio.run(_attempts(url, target, calls, timeout_s, time.monotonic() + total_s))
 
 
-async def _attempts(url: str, target: Target, calls: Sequence[Call], timeout_s: float) -> list[Attempt]:
+async def _attempts(
+    url: str, target: Target, calls: Sequence[Call], timeout_s: float, give_up_s: float
+) -> list[Attempt]:
     first = await _handshake(url, target, timeout_s)
     if not first.ok:
         return [first]
     session = McpSession(url, target.protocol_version)
     try:
-        return [first, *[await _tried(session, url, target, call, timeout_s) for call in calls]]
+        return [first, *[await _tried(session, url, target, call, timeout_s, give_up_s) for call in calls]]
     finally:
         await session.close()
 
@@ -77,9 +87,18 @@ async def _handshake(url: str, target: Target, timeout_s: float) -> Attempt:
     return Attempt(OBSERVER, url, HANDSHAKE, layer.value, message, answer.status_code, location)
 
 
-async def _tried(session: McpSession, url: str, target: Target, call: Call, timeout_s: float) -> Attempt:
-    operation = target.operations[call.op]
-    outcome = await session.call(operation, call.values, timeout_s=timeout_s)
-    if outcome.layer is not Layer.OK:
-        outcome = await session.call(operation, call.values, timeout_s=timeout_s)
-    return Attempt(OBSERVER, url, call.op, outcome.layer.value, outcome.message)
+async def _tried(
+    session: McpSession, url: str, target: Target, call: Call, timeout_s: float, give_up_s: float
+) -> Attempt:
+    """One call, made again if it fails and there is time; what was cut off by the whole time counts as not made."""
+    made = Attempt(OBSERVER, url, call.op, Layer.UNSENT.value, NO_TIME_LEFT)
+    for _ in range(TRIES):
+        left_s = give_up_s - time.monotonic()
+        if made.ok or left_s <= 0:
+            break
+        outcome = await session.call(
+            target.operations[call.op], call.values, timeout_s=min(timeout_s, left_s)
+        )
+        if outcome.layer is not Layer.TRANSPORT or left_s >= timeout_s:
+            made = Attempt(OBSERVER, url, call.op, outcome.layer.value, outcome.message)
+    return made

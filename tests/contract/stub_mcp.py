@@ -146,6 +146,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing; what was asked is counted."""
 
     def _initialize(self, mode: str, number: int) -> None:
+        if mode == "no_such_revision":
+            self._send(400, b"Bad Request: Unsupported protocol version: 2025-06-18", {})
+            return
         session = {} if mode == "stateless" else {"Mcp-Session-Id": uuid4().hex}
         with self.server.lock:
             self.server.sessions.update((mode, value) for value in session.values())

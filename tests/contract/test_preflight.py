@@ -1,10 +1,13 @@
 """The calls before a run, against a stub server: what is wrong with a target is said, with the file to change."""
 
+import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +20,7 @@ from lab.observe.preflight import Attempt, Call
 from lab.read.compose_file import read_topology
 from lab.run.preflight.advice import problem_of, traffic_problem
 from tests.contract import stub_mcp
+from tests.contract.fakes.clock import FakeClock
 from tests.contract.run_fakes import target as fake_target
 from tests.contract.test_k6_client import K6_SCRIPTS, k6
 
@@ -48,6 +52,8 @@ WRONG: dict[str, tuple[type[LabError] | None, tuple[str, ...]]] = {
     "alien_revision": (ScenarioError, ("1999-01-01", "`protocol_version`", FILE)),
     "no_structured": (ScenarioError, ("`operations.search.payload`", FILE)),
     "payload_empty": (ScenarioError, ("`operations.search.success`", FILE)),
+    "not_json": (ScenarioError, ("no message with the request's id", "`endpoint`", FILE)),
+    "no_such_revision": (ScenarioError, ("HTTP 400", "`protocol_version`", FILE)),
     "jsonrpc_error": (ScenarioError, ("`operations.search`", FILE)),
     "hang": (WorldError, ("no answer within", "log")),
     # The target's own errors: the run judges them.
@@ -70,7 +76,7 @@ def target(mode: str) -> Target:
 
 def observed(stub: stub_mcp.StubMcp, mode: str) -> list[Attempt]:
     tried = target(mode)
-    return of_observer.attempts(f"{stub.url}{tried.endpoint}", tried, CALLS, TIMEOUT_S)
+    return of_observer.attempts(f"{stub.url}{tried.endpoint}", tried, CALLS, TIMEOUT_S, 10.0)
 
 
 def by_k6(binary: str, folder: Path, base_url: str, mode: str) -> list[Attempt]:
@@ -148,6 +154,15 @@ def test_a_declared_known_issue_does_not_keep_a_run_from_beginning() -> None:
     assert problem_of([failing], replace(target("ok_sse"), known_issues=(known,)), FILE) is None
 
 
+def test_a_known_issue_that_comes_and_goes_is_no_disagreement() -> None:
+    one, other = attempt_of("k6", "ok"), attempt_of("observer", "is_error", "the store is away")
+    known = KnownIssue("no", "errors", "search", "is_error", "is away", "1", "why", "2026-11-01")
+    declared = replace(target("ok_sse"), known_issues=(known,))
+    assert problem_of([one, other], declared, FILE) is None
+    unknown = replace(other, message="disk full")
+    assert isinstance(problem_of([one, unknown], declared, FILE), WorldError)
+
+
 def test_a_tool_that_the_server_does_not_have_is_a_mistake_in_the_file() -> None:
     unknown = attempt_of("k6", "is_error", "Unknown tool: serach")
     found = problem_of([unknown], target("ok_sse"), FILE)
@@ -189,3 +204,70 @@ def test_a_call_that_reached_nothing_is_no_mistake_of_the_file() -> None:
     failed = replace(CALLED, layer="is_error", message="connection refused")
     found = traffic_problem(QUIET, QUIET, failed, read_topology("test"), FILE)
     assert isinstance(found, WorldError) and "connection refused" in str(found)
+
+
+class LoggedK6:
+    """An engine whose k6 container has ended at once and left this log."""
+
+    def __init__(self, log: bytes) -> None:
+        self.log, self.containers = log, self
+        self.attrs: dict[str, Any] = {"State": {"Status": "exited", "ExitCode": 107}}
+
+    def create(self, *_: object, **__: object) -> "LoggedK6":
+        return self
+
+    def logs(self) -> bytes:
+        return self.log
+
+    def start(self) -> None: ...
+    def reload(self) -> None: ...
+    def remove(self, **_: object) -> None: ...
+
+
+def line_of_k6(what: str, layer: str = "ok") -> str:
+    told = {"what": what, "layer": layer, "message": "", "status": 0, "location": ""}
+    return json.dumps({"level": "error", "msg": json.dumps({"lab_preflight": told})})
+
+
+def from_log(lines: list[str], folder: Path) -> list[Attempt]:
+    calls = (Call("search", {}), Call("add", {}))
+    tried = replace(target("ok_sse"), operations={"search": SEARCH, "add": replace(SEARCH, name="add")})
+    return of_k6.attempts(
+        LoggedK6("\n".join(lines).encode()),  # type: ignore[arg-type]
+        *("image", "network", folder, "http://mcp:8000", tried, calls),
+        timeout_s=TIMEOUT_S,
+        total_s=2.0,
+        clock=FakeClock(),
+    )
+
+
+def test_k6_must_have_made_every_call(tmp_path: Path) -> None:
+    """A k6 that broke off, or that was ended, has said nothing of the calls that it did not make."""
+    whole = [line_of_k6("handshake"), line_of_k6("search"), line_of_k6("add")]
+    assert [made.what for made in from_log(whole, tmp_path / "whole")] == ["handshake", "search", "add"]
+    with pytest.raises(WorldError, match="panic in the script") as broken:
+        from_log([*whole[:2], "panic in the script"], tmp_path / "broken")
+    assert "add" in str(broken.value)
+    # After a handshake that failed there is no session in which to make a call.
+    assert from_log([line_of_k6("handshake", "transport")], tmp_path / "refused")[0].layer == "transport"
+
+
+MANY = tuple(Call(name, {"query": "what"}) for name in ("a", "b", "c", "d"))
+TOTAL_S = 2.5
+
+
+def hanging() -> Target:
+    operations = {call.op: replace(SEARCH, name=call.op) for call in MANY}
+    return replace(target("hang"), operations=operations)
+
+
+def test_a_target_that_answers_nothing_takes_no_longer_than_the_whole_time(stub: stub_mcp.StubMcp) -> None:
+    began = time.monotonic()
+    made = of_observer.attempts(f"{stub.url}/hang/mcp", hanging(), MANY, TIMEOUT_S, TOTAL_S)
+    assert time.monotonic() - began < TOTAL_S + 2.0
+    assert [attempt.what for attempt in made] == ["handshake", "a", "b", "c", "d"]
+    assert [attempt.layer for attempt in made] == ["ok", "transport", "unsent", "unsent", "unsent"]
+    assert isinstance(problem_of(made, hanging(), FILE), WorldError)
+    # What was not asked is no silence of the target.
+    left_out = problem_of(made[3:], hanging(), FILE)
+    assert isinstance(left_out, WorldError) and "no time was left" in str(left_out)

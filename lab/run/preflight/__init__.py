@@ -24,17 +24,20 @@ from lab.provision.stack.stack import StackSpec
 from lab.run.preflight.advice import problem_of, traffic_problem
 from lab.truth.corpus import Truth
 
-# One call that hangs must not take up the whole time. The first one may be slow: the target has just started.
-CALL_TIMEOUT_S, TOTAL_S = 4.0, 12.0
+# One call that hangs must not take up the whole time. To start k6 and to end the sessions takes up to 4 s more.
+CALL_TIMEOUT_S, TOTAL_S = 4.0, 10.0
+# The first call of all may be slow, because the target has just started.
+FIRST_TOTAL_S = 15.0
 # How long bytes may need from the target's call to the kernel's counts.
 COUNTED_WITHIN_S = 1.0
+SILENT = (Layer.TRANSPORT.value, Layer.UNSENT.value)
 
 
 def require_own_traffic(client: docker.DockerClient, spec: StackSpec, plan: Plan) -> None:
     """Make one call that needs the store, and look which way the target went; raises ScenarioError or WorldError.
 
-    Nothing has to be in the store. Where the plan expects no readings of the target's connections, only the call is
-    looked at.
+    Nothing has to be in the store: the call may fail, but it must be answered. Where the plan expects no readings of
+    the target's connections, only the call is looked at.
     """
     target, topology, file = plan.target, spec.topology, _file(spec)
     url = f"{topology.entrance.through}{target.endpoint}"
@@ -42,16 +45,19 @@ def require_own_traffic(client: docker.DockerClient, spec: StackSpec, plan: Plan
     traffic = HostTraffic(topology, DockerContainers(client, spec.project), clock)
     call = Call(target.recall, _values(plan, "which one is it", "", "preflight"))
     before = traffic.read() if plan.reads_traffic else ()
-    made = of_observer.attempts(url, target, [call], target.request_timeout_ms / 1000)
+    made = of_observer.attempts(url, target, [call], target.request_timeout_ms / 1000, FIRST_TOTAL_S)
     if (problem := problem_of(made[:1], target, file)) is not None:
         raise problem
-    if not plan.reads_traffic:
-        return
     give_up_ms = clock.now_ms() + 1000 * COUNTED_WITHIN_S
-    while problem := traffic_problem(before, traffic.read(), made[-1], topology, file):
+    while plan.reads_traffic and (
+        problem := traffic_problem(before, traffic.read(), made[-1], topology, file)
+    ):
         if clock.now_ms() > give_up_ms:
             raise problem
         clock.sleep_s(0.1)
+    unanswered = [attempt for attempt in made if attempt.layer in SILENT]
+    if (problem := problem_of(unanswered, target, file)) is not None:
+        raise problem
 
 
 def require_answers(
@@ -66,7 +72,7 @@ def require_answers(
     url = f"{topology.entrance.through}{target.endpoint}"
     with ThreadPoolExecutor(max_workers=1) as pool:
         k6 = pool.submit(lambda: attempt(lambda: _of_k6(client, spec, plan, truth)))
-        seen = of_observer.attempts(url, target, _calls(plan, truth, "observer"), CALL_TIMEOUT_S)
+        seen = of_observer.attempts(url, target, _calls(plan, truth, "observer"), CALL_TIMEOUT_S, TOTAL_S)
         also = k6.result()
     if isinstance(also, Caught):
         raise also.error

@@ -12,6 +12,12 @@ from lab.observe.preflight import HANDSHAKE, Attempt
 
 # What the two layers of a lab's own reading say where the answer has no such payload.
 _NOT_THE_PAYLOAD = ("no structuredContent in the result", "the result's text is not JSON")
+_UNANSWERED: Mapping[str, str] = {
+    Layer.TRANSPORT.value: "{place} gets no answer from the target",
+    Layer.UNSENT.value: "the calls before a run take so long that {place} cannot make each of them",
+}
+# What the lab's clients say of an answer such as a web page.
+_NO_MESSAGE = "no message with the request's id in the answer"
 # What servers say of a tool or an argument that they do not have.
 _UNKNOWN_TOOL = (
     "unknown tool",
@@ -57,17 +63,17 @@ def problem_of(attempts: Sequence[Attempt], target: Target, file: str) -> LabErr
 def _problem(attempt: Attempt, target: Target, file: str) -> LabError | None:
     if attempt.ok or _is_known(attempt, target):
         return None
-    if attempt.layer == Layer.TRANSPORT.value:
+    if attempt.layer in _UNANSWERED:
         return WorldError(
-            f"{attempt.place} gets no answer from the target",
+            _UNANSWERED[attempt.layer].format(place=attempt.place),
             where=f"{attempt.what} at {attempt.address}",
             last_state=attempt.message,
             try_="`lab status`, and look at the MCP server's log",
         )
-    if (status := _status_of(attempt)) is not None:
-        return _of_status(attempt, status, file)
     if "revision" in attempt.message or "protocol version" in attempt.message.lower():
         return _wrong(attempt, "does not speak the revision", file, "`protocol_version`")
+    if (status := _status_of(attempt)) is not None:
+        return _of_status(attempt, status, file)
     return _of_operation(attempt, file)
 
 
@@ -97,6 +103,11 @@ def _of_operation(attempt: Attempt, file: str) -> LabError | None:
     if any(said in message.lower() for said in _UNKNOWN_TOOL):
         what = "does not accept the call"
         return _wrong(attempt, what, file, f"`operations.{name}`, its `tool` and its `arguments`")
+    if attempt.layer == Layer.JSONRPC.value and message == _NO_MESSAGE:
+        what = "answers with something that is no message of the protocol"
+        return _wrong(
+            attempt, what, file, f"`endpoint`, if another path is the server's; else `operations.{name}`"
+        )
     if attempt.layer == Layer.JSONRPC.value:
         return _wrong(attempt, "answers with a protocol error", file, f"`operations.{name}`")
     return None
@@ -119,10 +130,10 @@ def _is_known(attempt: Attempt, target: Target) -> bool:
 
 
 def _disagreements(attempts: Sequence[Attempt], target: Target) -> Iterator[WorldError]:
-    """Operations that do not end at the same layer everywhere."""
+    """Operations that do not end at the same layer everywhere; a known issue may come and go."""
     by_operation: dict[str, list[Attempt]] = {}
     for attempt in attempts:
-        if attempt.what != HANDSHAKE:
+        if attempt.what != HANDSHAKE and not _is_known(attempt, target):
             by_operation.setdefault(attempt.what, []).append(attempt)
     for name, found in by_operation.items():
         if len({attempt.layer for attempt in found}) > 1:
