@@ -8,7 +8,16 @@ import pytest
 
 from lab.provision.images.image_specs import ImageUsed
 from lab.provision.stack import stack
+from lab.provision.stack.kept_stores import KIND
 from tests.e2e import stacks
+
+
+@pytest.fixture(scope="session", autouse=True)
+def stores_apart() -> Iterator[None]:
+    """What these tests keep has a place of its own, also in the commands that they start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(KIND, "tests")
+        yield
 
 
 @pytest.fixture(scope="session")

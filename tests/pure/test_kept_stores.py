@@ -146,6 +146,34 @@ def test_the_copies_that_were_used_last_are_kept(
     assert not any(stores.find(key) for key in left)
 
 
+def test_the_copies_of_a_kind_take_nobody_elses_place(
+    stores: KeptStores, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = list("abc")
+    for key in own:
+        stores.save(key, {}, filling(source))
+    monkeypatch.setenv(kept_stores.KIND, "tests")
+    of_tests = KeptStores()
+    assert of_tests.folder == stores.folder / "tests"
+    for key in "defg":
+        of_tests.save(key, {}, filling(source))
+    assert [key for key in "abcdefg" if of_tests.find(key)] == list("efg")
+    assert [key for key in "abcdefg" if stores.find(key)] == own
+    stores.save("h", {}, filling(source))
+    assert [key for key in "efgh" if of_tests.find(key)] == list("efg"), "nor somebody's own theirs"
+    of_tests.remove_all()
+    assert len([key for key in "abch" if stores.find(key)]) == kept_stores.COPIES_MAX
+    of_tests.save("i", {}, filling(source))
+    assert "kept store tests" in stores.remove_all() and list(stores.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["..", "a/b", "/tmp", "Tests", "0123456789abcdef"])
+def test_a_kind_that_leads_elsewhere_is_refused(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(kept_stores.KIND, kind)
+    with pytest.raises(WorldError, match=kept_stores.KIND):
+        KeptStores()
+
+
 def test_a_full_disk_keeps_nothing(stores: KeptStores, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_stores, "FREE_BYTES_MIN", 10**18)
     with pytest.raises(WorldError, match="too little room"):

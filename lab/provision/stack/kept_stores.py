@@ -7,6 +7,7 @@ there by one rename, when it is complete. Its content is checked against its dig
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +30,8 @@ FACTS = "copy.json"
 CONTENT = "content"
 _DRAFT = ".draft-"
 _KEY_CHARS = 32
+# The lab's own tests set it, so that their copies do not take the place of somebody's own.
+KIND = "LAB_KEPT_STORES"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,19 @@ def key_of(facts: Mapping[str, object]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:_KEY_CHARS]
 
 
+def _kind() -> tuple[str, ...]:
+    """The kind of the copies, if the environment names one; raises WorldError for a name that no folder may have."""
+    kind = os.environ.get(KIND, "")
+    if kind and re.fullmatch("[a-z]{1,20}", kind) is None:
+        raise WorldError(
+            "the kept stores cannot have that kind",
+            where=KIND,
+            last_state=repr(kind),
+            try_="up to 20 small letters, or nothing",
+        )
+    return (kind,) if kind else ()
+
+
 def files_digest(folder: Path) -> str:
     """The SHA-256 of the names and contents of all files in a folder; raises WorldError for an unreadable one."""
     digest = hashlib.sha256()
@@ -70,7 +86,12 @@ class KeptStores:
     """The copies in a folder of the cache; one lab at a time may use them."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = cache_directory("stores") if folder is None else folder
+        self._folder = cache_directory("stores", *_kind()) if folder is None else folder
+
+    @property
+    def folder(self) -> Path:
+        """Where the copies lie; those of a kind lie in a folder below the others, and are counted by themselves."""
+        return self._folder
 
     def locked(self, waiting: Callable[[], None] = lambda: None) -> AbstractContextManager[None]:
         """Hold the lock that every use of the copies needs; `waiting` is called where another lab holds it."""
