@@ -214,3 +214,43 @@ def test_the_pressure_is_read_where_the_kernel_has_it(
     if text is not None:
         (tmp_path / "cpu").write_text(text, encoding="ascii")
     assert kernel.cpu_waiting_s(tmp_path / "cpu") == seconds
+
+
+def test_what_a_restarted_container_used_since_is_no_neighbours() -> None:
+    """Its counter begins at 0 again. To start takes much CPU time: here all of it, for ten seconds."""
+    late = make(LATE)
+    healed = late.journal.last("fault_healed", fault="f1-kill")
+    assert healed is not None
+    ticks = np.arange(healed.at_ms - 20_000, healed.at_ms + 45_000, 5000.0)
+    started = ticks >= healed.at_ms
+    used_s = np.where(started, CPUS * np.minimum(10.0, (ticks - healed.at_ms) / 1000 + 5.0), 100.0)
+    idle_s = CPUS * np.concatenate(([0.0], np.cumsum(np.diff(np.minimum(ticks, healed.at_ms - 5000)) / 1000)))
+    idle_s += CPUS * np.maximum(0.0, (ticks - healed.at_ms - 5000) / 1000)
+    series = {
+        "mcp_cpu_s": used_s,
+        "lab_cpu_s": 0 * used_s,
+        "load_cpu_s": 0 * used_s,
+        "host_cpu_idle_s": idle_s,
+    }
+    rows = [
+        HostReading(float(at), metric, float(value))
+        for metric, values in series.items()
+        for at, value in zip(ticks, values, strict=True)
+    ]
+    alone = resampled(late, host=rows)
+    assert share_of_others(alone, healed.at_ms - 5000, healed.at_ms + 10_000) == pytest.approx(0.0)
+    assert recovery(alone).verdict is FAIL
+
+
+def test_an_idle_time_that_goes_back_a_little_hides_no_neighbour() -> None:
+    beside = on_a_machine(make(LATE), 0.5)
+    corrected = [
+        replace(row, value=row.value - 0.01 * (number % 2)) if row.metric == "host_cpu_idle_s" else row
+        for number, row in enumerate(beside.samples.host)
+    ]
+    held = [
+        replace(row, value=77.0 - 0.01 * number) if row.metric == "host_cpu_idle_s" else row
+        for number, row in enumerate(beside.samples.host)
+    ]
+    assert recovery(resampled(beside, host=corrected)).verdict is INCONCLUSIVE
+    assert recovery(resampled(beside, host=held)).verdict is INCONCLUSIVE

@@ -7,7 +7,6 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -22,7 +21,8 @@ HALF_LOADED = 2.0
 # Readings beyond a window that belong to the pieces at its two ends.
 _MARGIN_PERIODS = 2.0
 
-_Series = Mapping[str, list[tuple[float, float]]]
+_Readings = list[tuple[float, float]]
+_Series = Mapping[str, _Readings]
 
 
 def remark(evidence: Evidence, from_ms: float, to_ms: float) -> str:
@@ -47,12 +47,10 @@ def share_of_others(evidence: Evidence, from_ms: float, to_ms: float) -> float |
     if len(idle) < 2 or cpus is None:
         return None
     available_s = cpus * (idle[-1][0] - idle[0][0]) / 1000
-    # The counter of a container that was restarted begins at 0 again.
     accounted_s = sum(
-        max(0.0, b[1] - a[1])
+        float(_grown(metric, readings).sum())
         for metric, readings in series.items()
         if metric != HOST_CPU_WAITING
-        for a, b in pairwise(readings)
     )
     return min(1.0, max(0.0, 1 - accounted_s / available_s)) if available_s > 0 else None
 
@@ -102,11 +100,12 @@ def starvation(evidence: Evidence, from_ms: float, to_ms: float) -> Starvation |
         return None
     edges = np.array([at_ms for at_ms, _ in idle])
     lasts_s = np.diff(edges) / 1000
-    idle_s = _used_s(idle, edges)
-    known_s = sum(_used_s(series[metric], edges) for metric in series if metric.endswith(CPU))
+    idle_s = _used_s(HOST_CPU_IDLE, idle, edges)
+    known_s = sum(_used_s(metric, series[metric], edges) for metric in series if metric.endswith(CPU))
     others_s = np.maximum(0.0, cpus * lasts_s - idle_s - known_s)
     busy_s = np.maximum(0.0, lasts_s - idle_s / cpus)
-    waiting_s = _used_s(series[HOST_CPU_WAITING], edges) if HOST_CPU_WAITING in series else busy_s
+    waiting = series.get(HOST_CPU_WAITING)
+    waiting_s = busy_s if waiting is None else _used_s(HOST_CPU_WAITING, waiting, edges)
     taken_s = np.minimum(others_s / evidence.plan.target.capacity_cpu_cores, waiting_s)
     wasted_s = np.minimum(lasts_s, HALF_LOADED * taken_s)
     return Starvation(edges, np.concatenate(([0.0], 1000 * np.cumsum(wasted_s))))
@@ -120,18 +119,28 @@ def least_s(evidence: Evidence, from_ms: float, took_s: float) -> float:
 
 def _series(evidence: Evidence, from_ms: float, to_ms: float) -> _Series:
     """The readings of each counter of CPU time, in order."""
-    series: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    series: dict[str, _Readings] = defaultdict(list)
     for reading in evidence.samples.host.between(from_ms, to_ms):
         if reading.metric.endswith((CPU, HOST_CPU_IDLE, HOST_CPU_WAITING)):
             series[reading.metric].append((reading.at_ms, reading.value))
     return series
 
 
-def _used_s(readings: list[tuple[float, float]], edges_ms: Floats) -> Floats:
-    """By how much a counter grew between the edges, float64[n]; one that was set back began again at 0."""
-    times, values = np.array([at_ms for at_ms, _ in readings]), np.array([value for _, value in readings])
-    grown = np.concatenate(([0.0], np.cumsum(np.maximum(0.0, np.diff(values)))))
-    return np.diff(np.interp(edges_ms, times, grown))
+def _used_s(metric: str, readings: _Readings, edges_ms: Floats) -> Floats:
+    """By how much a counter grew between the edges, float64[n]."""
+    times = np.array([at_ms for at_ms, _ in readings])
+    return np.diff(np.interp(edges_ms, times, np.concatenate(([0.0], np.cumsum(_grown(metric, readings))))))
+
+
+def _grown(metric: str, readings: _Readings) -> Floats:
+    """By how much a counter grew from each reading to the next, float64[n - 1].
+
+    The counter of a container that was restarted began at 0 again, so that it grew by all that it shows since. The
+    machine's own idle time may go back a little, as the kernel corrects it, and then it did not grow.
+    """
+    values = np.array([value for _, value in readings])
+    steps = np.diff(values)
+    return np.where(steps < 0.0, values[1:] if metric.endswith(CPU) else 0.0, steps)
 
 
 def _cpus(evidence: Evidence) -> int | None:
