@@ -13,6 +13,7 @@ from lab import judge
 from lab.errors import ScenarioError
 from lab.judge.checks import default_bounds, discover_bounds
 from lab.model.evidence import Evidence
+from lab.model.samples import Rows
 from lab.model.verdict import Finding, Verdict
 from lab.read.campaigns import load_campaign
 from tests.contract.how_to_pages import blocks_of, write_files
@@ -71,7 +72,7 @@ def test_a_plan_from_before_the_check_has_its_default(checkout: Path) -> None:
 
 def test_without_its_evidence_it_decides_nothing(checkout: Path) -> None:
     run = limited(281)
-    (finding,) = judged(replace(run, samples=replace(run.samples, memory=())))
+    (finding,) = judged(replace(run, samples=replace(run.samples, memory=Rows())))
     assert finding.verdict is Verdict.INCONCLUSIVE
 
 

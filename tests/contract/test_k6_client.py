@@ -16,7 +16,8 @@ import pytest
 
 from lab.load.chunk_schedule import ChunkSchedule
 from lab.load.inputs import LoadInputs, Text
-from lab.load.points import ChunkRows, read_chunk
+from lab.load.points import read_chunk
+from lab.load.request_rows import ChunkRows
 from lab.model.load import ConstantArrivalRate, LoadProfile
 from lab.model.samples import Layer
 from lab.model.target import Condition, Operation, first_broken

@@ -25,7 +25,7 @@ from lab.model.plan import (
     PlannedFault,
     Step,
 )
-from lab.model.samples import HostReading, Layer, Memory, Probe, Recall, Request, Samples, Traffic
+from lab.model.samples import HostReading, Layer, Memory, Probe, Recall, Request, Rows, Samples, Traffic
 from lab.model.target import Condition, KnownIssue, Operation, Target
 
 STATUS_MESSAGE = "Failed to get status: object list can't be used in 'await' expression"
@@ -227,8 +227,8 @@ def _samples(recipe: Recipe, plan: Plan, steps: list[_Step], rng: np.random.Gene
     ticks = [float(at) for at in np.arange(1000, end_ms, 5000)]
     memory = [Memory(at, "mcp", None, "anon_bytes", 280_000_000) for at in ticks]
     host = [HostReading(at, "lab_cpu_s", at / 1e5) for at in ticks]
-    traffic = list(_traffic(steps, end_ms))
-    return Samples(tuple(requests), tuple(probes), tuple(recall), tuple(memory), tuple(host), tuple(traffic))
+    traffic = _traffic(steps, end_ms)
+    return Samples(Rows(requests), Rows(probes), Rows(recall), Rows(memory), Rows(host), Rows(traffic))
 
 
 def _traffic(steps: list[_Step], end_ms: float) -> Iterator[Traffic]:
@@ -381,7 +381,7 @@ def _story(recipe: Recipe, timed: _Step) -> Iterator[Draft]:
         return at_ms, "proof", {**whose, "moment": moment, **seen}
 
     own = {"routes": ["store"], "effect": "stops" if fault.kind in STOPPING else "crosses"}
-    about = {"fault_kind": fault.kind, "target": fault.target, "params": {}, "undo": undo}
+    about: dict[str, object] = {"fault_kind": fault.kind, "target": fault.target, "params": {}, "undo": undo}
     about["own_traffic"] = own if fault.kind in CROSSING else None
     yield proof(timed.from_ms + 200, "before", 1.0, False, True)
     yield timed.injecting_ms, "fault_injecting", {**whose, **about}
@@ -423,7 +423,7 @@ def edited(evidence: Evidence, edit: Callable[[Event], Event | None]) -> Evidenc
 
 def resampled(evidence: Evidence, **tables: Iterable[Any]) -> Evidence:
     """The same evidence with other tables and a journal that agrees with them: the forger's best."""
-    samples = replace(evidence.samples, **{name: tuple(rows) for name, rows in tables.items()})
+    samples = replace(evidence.samples, **{name: Rows(rows) for name, rows in tables.items()})
 
     def agree(event: Event) -> Event:
         if event.kind == "run_ended":

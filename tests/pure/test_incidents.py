@@ -127,7 +127,7 @@ def test_a_chunk_that_broke_touches_its_own_time() -> None:
     reason = found(judgement, "integrity", "run").reason
     assert "the chunk 0003 of the load broke" in reason and "the sampler load died" in reason
     # Within a fault's time it leaves undecided what rests on the load, and nothing else.
-    last = long().samples.requests[-200].source
+    last = list(long().samples.requests)[-200].source
     judgement = judge(lost_chunk(long(), last))
     assert ("load_arrived", "f1-latency") in undecided(judgement)
     assert found(judgement, "recovery", "f1-latency").verdict is PASS

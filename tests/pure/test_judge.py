@@ -19,7 +19,7 @@ from lab.judge.windows.timeline import find_windows
 from lab.model.evidence import Evidence
 from lab.model.journal import Event, Journal
 from lab.model.plan import Decision
-from lab.model.samples import TABLES, Layer, Probe, Request
+from lab.model.samples import TABLES, Layer, Probe, Request, Rows
 from lab.model.verdict import Finding, Judgement, Verdict, undecided, worst
 from tests.pure.evidence_factory import (
     EMPTY_ISSUE,
@@ -76,7 +76,7 @@ def test_the_order_of_samples_and_checks_decides_nothing() -> None:
     for seed, table in enumerate(TABLES):
         rows = list(getattr(evidence.samples, table))
         random.Random(seed).shuffle(rows)
-        shuffled[table] = tuple(rows)
+        shuffled[table] = Rows(rows)
     samples = replace(evidence.samples, **shuffled)
     assert judge(replace(evidence, samples=samples)) == expected
     checks = dict(reversed(discover().items()))
@@ -148,7 +148,7 @@ def test_events_left_out_by_a_careful_forger_do_not_help(kind: str) -> None:
 
 @pytest.mark.parametrize("table", TABLES)
 def test_an_emptied_table_never_passes(table: str) -> None:
-    careless = replace(small(), samples=replace(small().samples, **{table: ()}))
+    careless = replace(small(), samples=replace(small().samples, **{table: Rows[Any]()}))
     careful = resampled(small(), **{table: ()})
     for evidence in (careless, careful):
         judgement = judge(evidence)
@@ -204,8 +204,8 @@ def test_load_below_the_floor_is_not_enough_to_judge_by() -> None:
 
 
 def test_rows_that_no_chunk_delivered_are_noticed() -> None:
-    requests = healthy().samples.requests
-    more = replace(healthy(), samples=replace(healthy().samples, requests=(*requests, requests[-1])))
+    requests = list(healthy().samples.requests)
+    more = replace(healthy(), samples=replace(healthy().samples, requests=Rows([*requests, requests[-1]])))
     assert found(judge(more), "load_arrived", "chunks").verdict is INCONCLUSIVE
 
 

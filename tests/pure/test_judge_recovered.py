@@ -167,7 +167,7 @@ def test_a_probe_that_hangs_from_before_the_heal_is_bad_no_longer_than_when_it_w
     answered = (Observation(n * 100.0, n * 100.0 + 15, True) for n in range(10, 60))
     found = clocks(Observations.of([*hanging, *answered]), 0.0, 500.0, CANARY)
     assert found is not None
-    assert (found[0].lo_s, found[0].hi_s) == (pytest.approx(0.4), pytest.approx(0.515))
+    assert (found[0].lo_s, found[0].hi_s) == pytest.approx((0.4, 0.515))
     assert (found[1].lo_s, found[1].hi_s) == (0.9, 1.015)
 
 

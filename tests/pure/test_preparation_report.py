@@ -8,6 +8,7 @@ from lab.cli.event_lines import EventLines
 from lab.judge import judge
 from lab.model.evidence import Evidence
 from lab.model.journal import Event
+from lab.model.samples import Rows
 from lab.report import report_json, summary
 from tests.pure.evidence_factory import edited, make
 
@@ -43,7 +44,7 @@ def test_the_report_has_the_time_from_the_command_to_the_first_request() -> None
 
 def test_a_run_without_a_request_or_from_an_older_lab_is_reported_too() -> None:
     run = with_preparation(make())
-    empty = replace(run, samples=replace(run.samples, requests=()))
+    empty = replace(run, samples=replace(run.samples, requests=Rows()))
     (row,) = report_json.build(empty, judge(empty))["preparation"]
     assert row["first_load_request_s"] is None
     older = report_json.build(make(), judge(make()))

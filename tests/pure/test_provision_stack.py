@@ -18,7 +18,7 @@ from lab.provision.images.image_specs import ImageUsed
 from lab.provision.images.parallel import run_all
 from lab.provision.machine.progress import Progress, ProgressEvent, as_text, silent
 from lab.provision.stack import ports, stack_spec
-from lab.read.compose_file import default_ports, read_topology
+from lab.read.compose_file import LOOPBACK, default_ports, read_topology
 
 SOURCE = repository.COMPOSE_FILE.read_text(encoding="utf-8")
 TOPOLOGY: dict[str, Any] = yaml.safe_load(SOURCE)
@@ -179,7 +179,7 @@ def test_free_ports_are_distinct_free_and_below_the_outgoing_range() -> None:
 
 def test_a_taken_port_is_named_with_its_holder_and_what_to_try() -> None:
     with socket.socket() as server:
-        server.bind((ports.LOOPBACK, 0))
+        server.bind((LOOPBACK, 0))
         server.listen()
         port = server.getsockname()[1]
         with pytest.raises(WorldError) as raised:

@@ -64,7 +64,7 @@ def shown(report: dict[str, Any], width: int = 100) -> str:
 
 def problems(value: Any, schema: dict[str, Any], where: str = "report") -> list[str]:
     """What breaks the part of JSON schema that the report uses; an unknown keyword is a problem too."""
-    types = {
+    types: dict[str, type | tuple[type, ...]] = {
         "object": dict,
         "array": list,
         "string": str,

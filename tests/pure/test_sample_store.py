@@ -237,9 +237,12 @@ def test_rows_are_counted_as_they_are_handed_over(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(SampleStore, "_write_batch", lambda store, db: write(store, Forgetful(db)))  # type: ignore[arg-type]
     store = SampleStore(tmp_path / "samples.sqlite")
-    threads = [
-        threading.Thread(target=lambda: [store.add([probe(1.0)]) for _ in range(200)]) for _ in range(8)
-    ]
+
+    def add_rows() -> None:
+        for _ in range(200):
+            store.add([probe(1.0)])
+
+    threads = [threading.Thread(target=add_rows) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -261,7 +264,7 @@ def test_rows_are_committed_in_batches_of_half_a_second(tmp_path: Path) -> None:
 
     connect = sqlite3.connect
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sample_store.sqlite3, "connect", lambda path: connect(path, factory=Counting))
+        patch.setattr(sqlite3, "connect", lambda path: connect(path, factory=Counting))
         store = SampleStore(path)
         wait_until(lambda: commits)
     tables = len(commits)

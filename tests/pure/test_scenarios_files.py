@@ -18,7 +18,8 @@ from lab.faults import discover
 from lab.judge.checks import default_bounds
 from lab.model.quantities import KB
 from lab.model.scenario import Abort, FaultSpec, Scenario
-from lab.ports import Fault
+from lab.model.undo import Undo
+from lab.ports import Fault, Observation, World
 from lab.read.campaigns import build_fault, dump_campaign, duration_s, load_campaign, scenario_of
 from lab.read.strict_yaml import parse
 from tests.pure.test_strict_yaml_hostile import PIECES
@@ -39,8 +40,21 @@ class Stall(Fault):
     stall_ms: Annotated[int, Ge(1), Le(1000)]
     share: Annotated[float, Ge(0), Le(1)] = 0.5
 
+    def prepare(self, world: World) -> Undo:
+        raise NotImplementedError
 
-FAULTS: Any = {"stall": Stall}
+    def inject(self, world: World, undo: Undo) -> None:
+        raise NotImplementedError
+
+    def observe(self, world: World, before: Observation | None) -> Observation:
+        raise NotImplementedError
+
+    @staticmethod
+    def heal(world: World, undo: Undo) -> None:
+        raise NotImplementedError
+
+
+FAULTS: dict[str, type[Fault]] = {"stall": Stall}
 CHECKS = sorted(judge.discover())
 words = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=10, max_size=60)
 seconds = st.integers(1000, 600_000_000).map(lambda ms: ms / 1000)

@@ -17,7 +17,7 @@ from lab.judge.tables import memory
 from lab.judge.windows.timeline import find_windows
 from lab.model.evidence import Evidence
 from lab.model.journal import Event, Journal
-from lab.model.samples import TABLES, Memory, Samples
+from lab.model.samples import TABLES, Memory, Rows, Samples
 from lab.model.verdict import Finding, Judgement, Verdict
 from tests.pure.evidence_factory import Recipe, edited, make
 
@@ -50,7 +50,7 @@ def resumed(evidence: Evidence, at_ms: float, *, ended: bool = True) -> Evidence
         early = [row for row in rows if getattr(row, LATER[table][0]) < at_ms]
         late = [row for row in rows if getattr(row, LATER[table][0]) >= at_ms]
         tables[table] = early + [later(row, table, GAP_MS) for row in late]
-    samples = Samples(**{table: tuple(rows) for table, rows in tables.items()})
+    samples = Samples(**{table: Rows(rows) for table, rows in tables.items()})
     events = list(evidence.journal)
     before, after = [e for e in events if e.at_ms < at_ms], [e for e in events if e.at_ms >= at_ms]
     drafts = [_event(before[0], 1.0, "guardian_started", pid=1), *before[1:]]
@@ -61,8 +61,8 @@ def resumed(evidence: Evidence, at_ms: float, *, ended: bool = True) -> Evidence
     second.append(_event(before[0], at_ms + GAP_MS, "guardian_started", pid=2))
     second += _begun_again(before, at_ms + GAP_MS)
     second += [_moved(event) for event in after]
-    rows = {table: n - first_rows[table] for table, n in samples.counts().items()}
-    second[-1] = replace(second[-1], data={"rows": rows})
+    second_rows = {table: n - first_rows[table] for table, n in samples.counts().items()}
+    second[-1] = replace(second[-1], data={"rows": second_rows})
     journal = Journal((*first, *_numbered(second, 1)))
     return replace(
         evidence, samples=samples, journal=journal, guardian=guardian((0, 1.0), (1, at_ms + GAP_MS))
@@ -242,7 +242,7 @@ BROKEN: list[Callable[[Evidence], Evidence]] = [
     ),
     # Rows of the first segment are missing, and as many are too many in the second.
     lambda e: replace(
-        e, samples=replace(e.samples, host=(*list(e.samples.host)[1:], list(e.samples.host)[-1]))
+        e, samples=replace(e.samples, host=Rows([*list(e.samples.host)[1:], list(e.samples.host)[-1]]))
     ),
 ]
 
@@ -264,7 +264,7 @@ def test_a_restarted_process_is_a_series_of_its_own() -> None:
         Memory(float(at), "mcp", "python", "rss_bytes", 10, pid, started)
         for at, pid, started in ((1, 7, 1.5), (2, 7, 1.5), (3, 8, 2.5), (4, 7, 3.5))
     ]
-    evidence = replace(whole(), samples=replace(whole().samples, memory=tuple(worker)))
+    evidence = replace(whole(), samples=replace(whole().samples, memory=Rows(worker)))
     rows = memory.describe(evidence, find_windows(evidence), ())
     assert [(row["pid"], row["started"], row["samples"]) for row in rows] == [
         (7, 1.5, 2),

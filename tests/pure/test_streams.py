@@ -14,7 +14,7 @@ from lab.evidence.sample_store import SampleStore
 from lab.judge import judge
 from lab.model.evidence import Evidence
 from lab.model.plan import USUAL_STREAMS
-from lab.model.samples import TABLES
+from lab.model.samples import TABLES, Rows
 from lab.model.verdict import Verdict
 from tests.pure.evidence_factory import Recipe, make, resampled
 
@@ -57,7 +57,7 @@ def test_a_stream_that_nobody_ever_recorded_is_missed() -> None:
 
 def test_a_stream_that_lost_rows_is_missed_only_where_it_is_named() -> None:
     run = make()
-    fewer = replace(run, samples=replace(run.samples, host=run.samples.host[1:]))
+    fewer = replace(run, samples=replace(run.samples, host=Rows(list(run.samples.host)[1:])))
     assert integrity(fewer)[0] is INCONCLUSIVE
     assert integrity(expecting(fewer, "requests", "probes", "recall", "memory"))[0] is PASS
 

@@ -17,7 +17,7 @@ from lab.judge.tables import faults as faults_table
 from lab.judge.windows.timeline import FaultWindow, find_windows
 from lab.model.evidence import Evidence
 from lab.model.plan import BY_CANARY, BY_LOAD, BY_TRUTH
-from lab.model.samples import Layer, Probe, Recall, Request
+from lab.model.samples import Layer, Probe, Recall, Request, Rows
 from lab.model.verdict import Finding, Verdict
 from tests.pure import evidence_factory as factory
 
@@ -177,7 +177,7 @@ def test_the_order_of_rows_decides_nothing(seed: int) -> None:
     for name in ("requests", "probes", "recall"):
         rows: list[Any] = list(getattr(samples, name))
         random.shuffle(rows)
-        tables[name] = tuple(rows)
+        tables[name] = Rows(rows)
     shuffled = replace(evidence, samples=replace(samples, **tables))
     assert judge(shuffled) == judge(evidence)
 

@@ -211,9 +211,10 @@ def test_public_things_have_docstrings(trees: dict[Path, ast.Module]) -> None:
         if not ast.get_docstring(tree):
             wrong.append(relative(path))
         for node in tree.body:
-            named = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-            if named and not node.name.startswith("_") and not ast.get_docstring(node):  # type: ignore[union-attr]
-                wrong.append(f"{relative(path)}:{node.name}")  # type: ignore[union-attr]
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                continue
+            if not node.name.startswith("_") and not ast.get_docstring(node):
+                wrong.append(f"{relative(path)}:{node.name}")
     assert not wrong, f"public, and without a docstring: {wrong}"
 
 
