@@ -14,7 +14,7 @@ from lab.faults import discover
 from lab.model.evidence import Evidence
 from lab.model.journal import Event, Journal
 from lab.model.plan import STEADY, Plan, PlannedFault
-from lab.model.samples import HostReading, Layer, Memory, Probe, Recall, Request, Samples
+from lab.model.samples import HostReading, Layer, Memory, Probe, Recall, Request, Rows, Samples
 from lab.ports import Fault, World
 from lab.read.campaigns import build_fault
 from lab.run.closing import close_all, record_failure
@@ -111,11 +111,11 @@ class Closable:
 
 
 SAMPLES = Samples(
-    requests=(Request(0, 0, 10, "list", True, Layer.OK, "", "0000"),),
-    probes=(Probe(0, 10, "list", "ok", ""),),
-    recall=(Recall(0, 10, "dense", "q", True, 10, 10, Layer.OK, ""),),
-    memory=(Memory(0, "mcp", None, "anon_bytes", 1),),
-    host=(HostReading(0, "lab_cpu_s", 0.1),),
+    requests=Rows([Request(0, 0, 10, "list", True, Layer.OK, "", "0000")]),
+    probes=Rows([Probe(0, 10, "list", "ok", "")]),
+    recall=Rows([Recall(0, 10, "dense", "q", True, 10, 10, Layer.OK, "")]),
+    memory=Rows([Memory(0, "mcp", None, "anon_bytes", 1)]),
+    host=Rows([HostReading(0, "lab_cpu_s", 0.1)]),
 )
 
 
@@ -164,7 +164,7 @@ def run(plan: Plan, effects: Effects) -> Ran:
     started = {"seed": plan.seed, "campaign": plan.campaign, "plan_sha256": "0", "target": target}
     journal.events.append(Event(0, "run", 0.0, "", "run_started", started))
     journal.next_seq = 1
-    ports = {
+    ports: dict[str, Any] = {
         port.name: Fragile(getattr(world, port.name), f"world.{port.name}", effects)
         for port in fields(World)
         if port.name != "topology"
@@ -188,5 +188,5 @@ def run(plan: Plan, effects: Effects) -> Ran:
         record_failure(journal, failures[0])
     closable: Any = Closable()
     log, store = Fragile(closable, "log", effects), Fragile(closable, "store", effects)
-    failures += close_all(journal, guard, log, store, ("mcp", "qdrant"))  # type: ignore[arg-type]
+    failures += close_all(journal, guard, log, store, ("mcp", "qdrant"))
     return Ran(plan, world, undos, journal.events, failures, finished)

@@ -13,6 +13,7 @@ from lab.cli import app
 from lab.errors import LabError, ScenarioError
 from lab.evidence import run_directory
 from lab.guard import leftovers
+from lab.guard.heal import Healed
 from lab.host.machine.state import lock_names, machine_lock
 from lab.provision.machine import doctor
 from lab.provision.stack import bring_up, stack
@@ -38,13 +39,21 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         touched.append(name)
         raise Reached(name)
 
+    def heal_leftovers(clock: object) -> list[Healed]:
+        touched.append("heal")
+        return []
+
+    def down_all() -> list[str]:
+        touched.append("down --all")
+        return ["everything"]
+
     monkeypatch.setenv("LAB_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setattr(leftovers, "heal_leftovers", lambda clock: touched.append("heal") or [])
+    monkeypatch.setattr(leftovers, "heal_leftovers", heal_leftovers)
     monkeypatch.setattr(bring_up, "bring_up", lambda *a, **k: reach("up"))
-    monkeypatch.setattr(stack, "down_all", lambda: touched.append("down --all") or ["everything"])
+    monkeypatch.setattr(stack, "down_all", down_all)
     monkeypatch.setattr(stack, "stop", lambda *a, **k: reach("down"))
     monkeypatch.setattr(at_once, "recovery", lambda *a: reach("calibrate"))
-    able = defaultdict(lambda: SimpleNamespace(ok=True))
+    able: defaultdict[str, SimpleNamespace] = defaultdict(lambda: SimpleNamespace(ok=True))
     monkeypatch.setattr(doctor, "check_machine", lambda **k: able.values())
     return SimpleNamespace(touched=touched, folder=tmp_path)
 

@@ -13,6 +13,7 @@ from lab.evidence.journal_file import JournalFile, read_journal
 from lab.model.journal import Event
 from lab.model.verdict import Judgement, Verdict
 from lab.observe.clock import RunClock
+from lab.report import report_json, summary
 from lab.run import session
 from lab.run.closing import close_all, record_failure
 from tests.contract.run_fakes import FakeGuard
@@ -89,8 +90,8 @@ def test_a_report_that_cannot_be_written_leaves_the_judgement(
     monkeypatch.setattr(run_directory, "read_evidence", lambda directory: directory)
     judgement = Judgement(Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE, 0.0, True, (), {})
     monkeypatch.setattr(judge, "judge", lambda evidence: judgement)
-    monkeypatch.setattr(session.report_json, "build", lambda evidence, found: {})
-    monkeypatch.setattr(session.summary, "render", lambda report: "")
+    monkeypatch.setattr(report_json, "build", lambda evidence, found: {})
+    monkeypatch.setattr(summary, "render", lambda report: "")
     monkeypatch.setattr(run_directory, "write_text", full)
     outcome = session.judge_run(tmp_path)
     assert outcome.judgement is judgement

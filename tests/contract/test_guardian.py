@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -400,16 +400,15 @@ def test_guard_files_that_are_garbage_stand_for_nobody(scene: Scene) -> None:
         "guardian_pid": 2,
         "guardian_started": 2.0,
     }
-    for number, wrong in enumerate(
-        (
-            {"pid": "x"},
-            {"pid": None},
-            {"run_id": "../../x"},
-            {"generation": "1"},
-            {"more": 1},
-            {"guardian_pid": 1.5},
-        )
-    ):
+    changes: tuple[dict[str, object], ...] = (
+        {"pid": "x"},
+        {"pid": None},
+        {"run_id": "../../x"},
+        {"generation": "1"},
+        {"more": 1},
+        {"guardian_pid": 1.5},
+    )
+    for number, wrong in enumerate(changes):
         text = json.dumps({**whole, "run_id": f"r{number}", **wrong})
         (folder / f"r{number}.json").write_text(text)
     for name, data in (("deep", b"[" * 100_000), ("bytes", b"\xff\x00"), ("list", b"[]"), ("empty", b"")):
@@ -467,7 +466,7 @@ def machine(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Scene:
     monkeypatch.setattr(leftovers, "world_of", lambda client, topology, clock: scene.world)
     monkeypatch.setattr(leftovers, "end_run", lambda client, undo: scene.end_run(undo))
     spec = SimpleNamespace(topology=scene.world.topology)
-    monkeypatch.setattr(leftovers.stack, "load", lambda project: spec)
+    monkeypatch.setattr(stack, "load", lambda project: spec)
     monkeypatch.setattr(leftovers, "GUARDIAN_TIMEOUT_S", 0.3)
     return scene
 
@@ -574,8 +573,15 @@ def test_every_command_that_touches_a_stack_heals_first(
         acts.append("heal")
         return left
 
+    def noting(act: str) -> Callable[..., dict[str, str]]:
+        def note(*given: object, **named: object) -> dict[str, str]:
+            acts.append(act)
+            return {}
+
+        return note
+
     for module, name in ((bring_up, "bring_up"), (stack, "stop"), (stack, "status"), (stack, "addresses")):
-        monkeypatch.setattr(module, name, lambda *given, _name=name, **named: acts.append(_name) or {})
+        monkeypatch.setattr(module, name, noting(name))
     monkeypatch.setattr(stacks, "_show_addresses", lambda spec: None)
     monkeypatch.setattr(leftovers, "heal_leftovers", heal_leftovers)
     code, said = lab(*command)

@@ -14,15 +14,16 @@ from lab.errors import FaultError, ScenarioError
 from lab.faults import discover
 from lab.faults.catalogue import Parameter, catalogue
 from lab.faults.link import proof
+from lab.faults.process.crash_loop import CrashLoop
 from lab.host.cgroups import cgroups
 from lab.judge.checks import default_bounds
 from lab.model.lease import HEAL_TIMEOUT_S, PROOF_TIMEOUT_S
 from lab.model.plan import FAULT, PlannedFault
 from lab.model.scenario import FaultSpec, Scenario
 from lab.model.topology import Topology
-from lab.model.undo import Unpause
+from lab.model.undo import Undo, Unpause
 from lab.plan.steps import steps_of
-from lab.ports import Observation, World, proxies
+from lab.ports import Fault, Observation, World, proxies
 from lab.ports.proxies import Exchange
 from lab.read.campaigns import build_fault
 from lab.run.context import RunState
@@ -65,6 +66,12 @@ def most(kind: str) -> FaultSpec:
     }
     fault = build_fault(kind, {"target": ENTRIES[kind].services[0], **params}, where="test", faults=KINDS)
     return FaultSpec(kind, fault.target, fault, 20.0)
+
+
+def fault_of(spec: FaultSpec) -> Fault:
+    """The fault of a spec, of which the planner knows only the facts, as what acts and observes."""
+    assert isinstance(spec.params, KINDS[spec.kind])
+    return spec.params
 
 
 def leased(spec: FaultSpec) -> tuple[PlannedFault, ...]:
@@ -286,7 +293,9 @@ def seconds_of(world: World, act: Callable[[], object]) -> float:
 
 def assert_as_stated(spec: FaultSpec, world: World) -> None:
     """Check that each observation, and inject and heal together, take no longer than the kind states."""
-    fault, seen, undos = spec.params, [], []
+    fault = fault_of(spec)
+    seen: list[Observation] = []
+    undos: list[Undo] = []
     took = [seconds_of(world, lambda: seen.append(fault.observe(world, None)))]
     undos.append(fault.prepare(world))
     acted = seconds_of(world, lambda: fault.inject(world, undos[0]))
@@ -314,34 +323,36 @@ def test_a_crash_loop_whose_second_start_is_late_is_seen_within_its_time(
 ) -> None:
     spec, world = most("crash_loop"), fake_world()
     state = world.containers.state("qdrant")
-    window_s = 2.5 * spec.params.every_s
+    fault = spec.params
+    assert isinstance(fault, CrashLoop)
+    window_s = 2.5 * fault.every_s
 
     def seen(service: str) -> Any:
         late = world.clock.now_ms() / 1000 >= window_s - 0.1
         return replace(state, started_at="2026-01-01T00:00:01Z") if late else state
 
     monkeypatch.setattr(world.containers, "state", seen)
-    took = seconds_of(world, lambda: spec.params.observe(world, None))
-    assert window_s + 4.9 < took <= spec.params.look_max_s
+    took = seconds_of(world, lambda: fault.observe(world, None))
+    assert window_s + 4.9 < took <= fault.look_max_s
 
 
 def started() -> Iterator[tuple[str, float]]:
     """Every kind that starts something which ends by itself, with the seconds after which it ends."""
     for kind in sorted(KINDS):
-        fault, world = most(kind).params, fake_world()
+        fault, world = fault_of(most(kind)), fake_world()
         found: list[float] = []
 
         def noted(*args: Any, found: list[float] = found) -> float:
             found.append(float(args[-1]))
             return 0.0
 
-        spied = {
-            "processes": Costly(
+        world = replace(
+            world,
+            processes=Costly(
                 world.processes, world.clock, dict.fromkeys(("burn", "crash", "connect"), noted)
             ),
-            "netns": Costly(world.netns, world.clock, {"deny_names": noted, "delay_names": noted}),
-        }
-        world = replace(world, **spied)
+            netns=Costly(world.netns, world.clock, {"deny_names": noted, "delay_names": noted}),
+        )
         fault.inject(world, fault.prepare(world))
         yield from ((kind, one) for one in found)
 

@@ -131,11 +131,16 @@ def test_a_replaced_network_is_said_to_be_gone_and_nothing_else_is_left(kind: st
     assert not world.netns.chains["qdrant"]  # type: ignore[attr-defined]
 
 
-def test_the_name_server_that_denies_ends_with_the_fault() -> None:
+def test_the_name_server_that_denies_ends_with_the_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     world, fault = fake_world(), build("dns_nxdomain")
     undo = fault.prepare(world)
     fault.inject(world, undo)
     ended: list[str] = []
-    world.processes.end = lambda token: ended.append(token) or []  # type: ignore[method-assign,func-returns-value]
+
+    def end(token: str) -> list[int]:
+        ended.append(token)
+        return []
+
+    monkeypatch.setattr(world.processes, "end", end)
     type(fault).heal(world, undo)
     assert ended == [undo.token]  # type: ignore[union-attr]

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -88,7 +89,9 @@ class HangingServer:
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         length = int(head.split("content-length:")[1].split("\r\n")[0]) if "content-length" in head else 0
-        asked = json.loads(await reader.readexactly(length)) if length else {"method": "DELETE"}
+        asked: dict[str, Any] = (
+            json.loads(await reader.readexactly(length)) if length else {"method": "DELETE"}
+        )
         self.received[asked.get("params", {}).get("name", asked["method"])] += 1
         self.waiting += 1
         self.waited_max = max(self.waited_max, self.waiting)

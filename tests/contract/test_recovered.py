@@ -1,9 +1,10 @@
 """A run waits for recovery by the load's requests and the truth queries as well as by the canary."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from lab.evidence.recent_rows import KEPT_MS, RecentRows
+from lab.evidence.sample_tables import Row
 from lab.model.plan import BY_CANARY, BY_LOAD, BY_TRUTH, Plan
 from lab.model.samples import HostReading, Layer, Probe, Recall, Request
 from lab.run.recovered import WellSince
@@ -19,10 +20,10 @@ class Kept:
     """A sink in memory."""
 
     def __init__(self) -> None:
-        self.rows: list[object] = []
+        self.rows: list[Row] = []
 
-    def add(self, rows: object) -> None:
-        self.rows += rows  # type: ignore[operator]
+    def add(self, rows: Iterable[Row]) -> None:
+        self.rows += rows
 
 
 def recent(rows: Sequence[Request | Probe | Recall]) -> RecentRows:
@@ -68,14 +69,15 @@ def well_since(rows: Sequence[Request | Probe | Recall], *witnesses: str) -> flo
 
 def test_the_load_shows_a_recovery_that_two_hanging_canary_calls_hide() -> None:
     bad = [request(HEALED_MS + 250 * n, ok=False) for n in range(4)]
-    rows = [*HANGS, *bad, *load(HEALED_MS + 2000, 130)]
+    rows: list[Request | Probe | Recall] = [*HANGS, *bad, *load(HEALED_MS + 2000, 130)]
     assert well_since(rows, BY_CANARY) is None
     assert well_since(rows, BY_CANARY, BY_LOAD, BY_TRUTH) == HEALED_MS + 2000
 
 
 def test_a_load_that_fails_is_not_recovered_though_the_canary_is_well() -> None:
     canary = [Probe(HEALED_MS + 500 * n, HEALED_MS + 500 * n + 20, "list", "ok", "") for n in range(80)]
-    rows = [*canary, *(request(HEALED_MS + 250 * n + 7, ok=False) for n in range(160))]
+    bad = [request(HEALED_MS + 250 * n + 7, ok=False) for n in range(160)]
+    rows: list[Request | Probe | Recall] = [*canary, *bad]
     assert well_since(rows, BY_CANARY) == HEALED_MS
     assert well_since(rows, BY_CANARY, BY_LOAD) is None
 

@@ -13,12 +13,12 @@ from lab.guard.heal import heal_pending
 from lab.model.samples import Probe, Rows, Samples
 from lab.model.undo import UndoRecord
 from lab.observe.clock import ClockJump
-from lab.ports import CpuQuota
+from lab.ports import CpuQuota, World
 from lab.run.context import RunState, report_error
 from lab.run.loop import execute
 from lab.run.recovered import WellSince
 from tests.contract.examples import EXAMPLES, FAMILY
-from tests.contract.fakes import fake_world
+from tests.contract.fakes import FakeContainers, fake_world
 from tests.contract.run_fakes import (
     FakeGuard,
     FakeObserver,
@@ -64,7 +64,7 @@ def test_each_fault_goes_through_its_life_in_order() -> None:
 
 @pytest.mark.parametrize(("slow_hz", "closely"), [(2.0, False), (0.2, True)])
 def test_a_hold_is_watched_closely_where_the_usual_rate_would_hardly_show_a_relapse(
-    slow_hz: float, closely: bool
+    monkeypatch: pytest.MonkeyPatch, slow_hz: float, closely: bool
 ) -> None:
     world = fake_world()
     recorder = FakeRecorder(world)
@@ -73,7 +73,12 @@ def test_a_hold_is_watched_closely_where_the_usual_rate_would_hardly_show_a_rela
     seen: list[bool] = []
     assert isinstance(cast.observer, FakeObserver)
     heed = cast.observer.watch_closely
-    cast.observer.watch_closely = lambda closely: (seen.append(closely), heed(closely))[1]  # type: ignore[method-assign]
+
+    def watch_closely(closely: bool) -> None:
+        seen.append(closely)
+        heed(closely)
+
+    monkeypatch.setattr(cast.observer, "watch_closely", watch_closely)
     assert execute(replace(usual, observer=replace(usual.observer, canary_slow_hz=slow_hz)), cast)
     assert (seen.count(False) < 5) == closely
     assert not seen[-1]
@@ -100,7 +105,11 @@ def test_whatever_ends_a_run_at_whatever_event_it_is_healed(raising: type[BaseEx
         recorder = FakeRecorder(world, at=at, raising=raising)
         with suppress(KeyboardInterrupt, RunFailed):
             execute(plan(ALL_FAULTS), context(world, recorder, undos))
-        left = heal_pending(undos, discover(), lambda project, world=world: world, lambda record: False)
+
+        def world_of(project: str, world: World = world) -> World:
+            return world
+
+        left = heal_pending(undos, discover(), world_of, lambda record: False)
         assert healthy(world), f"interrupted at event {at}, {recorder.events[at].kind}"
         assert not undos.records, left
 
@@ -254,12 +263,13 @@ def test_a_fault_is_not_held_without_a_guardian() -> None:
 def test_what_somebody_took_away_ends_the_run_and_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     world, undos = fake_world(), FakeUndos()
     recorder = FakeRecorder(world)
-    sleep_s = world.clock.sleep_s
+    sleep_s, containers = world.clock.sleep_s, world.containers
+    assert isinstance(containers, FakeContainers)
 
     def replaced(seconds: float) -> None:
         sleep_s(seconds)
         if "fault_in_force" in recorder.kinds():
-            world.containers.states["qdrant"] = replace(world.containers.states["qdrant"], id="another")
+            containers.states["qdrant"] = replace(containers.states["qdrant"], id="another")
 
     monkeypatch.setattr(world.clock, "sleep_s", replaced)
     kill = ("kill", {"target": "qdrant"})
@@ -268,7 +278,7 @@ def test_what_somebody_took_away_ends_the_run_and_is_forgotten(monkeypatch: pyte
     assert kinds.count("heal_failed") == 1 and "fault_healed" not in kinds
     assert kinds[-1] == "aborted" and "taken away" in recorder.events[-1].data["why"]
     assert kinds.count("fault_injecting") == 1 and not undos.records
-    assert not world.containers.states["qdrant"].running, "what is not ours was not started"
+    assert not containers.states["qdrant"].running, "what is not ours was not started"
 
 
 @pytest.mark.parametrize(("for_s", "ends"), [(5.0, True), (100.0, False)])
@@ -316,7 +326,8 @@ def test_a_bug_in_one_heal_does_not_keep_the_others_from_being_healed(
 
 
 def test_the_same_bug_in_the_work_on_two_faults_is_journalled_for_each() -> None:
-    world, caught = fake_world(), attempt(lambda: {}["missing"])
+    nothing: dict[str, str] = {}
+    world, caught = fake_world(), attempt(lambda: nothing["missing"])
     assert isinstance(caught, Caught)
     recorder = FakeRecorder(world)
     parts, state = context(world, recorder, FakeUndos()), RunState()

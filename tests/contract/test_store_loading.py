@@ -15,7 +15,7 @@ from lab.model.plan import Plan
 from lab.model.topology import Topology
 from lab.plan import schedule
 from lab.provision.images.image_specs import ImageUsed
-from lab.provision.stack import stack
+from lab.provision.stack import stack, store_content
 from lab.provision.stack.kept_stores import KeptStore, KeptStores
 from lab.provision.stack.sparse_copy import copy_sparse
 from lab.provision.stack.store_content import empty
@@ -86,7 +86,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeStack:
     monkeypatch.setenv("LAB_STATE_DIR", str(tmp_path / "state"))
     for name in ("reset_store", "keep_store", "start"):
         monkeypatch.setattr(stack, name, getattr(made, name))
-    monkeypatch.setattr(store_loading.store_content, "copied_from", made.copied_from)
+    monkeypatch.setattr(store_content, "copied_from", made.copied_from)
     monkeypatch.setattr(store_loading, "load_truth", made.load_truth)
     monkeypatch.setattr(store_loading, "verify_truth", made.verify_truth)
     return made
