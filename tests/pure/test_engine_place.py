@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from lab.faults import discover
+from lab.host.network import sock_diag
 from lab.provision.machine import doctor
 from lab.provision.machine.doctor import Capability
 from lab.provision.machine.engine import Engine
@@ -115,7 +116,7 @@ def test_doctor_says_where_the_engine_is_and_what_is_not_tested(machine: pytest.
 def test_doctor_says_whether_connections_can_be_read_and_what_is_not_tested_without(
     why: str, root: bool, fix: str, machine: pytest.MonkeyPatch
 ) -> None:
-    machine.setattr(doctor.sock_diag, "why_unreadable", lambda: why)
+    machine.setattr(sock_diag, "why_unreadable", lambda: why)
     machine.setattr(doctor, "is_root", lambda: root)
     found = found_with(machine, EnginePlace("", ""))["sock_diag"]
     assert found.ok == (not fix) and fix in found.fix and why in found.detail
