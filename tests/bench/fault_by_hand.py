@@ -33,7 +33,10 @@ def call(arguments: Sequence[str], project: str, target: Path, runs: Path) -> tu
 def parts(directory: Path) -> Iterator[tuple[str, float]]:
     """The parts of a run in seconds, in order; what lies after the journal's end is not among them."""
     events = [json.loads(line) for line in (directory / "journal.jsonl").read_text().splitlines()]
-    at_s = {str(event["kind"]): event["at_ms"] / 1000 for event in events}
+    at_s = {event["kind"]: event["at_ms"] / 1000 for event in events}
+    at_s["load_chunk_started"] = next(
+        event["at_ms"] / 1000 for event in events if event["kind"] == "load_chunk_started"
+    )
     prepared = next(event for event in events if event["kind"] == "prepared")
     known = {part["part"]: part["seconds"] for part in prepared["parts"]}
     measuring_s = known.pop("measure the target's capacity")
