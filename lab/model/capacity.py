@@ -47,6 +47,19 @@ class Capacity:
         """The share of the capacity that a load of this rate takes."""
         return load_per_s / self.mix_per_s
 
+    def cpus_used(self, mix: Mapping[str, float]) -> float | None:
+        """The CPUs that the target uses while it answers this mix as fast as it can; None where that is not known.
+
+        For each operation that answered, its CPU time is set against its turn of 1 / `calls_per_s`.
+        """
+        answered = {name: share for name, share in mix.items() if self._answered(name)}
+        cpu_s = sum(share * self.operations[name].cpu_ms for name, share in answered.items()) / 1000
+        turns_s = sum(share / self.operations[name].calls_per_s for name, share in answered.items())
+        return cpu_s / turns_s if cpu_s > 0 else None
+
+    def _answered(self, name: str) -> bool:
+        return name in self.operations and self.operations[name].calls > 0
+
     def in_words(self, load_per_s: float, observer_hz: Mapping[str, float]) -> str:
         """One line: `21 calls/s of this mix, one at a time; load 4/s = 19 %, observer 3 %`."""
         shares = (

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lab.host.machine import kernel
 from lab.judge import judge
 from lab.judge.windows.host_cpu import Starvation, share_of_others, share_waiting, starvation
+from lab.model.capacity import Capacity, OperationCost
 from lab.model.evidence import Evidence
 from lab.model.plan import Decision
 from lab.model.samples import HostReading
@@ -95,6 +96,45 @@ def test_a_target_that_can_use_less_of_the_machine_loses_more_of_it() -> None:
     small = replace(late.plan, target=replace(late.plan.target, capacity_cpu_cores=1))
     assert recovery(on_a_machine(late, 0.1)).verdict is FAIL
     assert recovery(on_a_machine(replace(late, plan=small), 0.1)).verdict is INCONCLUSIVE
+
+
+def measured(evidence: Evidence, cpu_ms: float, *, silent: bool = False) -> Evidence:
+    """The run of a target that answers 50 calls of each operation a second, and takes so much CPU time for each."""
+    cost = OperationCost(50.0, 20.0, cpu_ms, 100)
+    costs = dict.fromkeys(evidence.plan.target.mix, cost)
+    if silent:
+        costs[min(costs)] = OperationCost(0.1, 10_000.0, 0.0, 0)
+    capacity = Capacity(costs, 50.0, 1.0, 9.0)
+    return replace(evidence, plan=replace(evidence.plan, capacity=capacity))
+
+
+@pytest.mark.parametrize(
+    ("written", "cpu_ms", "others", "verdict"),
+    [
+        (2.0, 40.0, 0.1, FAIL),  # 50 calls/s of 40 ms are two CPUs, as is written,
+        (2.0, 20.0, 0.1, INCONCLUSIVE),  # and of 20 ms only one, of which others took a fifth.
+        (1.0, 40.0, 0.1, FAIL),  # What is written somewhere else excuses nothing here.
+        (1.0, 80.0, 0.1, FAIL),  # It cannot use more CPUs than the machine has,
+        (1.0, 80.0, 0.15, INCONCLUSIVE),
+        (1.0, 0.0, 0.1, INCONCLUSIVE),  # Where its CPU time was not measured, what is written counts.
+        (2.0, 0.0, 0.1, FAIL),
+    ],
+)
+def test_what_the_target_can_use_is_what_this_run_measured(
+    written: float, cpu_ms: float, others: float, verdict: object
+) -> None:
+    late = make(LATE)
+    plan = replace(late.plan, target=replace(late.plan.target, capacity_cpu_cores=written))
+    run = on_a_machine(measured(replace(late, plan=plan), cpu_ms), others)
+    assert recovery(run).verdict is verdict
+
+
+def test_an_operation_that_never_answered_says_nothing_of_the_cpus() -> None:
+    run = measured(make(LATE), 20.0, silent=True)
+    capacity, mix = run.plan.capacity, run.plan.target.mix
+    assert capacity is not None
+    assert capacity.cpus_used(mix) == pytest.approx(1.0)
+    assert capacity.cpus_used({min(mix): 100.0}) is capacity.cpus_used({"unknown": 1.0}) is None
 
 
 def test_a_neighbour_at_another_time_excuses_nothing() -> None:

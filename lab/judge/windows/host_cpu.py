@@ -106,9 +106,19 @@ def starvation(evidence: Evidence, from_ms: float, to_ms: float) -> Starvation |
     busy_s = np.maximum(0.0, lasts_s - idle_s / cpus)
     waiting = series.get(HOST_CPU_WAITING)
     waiting_s = busy_s if waiting is None else _used_s(HOST_CPU_WAITING, waiting, edges)
-    taken_s = np.minimum(others_s / evidence.plan.target.capacity_cpu_cores, waiting_s)
+    taken_s = np.minimum(others_s / _cpus_of_target(evidence, cpus), waiting_s)
     wasted_s = np.minimum(lasts_s, HALF_LOADED * taken_s)
     return Starvation(edges, np.concatenate(([0.0], 1000 * np.cumsum(wasted_s))))
+
+
+def _cpus_of_target(evidence: Evidence, cpus: int) -> float:
+    """The CPUs that the target can use, as measured at the run's beginning; else as its `target.yaml` says.
+
+    A run from before its CPU time was measured has only the latter, which somebody wrote on another machine.
+    """
+    plan = evidence.plan
+    measured = None if plan.capacity is None else plan.capacity.cpus_used(plan.target.mix)
+    return plan.target.capacity_cpu_cores if measured is None else min(measured, float(cpus))
 
 
 def least_s(evidence: Evidence, from_ms: float, took_s: float) -> float:
