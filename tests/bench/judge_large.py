@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,7 @@ def make(folder: Path, probes: int, hours: float, witnesses: tuple[str, ...]) ->
                 "recall": _recall(end_ms, down),
                 "memory": _memory(end_ms),
                 "host": _host(end_ms),
+                "traffic": map(astuple, factory._traffic(steps, end_ms)),
             }.items()
         }
     journal = factory._journal(recipe, plan, steps, Samples())
