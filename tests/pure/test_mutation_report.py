@@ -19,7 +19,7 @@ from tests.sweep.mutants import (
     listed,
     problems,
 )
-from tests.sweep.mutation_files import forget, mutants_of, open_for_mutation
+from tests.sweep.mutation_files import forget, forget_tests, mutants_of, open_for_mutation
 
 MODULE = "lab/judge/checks/errors.py"
 SAME = {"module": MODULE, "function": "judge", "was": "x < 0", "becomes": "x <= 0", "reason": "x is never 0."}
@@ -133,3 +133,27 @@ def test_decorated_functions_are_opened_and_do_the_same() -> None:
     room: dict = {}
     exec(opened, room)
     assert room["A"]().double == 4 and room["half"](3) == 1.5
+
+
+@pytest.mark.parametrize(
+    ("changed", "left"),
+    [
+        ("tests/pure/test_a.py", {"tests/pure/test_b.py::test"}),
+        ("tests/sweep/mutation.py", {"tests/pure/test_a.py::test", "tests/pure/test_b.py::test"}),
+        ("tests/pure/evidence_factory.py", None),
+        ("lab/model/plan.py", None),
+    ],
+)
+def test_what_was_noted_about_changed_tests_is_forgotten(
+    tmp_path: Path, changed: str, left: set[str] | None
+) -> None:
+    noted = tmp_path / "mutants" / "mutmut-stats.json"
+    noted.parent.mkdir()
+    tests = [f"tests/pure/test_{name}.py::test" for name in "ab"]
+    content = {"duration_by_test": dict.fromkeys(tests, 1.0), "tests_by_mangled_function_name": {"f": tests}}
+    noted.write_text(json.dumps(content))
+    forget_tests(tmp_path, [Path(changed)])
+    assert noted.exists() == (left is not None)
+    if left is not None:
+        after = json.loads(noted.read_text())
+        assert set(after["duration_by_test"]) == set(after["tests_by_mangled_function_name"]["f"]) == left

@@ -14,9 +14,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import libcst as cst
-from mutmut import __main__ as mutmut
+from mutmut import __main__ as program
 from mutmut.configuration import config
 from mutmut.mutation import mutators
+
+from tests.sweep.mutation_speed import cheap_choice, quick_runs
 
 # The verdict that would hide or invent a failure; the tool has no operator for members of enumerations.
 OTHER_VERDICTS = {
@@ -25,6 +27,8 @@ OTHER_VERDICTS = {
     "PASS": ("INCONCLUSIVE", "FAIL"),
     "NOT_TESTED": ("PASS",),
 }
+
+tool: Any = program
 
 
 def other_verdict(node: cst.Attribute) -> Iterable[cst.Attribute]:
@@ -40,20 +44,20 @@ def other_text(node: cst.BaseString) -> Iterable[cst.BaseString]:
 
 
 def set_operators() -> None:
-    operators: list[Any] = mutators.mutation_operators
+    operators: Any = mutators.mutation_operators
     operators[:] = [(kind, other_text if do is mutators.operator_string else do) for kind, do in operators]
     operators.append((cst.Attribute, other_verdict))
 
 
 def select(patterns: list[str]) -> None:
     """Lets the tool test only the mutants whose names match. It has such an argument, which tests killed ones again."""
-    collect: Any = mutmut.collect_source_file_mutation_data
+    collect = tool.collect_source_file_mutation_data
 
     def selected(*, mutant_names: Any) -> Any:
         mutants, by_path = collect(mutant_names=mutant_names)
         return [m for m in mutants if any(fnmatch.fnmatchcase(m[1], p) for p in patterns)], by_path
 
-    mutmut.collect_source_file_mutation_data = selected
+    tool.collect_source_file_mutation_data = selected
 
 
 def caught_by_types() -> dict[str, Any]:
@@ -85,6 +89,11 @@ def caught_by_types() -> dict[str, Any]:
 
 if __name__ == "__main__":
     set_operators()
+    cheap_choice()
+    quick_runs()
     select(sys.argv[2:])
-    mutmut.filter_mutants_with_type_checker = caught_by_types
-    mutmut._run((), int(sys.argv[1]))
+    tool.filter_mutants_with_type_checker = caught_by_types
+    # The tests import the copy of this package that belongs to the mutants.
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
+        del sys.modules[name]
+    tool._run((), int(sys.argv[1]))

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.sweep.mutants import EQUIVALENT, SURVIVED, Mutant, listed, problems, table
-from tests.sweep.mutation_files import forget, mutants_of, open_for_mutation
+from tests.sweep.mutation_files import forget, forget_tests, mutants_of, open_for_mutation
 
 CHECKOUT = Path(__file__).parents[2]
 JUDGE = Path("lab/judge")
@@ -62,18 +62,16 @@ def copied(path: Path, content: bytes) -> bytes:
 
 def synchronize(checkout: Path, scratch: Path) -> None:
     """Copies what changed and nothing else, because the tool goes by the times of files."""
-    wanted = set(files_of(checkout))
-    for path in wanted:
-        content = copied(path, (checkout / path).read_bytes())
-        target = scratch / path
-        if not target.exists() or target.read_bytes() != content:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
-    for old in [
-        p for p in files_of(scratch) if p not in wanted and p.parts[0] != "mutants" and len(p.parts) > 1
-    ]:
-        (scratch / old).unlink()
-        (scratch / "mutants" / old).unlink(missing_ok=True)
+    wanted = {path: copied(path, (checkout / path).read_bytes()) for path in files_of(checkout)}
+    old = {path for path in files_of(scratch) if path.parts[0] not in ("mutants", "setup.cfg", "mutmut.log")}
+    changed = [p for p in wanted if p not in old or (scratch / p).read_bytes() != wanted[p]]
+    forget_tests(scratch, [*changed, *(old - wanted.keys())])
+    for path in changed:
+        (scratch / path).parent.mkdir(parents=True, exist_ok=True)
+        (scratch / path).write_bytes(wanted[path])
+    for path in old - wanted.keys():
+        (scratch / path).unlink()
+        (scratch / "mutants" / path).unlink(missing_ok=True)
 
 
 def judge_tests(checkout: Path) -> list[str]:
@@ -92,12 +90,12 @@ def configure(scratch: Path, tests: Sequence[str]) -> None:
         "source_paths": ["lab"],
         "only_mutate": [f"{JUDGE}/*"],
         "also_copy": sorted(others),
-        "pytest_add_cli_args": ["-p", "no:cacheprovider"],
+        "pytest_add_cli_args": ["-p", "no:cacheprovider", "--timeout=120"],
         "pytest_add_cli_args_test_selection": tests,
         "type_check_command": [sys.executable, "-m", "mypy", str(JUDGE), "--output", "json", *TYPES],
         "on_dependency_change": ["ignore"],
         "use_git_change_detection": ["false"],
-        "timeout_multiplier": ["6"],
+        "timeout_multiplier": ["5"],
         "timeout_constant": ["2"],
     }
     multiple = {"only_mutate", "also_copy", "source_paths", "type_check_command"}
@@ -136,7 +134,7 @@ def mutate(modules: Sequence[Path], processes: int, fresh: bool = False) -> list
     synchronize(CHECKOUT, scratch)
     configure(scratch, judge_tests(CHECKOUT))
     forget(scratch, modules)
-    command = [sys.executable, str(Path(__file__).with_name("mutate_here.py")), str(processes)]
+    command = [sys.executable, "-m", "tests.sweep.mutate_here", str(processes)]
     with (scratch / "mutmut.log").open("w") as log:
         print(
             f"testing mutants; progress and, where the tests of the unchanged code fail, their output: {log.name}",

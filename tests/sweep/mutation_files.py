@@ -9,6 +9,8 @@ from pathlib import Path
 from tests.sweep.mutants import KILLED, SURVIVED, TIMEOUT, UNTESTED, UNTYPED, Change, Mutant
 
 BODY = "__body"
+# Where the tests of the judge have their code from, beside `lab`.
+READ = {("tests", "pure"), ("tests", "contract"), ("tests", "conftest.py")}
 OPENED = {"property", "cache"}
 # The exit codes that the tool notes. A test run that crashed killed its mutant; one that no test reaches survived.
 STATUS = {1: KILLED, 3: KILLED, -11: KILLED, -9: KILLED, 0: SURVIVED, 5: SURVIVED, 33: SURVIVED, 37: UNTYPED}
@@ -64,6 +66,25 @@ def forget(scratch: Path, modules: Sequence[Path]) -> None:
                 n: c if STATUS.get(c) in (KILLED, UNTYPED) else None for n, c in codes.items()
             }
             meta.write_text(json.dumps(noted))
+
+
+def forget_tests(scratch: Path, changed: Sequence[Path]) -> None:
+    """What the tool noted about tests that changed. With other code it forgets all, so that all run once again."""
+    noted = scratch / "mutants" / "mutmut-stats.json"
+    relevant = [path for path in changed if path.parts[0] == "lab" or path.parts[:2] in READ]
+    if not relevant or not noted.exists():
+        return
+    if not all(path.match("tests/pure/test_*.py") for path in relevant):
+        noted.unlink()
+        return
+    stats = json.loads(noted.read_text())
+    gone = {name for name in stats["duration_by_test"] if Path(name.partition("::")[0]) in changed}
+    stats["duration_by_test"] = {n: s for n, s in stats["duration_by_test"].items() if n not in gone}
+    reached = stats["tests_by_mangled_function_name"]
+    stats["tests_by_mangled_function_name"] = {
+        f: [n for n in names if n not in gone] for f, names in reached.items()
+    }
+    noted.write_text(json.dumps(stats))
 
 
 def _plain(lines: Sequence[str], name: str) -> list[str]:

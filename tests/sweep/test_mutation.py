@@ -11,4 +11,4 @@ pytestmark = [pytest.mark.sweep, pytest.mark.timeout(12 * 3600)]
 
 def test_the_tests_of_the_judge_kill_its_mutants() -> None:
     modules = modules_of(CHECKOUT, [])
-    assert not report(mutate(modules, os.cpu_count() or 1), modules)
+    assert not report(mutate(modules, os.cpu_count() or 1, fresh=True), modules)
