@@ -226,7 +226,10 @@ def _wait_for_recovery(
             since_ms = None
         slow_hz = well.canary_slow_hz
         set_canary_rate(context, state, since_ms is None or slow_hz < HOLD_WATCHED_HZ)
-        return since_ms is not None and clock.now_ms() - since_ms >= well.must_hold_ms
+        if since_ms is None or clock.now_ms() - since_ms < well.must_hold_ms:
+            return False
+        known_ms = attempt(lambda: well.known_until_ms(healed_ms))
+        return not isinstance(known_ms, Caught) and known_ms - since_ms >= well.must_hold_ms
 
     recovered = wait((give_up_ms - clock.now_ms()) / 1000, context, state, recovered_and_held)
     set_canary_rate(context, state, False)

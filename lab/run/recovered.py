@@ -9,7 +9,7 @@ from lab.judge.witnesses.limits import Baseline
 from lab.judge.witnesses.streams import Streams
 from lab.model.evidence import Evidence
 from lab.model.journal import Journal
-from lab.model.plan import FAULT, STEADY, Plan
+from lab.model.plan import BY_LOAD, FAULT, STEADY, Plan
 from lab.ports import Recent
 
 
@@ -41,6 +41,18 @@ class WellSince:
         observations = stream.in_slo
         place = recovery_point(observations, stream.rule)
         return None if place is None else observations[place].sent_ms
+
+    def known_until_ms(self, healed_ms: float) -> float:
+        """Up to when the target's answers after the heal are known.
+
+        k6's rows arrive a second or more after their answers. A relapse in rows that have not arrived would be found
+        by the judge alone. So the newest request counts where the load is a witness and there is one, else the newest
+        probe.
+        """
+        samples = self._recent.since(healed_ms)
+        by_load = BY_LOAD in self._plan.observer.witnesses
+        requests_ms = [request.scheduled_ms for request in samples.requests] if by_load else []
+        return max(requests_ms or [probe.sent_ms for probe in samples.probes], default=healed_ms)
 
     def _evidence(self, from_ms: float) -> Evidence:
         return Evidence(self._plan, Journal(()), self._recent.since(from_ms))

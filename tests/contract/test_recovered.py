@@ -119,3 +119,16 @@ def test_only_the_newest_rows_are_remembered_in_order_and_all_are_passed_on() ->
     assert KEPT_MS / 250 <= len(kept) <= 1.3 * KEPT_MS / 250
     assert list(found.since(rows[-3].scheduled_ms).requests) == rows[-3:]
     assert list(found.since(0.0).probes) == [], "what the store says is no observation of the target"
+
+
+def test_what_has_not_arrived_is_not_known_though_the_canary_goes_on() -> None:
+    """A relapse in rows that k6 has not handed over yet would be found by the judge alone."""
+    canary = [Probe(HEALED_MS + 500 * n, HEALED_MS + 500 * n + 20, "list", "ok", "") for n in range(60)]
+    rows: list[Request | Probe | Recall] = [*canary, *load(HEALED_MS, 81)]
+    every = WellSince(witnessed(BY_CANARY, BY_LOAD, BY_TRUTH), recent(rows))
+    assert every.known_until_ms(HEALED_MS) == HEALED_MS + 20_000
+    alone = WellSince(witnessed(BY_CANARY), recent(rows))
+    assert alone.known_until_ms(HEALED_MS) == HEALED_MS + 29_500
+    without_load = WellSince(witnessed(BY_CANARY, BY_LOAD), recent(canary))
+    assert without_load.known_until_ms(HEALED_MS) == HEALED_MS + 29_500, "a step may have no load"
+    assert WellSince(witnessed(BY_LOAD), recent([])).known_until_ms(HEALED_MS) == HEALED_MS

@@ -22,6 +22,7 @@ from tests.contract.fakes import FakeContainers, fake_world
 from tests.contract.run_fakes import (
     FakeGuard,
     FakeObserver,
+    FakeRecent,
     FakeRecorder,
     FakeUndos,
     FakeWatchdog,
@@ -82,6 +83,30 @@ def test_a_hold_is_watched_closely_where_the_usual_rate_would_hardly_show_a_rela
     assert execute(replace(usual, observer=replace(usual.observer, canary_slow_hz=slow_hz)), cast)
     assert (seen.count(False) < 5) == closely
     assert not seen[-1]
+
+
+class LateRecent(FakeRecent):
+    """Rows that arrive some seconds after they were sent, as k6's do."""
+
+    late_ms = 0.0
+
+    def since(self, from_ms: float) -> Samples:
+        now_ms = self.world.clock.now_ms()
+        known = [probe for probe in super().since(from_ms).probes if probe.sent_ms <= now_ms - self.late_ms]
+        return Samples(probes=Rows(known))
+
+
+@pytest.mark.parametrize("late_ms", [0.0, 3000.0])
+def test_a_recovery_has_held_once_the_answers_of_that_time_are_known(late_ms: float) -> None:
+    world = fake_world()
+    recorder = FakeRecorder(world)
+    brief = replace(plan([("latency", EXAMPLES["latency"])]), stays_well_s=8.0)
+    recent = LateRecent(world)
+    recent.late_ms = late_ms
+    assert execute(brief, replace(context(world, recorder, FakeUndos()), recent=recent))
+    at_ms = {event.kind: event.at_ms for event in recorder.events}
+    took_ms = at_ms["settled"] - at_ms["fault_healed"]
+    assert 8000 + late_ms <= took_ms < 10_000 + late_ms
 
 
 def _events_of_a_whole_run() -> int:

@@ -26,8 +26,8 @@ TARGET = load_target(TARGETS / "workspace-qdrant-mcp")
 ALL = (BY_CANARY, BY_LOAD, BY_TRUTH)
 FAULT_ID = "f1-latency"
 # What `lab fault run freeze --hold 5s` takes beside its planned steps, on an idle machine and at most in seconds:
-# prepare the stack, measure the capacity, end load and samplers, judge.
-BESIDE_S = 6.5 + 4.0 + 3.0
+# prepare the stack, measure the capacity, wait for the last answers to arrive, end load and samplers, judge.
+BESIDE_S = 6.0 + 4.0 + 1.0 + 2.0
 BUDGET_S = 40.0
 
 
