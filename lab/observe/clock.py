@@ -52,6 +52,7 @@ class RunClock:
         self.origin_epoch_ms = wall_ns() / 1e6
         self._lock = threading.Lock()
         self._wall_steps: list[tuple[float, float]] = []
+        self._found: list[ClockJump] = []
         self._others = {CLOCK_STEPPED: wall_ns, MACHINE_SUSPENDED: boot_ns}
         # When each was last compared with the monotonic clock, and how far ahead it was when it last stepped, in ns.
         self._compared: dict[str, tuple[float, int]] = {}
@@ -75,15 +76,22 @@ class RunClock:
             time.sleep(seconds)
 
     def wall_steps(self, since_ms: float) -> Sequence[tuple[float, float]]:
-        """The steps of the wall clock that `jumps` has found since a time: just before the step, and by how many ms."""
+        """The steps of the wall clock from a time until now: just before the step, and by how many ms."""
         with self._lock:
+            self._compare()
             return tuple(step for step in self._wall_steps if step[0] >= since_ms)
 
     def jumps(self) -> Sequence[ClockJump]:
         """What has happened to the clocks since the last call, by whichever thread; 50 ms and less do not count."""
         with self._lock:
-            found = [self._jump(kind, clock) for kind, clock in self._others.items()]
-        return [jump for jump in found if jump is not None]
+            self._compare()
+            found, self._found = self._found, []
+        return found
+
+    def _compare(self) -> None:
+        for kind, clock in self._others.items():
+            if (jump := self._jump(kind, clock)) is not None:
+                self._found.append(jump)
 
     def _jump(self, kind: str, clock: Nanoseconds) -> ClockJump | None:
         now_ms, offset_ns = self.now_ms(), self._offset_ns(clock)

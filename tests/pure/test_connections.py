@@ -5,10 +5,13 @@ import struct
 
 import pytest
 
-from lab.host.network import namespaces, sock_diag
+from lab.host.network import namespaces, sock_diag, target_traffic
 from lab.host.network.sock_diag import ESTABLISHED, LISTEN, SYN_SENT, Connection, connections_in
-from lab.host.network.target_traffic import Ledger, Routes
+from lab.host.network.target_traffic import HostTraffic, Ledger, Routes
 from lab.model.samples import ENTRANCE, OTHER, PAST, STORE, Traffic
+from lab.read.compose_file import read_topology
+from tests.contract.fakes.clock import FakeClock
+from tests.contract.fakes.containers import FakeContainers
 
 TOXIPROXY, QDRANT, QDRANT6 = "172.30.0.4", "172.30.0.2", "fd00::2"
 ROUTES = Routes(
@@ -46,7 +49,8 @@ def to(
         (to(QDRANT, 6334), (PAST, "172.30.0.2:6334")),
         (to(QDRANT6, 6333), (PAST, "[fd00::2]:6333")),
         (to(TOXIPROXY, 51_234, local=8000), (ENTRANCE, "mcp")),
-        (to("172.30.0.1", 51_234, local=8000), (OTHER, "172.30.0.1:51234")),
+        (to("172.30.0.1", 51_234, local=8000), None),
+        (to(QDRANT, 51_234, local=8000), None),
         (to("203.0.113.9", 6333), (OTHER, "203.0.113.9:6333")),
         (to("127.0.0.1", 6333), None),
         (to("::1", 6333), None),
@@ -95,6 +99,44 @@ def test_what_carried_nothing_and_never_tried_to_is_not_the_targets_doing() -> N
     ledger.rows(2.0, ROUTES, [to(TOXIPROXY, 6333, cookie=3, state=SYN_SENT)], [])
     rows = ledger.rows(3.0, ROUTES, [], [to(TOXIPROXY, 6333, cookie=3, state=7)])
     assert (row(rows, "qdrant").opened, row(rows, "qdrant").ended) == (1, 1)
+
+
+class _Diagnosis:
+    """A namespace in which the lab has a connection that it closes as soon as it has been listed."""
+
+    def __init__(self, own: set[int]) -> None:
+        self._own = own
+
+    def open_connections(self) -> list[Connection]:
+        self._own.clear()
+        return [to(QDRANT, 6333, inode=77), to(TOXIPROXY, 6333, cookie=2, state=SYN_SENT, inode=78)]
+
+    def ended_connections(self) -> list[Connection]:
+        return []
+
+
+def test_what_the_lab_closes_while_it_reads_is_not_the_targets_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {77, 78}
+    traffic = HostTraffic(read_topology("test"), FakeContainers(), FakeClock())
+    monkeypatch.setattr(traffic, "_diagnosis", lambda: _Diagnosis(own))
+    monkeypatch.setattr(traffic, "_routes", lambda: ROUTES)
+    monkeypatch.setattr(target_traffic, "_own_sockets", lambda: frozenset(own))
+    rows = list(traffic.read())
+    assert not [found for found in rows if found.route == PAST]
+    assert row(rows, "qdrant").opened == 0
+
+
+def test_callers_that_come_and_go_do_not_make_every_later_reading_longer() -> None:
+    """A user's own monitoring, say, connects anew each second: to the target's port, or to another that it serves."""
+    ledger = Ledger()
+    for port in range(40_000, 41_000):
+        for cookie, local in ((port, 8000), (-port, 9100)):
+            ended = to("172.30.0.1", port, cookie=cookie, local=local, sent=10, received=90, state=7)
+            rows = ledger.rows(0.0, ROUTES, [], [ended])
+    assert len(rows) < 100
+    others = [found for found in rows if found.route == OTHER]
+    assert sum(found.ended for found in others) == 1000, "what leads elsewhere is counted all the same"
+    assert sum(found.received_bytes for found in others) == 90_000
 
 
 def test_an_idle_connection_past_the_proxy_is_seen() -> None:

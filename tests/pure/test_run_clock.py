@@ -72,6 +72,18 @@ def test_a_step_is_found_once_with_the_time_before_it(by_ms: float) -> None:
     assert clock.jumps() == []
 
 
+def test_whoever_asks_for_the_steps_gets_one_that_nobody_has_found_yet() -> None:
+    """Times of k6 that are read just after a step must not be taken for times before it."""
+    machine = Machine()
+    clock = machine.clock()
+    machine.passes(1000)
+    assert clock.jumps() == []
+    machine.steps(400)
+    assert clock.wall_steps(0.0) == ((1000.0, 400.0),)
+    assert clock.jumps() == [ClockJump(CLOCK_STEPPED, 400.0, 1000.0)], "it is journalled all the same"
+    assert clock.jumps() == []
+
+
 def test_little_is_no_step_and_what_adds_up_is_one() -> None:
     machine = Machine()
     clock = machine.clock()

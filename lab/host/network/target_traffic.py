@@ -22,6 +22,11 @@ from lab.ports import Clock, Containers, ContainerState
 _EMPTY_BYTES = 2
 _LOCAL_ADDRESS = re.compile(r"\|-- (\d+\.\d+\.\d+\.\d+)\n\s+/32 host LOCAL")
 
+# So many addresses beside the store are counted each on its own, and what follows under one name: a caller at another
+# port of the target has another address each time.
+_OTHERS_MAX = 50
+_ELSEWHERE = "elsewhere"
+
 # Where a connection leads: its route, and the proxy's name or the address.
 Way = tuple[str, str]
 
@@ -40,7 +45,7 @@ class Routes:
     stores: tuple[str, ...]
 
     def way_of(self, connection: Connection) -> Way | None:
-        """Where a connection leads; None for the loopback."""
+        """Where a connection leads; None for the loopback, and for a caller that comes past the proxies."""
         peer, port = connection.peer, connection.peer_port
         if ipaddress.ip_address(peer).is_loopback:
             return None
@@ -50,6 +55,8 @@ class Routes:
         for (carrier, serves), proxy in self.entrances.items():
             if connection.local_port == serves and peer in self.addresses.get(carrier, ()):
                 return ENTRANCE, proxy
+        if any(connection.local_port == serves for _, serves in self.entrances):
+            return None
         shown = f"[{peer}]" if ":" in peer else peer
         if any(peer in self.addresses.get(store, ()) for store in self.stores):
             return PAST, f"{shown}:{port}"
@@ -113,12 +120,19 @@ class Ledger:
         self.tried.discard(connection.cookie)
         if way is None or not (tried or _carried(connection)):
             return
-        counts = self.closed[way]
+        counts = self.closed[self._bounded(way)]
         counts.opened += 1
         counts.ended += 1
         counts.sent_bytes += connection.sent_bytes
         counts.received_bytes += connection.received_bytes
         counts.retransmitted += connection.retransmitted
+
+    def _bounded(self, way: Way) -> Way:
+        """The way under which a connection that ended is counted."""
+        if way[0] != OTHER or way in self.closed:
+            return way
+        known = sum(route == OTHER for route, _ in self.closed)
+        return way if known < _OTHERS_MAX else (OTHER, _ELSEWHERE)
 
     def _row(self, at_ms: float, way: Way, live: Sequence[Connection]) -> Traffic:
         closed = self.closed.get(way, _Counts())
@@ -167,9 +181,13 @@ class HostTraffic:
         """Read every connection once."""
         with self._lock:
             diagnosis, routes = self._diagnosis(), self._routes()
+            # Before and after, because the lab closes its own at any time.
+            own = _own_sockets()
             # The open ones first: a connection that ends in between is then among both, and known by its cookie.
             there, at_ms = diagnosis.open_connections(), self._clock.now_ms()
-            return self._ledger.rows(at_ms, routes, there, diagnosis.ended_connections(), _own_sockets())
+            return self._ledger.rows(
+                at_ms, routes, there, diagnosis.ended_connections(), own | _own_sockets()
+            )
 
     def _diagnosis(self) -> SocketDiagnosis:
         network = self._network(self._topology.target.name)
