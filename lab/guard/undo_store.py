@@ -16,6 +16,8 @@ from lab.errors import WorldError
 from lab.host.system_errors import as_world_error
 from lab.model.undo import EndRun, UndoRecord, from_json, to_json
 
+# What every file system that keeps fractions of a second can tell apart.
+STEP_NS = 1_000_000
 ADVICE = "free disk space, or see who changed the state directory"
 
 
@@ -39,6 +41,7 @@ class UndoFiles:
             with draft.open("w", encoding="utf-8") as file:
                 json.dump(to_json(record), file)
                 file.flush()
+                self._make_newest(file.fileno())
                 os.fsync(file.fileno())
             os.replace(draft, path)
             self._sync_directory()
@@ -95,6 +98,17 @@ class UndoFiles:
             with suppress(FileNotFoundError):
                 found.append((path.stat().st_mtime_ns, path, _read(path)))
         return [(path, read) for _, path, read in sorted(found, key=lambda entry: entry[:2], reverse=True)]
+
+    def _make_newest(self, descriptor: int) -> None:
+        """Date a file after all others: the wall clock may have been set back, and the order of healing follows it."""
+        newest_ns = max(self._times_ns(), default=0)
+        if os.fstat(descriptor).st_mtime_ns <= newest_ns:
+            os.utime(descriptor, ns=(newest_ns + STEP_NS, newest_ns + STEP_NS))
+
+    def _times_ns(self) -> Iterator[int]:
+        for path in self._directory.glob("*.json"):
+            with suppress(FileNotFoundError):
+                yield path.stat().st_mtime_ns
 
     def _path(self, run_id: str, fault_id: str) -> Path:
         return self._directory / f"{run_id}.{fault_id}.json"

@@ -109,6 +109,17 @@ def scene(tmp_path: Path) -> Scene:
     return Scene(tmp_path)
 
 
+def test_a_wall_clock_that_is_set_back_does_not_turn_the_order_of_healing(scene: Scene) -> None:
+    undo = RemoveToxic("qdrant", "toxic")
+    scene.undos.record(_record("f-first", undo))
+    (first,) = (scene.folder / "undo").glob("*.json")
+    hour_ns = 3600 * 10**9
+    os.utime(first, ns=(first.stat().st_mtime_ns + hour_ns,) * 2)
+    scene.undos.record(_record("f-second", undo))
+    scene.undos.record(_record("f-third", undo))
+    assert [record.fault_id for record in scene.undos.pending()] == ["f-third", "f-second", "f-first"]
+
+
 def test_a_dead_run_is_fenced_ended_and_healed_in_reverse(scene: Scene) -> None:
     scene.undos.record(_record("run", EndRun(RUN, "project")))
     scene.inject("qdrant")
