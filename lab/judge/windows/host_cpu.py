@@ -44,23 +44,24 @@ def share_of_others(evidence: Evidence, from_ms: float, to_ms: float) -> float |
     """
     series, cpus = _series(evidence, from_ms, math.nextafter(to_ms, math.inf)), _cpus(evidence)
     idle = series.get(HOST_CPU_IDLE, [])
-    if len(idle) < 2 or cpus is None:
+    available_s = (cpus or 0) * _lasts_ms(idle) / 1000
+    if available_s <= 0:
         return None
-    available_s = cpus * (idle[-1][0] - idle[0][0]) / 1000
     accounted_s = sum(
         float(_grown(metric, readings).sum())
         for metric, readings in series.items()
         if metric != HOST_CPU_WAITING
     )
-    return min(1.0, max(0.0, 1 - accounted_s / available_s)) if available_s > 0 else None
+    return max(0.0, 1 - accounted_s / available_s)
 
 
 def share_waiting(evidence: Evidence, from_ms: float, to_ms: float) -> float | None:
     """The share of the time in which a task on the machine waited for a CPU (PSI), in [0, 1]; None if not read."""
     waited = _series(evidence, from_ms, math.nextafter(to_ms, math.inf)).get(HOST_CPU_WAITING, [])
-    if len(waited) < 2 or waited[-1][0] <= waited[0][0]:
+    lasts_ms = _lasts_ms(waited)
+    if lasts_ms <= 0:
         return None
-    return min(1.0, max(0.0, 1000 * (waited[-1][1] - waited[0][1]) / (waited[-1][0] - waited[0][0])))
+    return min(1.0, max(0.0, 1000 * (waited[-1][1] - waited[0][1]) / lasts_ms))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +79,13 @@ class Starvation:
 
         What never ended (infinite) still does not, except where everything was taken: nothing is known about it there.
         """
-        took = np.asarray(took_ms, dtype=np.float64)
+        took = np.asarray(took_ms)
         finite = np.where(np.isfinite(took), took, 1000.0)
         left = finite - (self._wasted(from_ms + finite) - self._wasted(from_ms))
         return np.where(np.isfinite(took), left, np.where(left > 0.0, np.inf, 0.0))
 
     def _wasted(self, at_ms: Floats | float) -> Floats:
-        return np.asarray(np.interp(at_ms, self.edges_ms, self.wasted_ms), dtype=np.float64)
+        return np.asarray(np.interp(at_ms, self.edges_ms, self.wasted_ms))
 
 
 def starvation(evidence: Evidence, from_ms: float, to_ms: float) -> Starvation | None:
@@ -134,6 +135,10 @@ def _series(evidence: Evidence, from_ms: float, to_ms: float) -> _Series:
         if reading.metric.endswith((CPU, HOST_CPU_IDLE, HOST_CPU_WAITING)):
             series[reading.metric].append((reading.at_ms, reading.value))
     return series
+
+
+def _lasts_ms(readings: _Readings) -> float:
+    return readings[-1][0] - readings[0][0] if readings else 0.0
 
 
 def _used_s(metric: str, readings: _Readings, edges_ms: Floats) -> Floats:

@@ -246,7 +246,7 @@ def _flaw(end: Event) -> str:
         return f"broke: {end.data['why']}"
     if end.data["truncated"]:
         return "broke: its raw points are cut off"
-    missing = end.data.get("missing", 0)
+    missing = end.data.get("missing")
     return f"lost {missing} requests that were due" if missing else ""
 
 
@@ -293,7 +293,7 @@ def _long_pauses(
     times: Floats, start_ms: float, end_ms: float, limit_ms: float
 ) -> Iterator[tuple[float, float]]:
     """The pauses longer than a limit: between these times, before the first and after the last."""
-    inside = times[(times > start_ms) & (times < end_ms)]
-    marks = np.concatenate(([start_ms], inside, [end_ms]))
+    # A time before the start or after the end is moved there, and shortens no pause.
+    marks = np.concatenate(([start_ms], times.clip(start_ms, end_ms), [end_ms]))
     for place in np.flatnonzero(np.diff(marks) > limit_ms):
         yield float(marks[place]), float(marks[place + 1])

@@ -73,21 +73,21 @@ def excused(finding: Finding, shorter: tuple[Verdict, Verdict], why: str) -> Fin
 
     `shorter` is verdict and gate for the times as short as they may have been without the others. A pass stays one.
     """
-    if FAIL not in (finding.verdict, finding.gate_verdict):
-        return finding
-    verdicts = [
-        INCONCLUSIVE if found is FAIL and short is not FAIL else found
-        for found, short in zip((finding.verdict, finding.gate_verdict), shorter, strict=True)
-    ]
-    if verdicts == [finding.verdict, finding.gate_verdict]:
+    verdict = _excused(finding.verdict, shorter[0])
+    gate_verdict = _excused(finding.gate_verdict, shorter[1])
+    if (verdict, gate_verdict) == (finding.verdict, finding.gate_verdict):
         return finding
     return replace(
         finding,
-        verdict=verdicts[0],
-        gate_verdict=verdicts[1],
+        verdict=verdict,
+        gate_verdict=gate_verdict,
         reason=f"{finding.reason}; the machine was starved: {why}, and without them it may have been in time",
         fail_touched=_fails(finding),
     )
+
+
+def _excused(found: Verdict, shorter: Verdict) -> Verdict:
+    return INCONCLUSIVE if found is FAIL and shorter is not FAIL else found
 
 
 def _fails(finding: Finding) -> bool:

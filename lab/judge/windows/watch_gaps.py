@@ -21,9 +21,9 @@ def long_pause(fault: FaultWindow) -> str:
     recovered_ms = to_ms if recovering is None else recovering.done_ms
     end_ms = to_ms if recovering is None else min(to_ms, recovering.sent_ms + fault.stream.rule.hold_ms)
     stream, observations = fault.stream, fault.stream.in_slo
-    asked_ms = observations.sent_ms[observations.asked]
-    sent = asked_ms[(asked_ms >= fault.cleared_ms) & (asked_ms <= end_ms)].tolist()
-    for before, after in pairwise([fault.cleared_ms, *sent, end_ms]):
+    # What was sent before the clearing or after the end is moved there, and shortens no pause.
+    sent_ms = observations.sent_ms[observations.asked].clip(fault.cleared_ms, end_ms).tolist()
+    for before, after in pairwise([fault.cleared_ms, *sent_ms, end_ms]):
         if after - before > (stream.rule.gap_ms if before < recovered_ms else stream.calm_pause_ms):
             return f"{stream.silence} for {(after - before) / 1000:.3g} s"
     return ""
