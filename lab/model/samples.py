@@ -129,11 +129,12 @@ ENTRANCE, STORE, PAST, OTHER = "entrance", "store", "past", "other"
 class Traffic:
     """One reading of the target's own TCP connections on one route, made in its network namespace.
 
-    `route` is `entrance` (they come from a proxy), `store` (they lead to a proxy of the store), `past` (they lead to
-    the store and to none of its proxies) or `other`; loopback is left out. `peer` is the proxy's name, or the address
-    where there is no proxy. `established` are open now, and `unanswered` segments of open connections were sent and not
-    acknowledged. The rest counts from the first reading on: connections that carried something or tried to, those of
-    them that ended, bytes that the other end acknowledged, bytes that arrived, and segments that were sent again.
+    `route` is `entrance` (they come from a proxy), `store` (they lead to a proxy of the store), `past` (they lead
+    to the store and to none of its proxies) or `other`; the loopback is left out, and so are callers of the target
+    that come past its proxies. `peer` is the proxy's name, or the address where there is no proxy. `established`
+    are open now, and `unanswered` segments of open connections were sent and not acknowledged. The rest counts from
+    the first reading on: connections that carried something or tried to, those of them that ended, bytes that the
+    other end acknowledged, bytes that arrived, and segments that were sent again.
     """
 
     at_ms: float
