@@ -26,6 +26,7 @@ RESAMPLES = 1999
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Counts = NDArray[np.int64]
 
 
 def seed_of(seed: int, check: str, subject: str) -> int:
@@ -67,12 +68,10 @@ def percentile_interval(at_best: Floats, at_worst: Floats, share: float, missing
     """
     bad = 1 - share
     lo = _largest_surely_reached(at_best, bad * (at_best.size + missing) / at_best.size)
-    grid = _grid(at_worst)
-    _, over = _bounds(_counts_above(at_worst, grid), at_worst.size)
-    n = at_worst.size
-    fine = (over * n + missing) / (n + missing) < bad
-    last_not_fine = int(np.flatnonzero(~fine)[-1]) if not fine.all() else -1
-    hi = float(grid[last_not_fine + 1]) if last_not_fine + 1 < grid.size else math.inf
+    grid, n = _grid(at_worst), at_worst.size
+    _, over = _bounds(_counts_reaching(at_worst, grid)[:, 1:], n)
+    not_fine = np.flatnonzero((over * n + missing) / (n + missing) >= bad)
+    hi = float(np.append(grid, np.inf)[not_fine[-1] + 1 if not_fine.size else 0])
     return Interval(min(lo, hi), hi)
 
 
@@ -81,11 +80,11 @@ def mean_interval(values: Floats, seed: int) -> Interval:
     if values.size == 0:
         return Interval(0.0, 1.0)
     exact = exact_interval(float(values.sum()), values.size)
-    if values.size < 2 or np.ptp(values) == 0:
+    if np.ptp(values) == 0:
         return exact
     from scipy import stats
 
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
+    with warnings.catch_warnings():
         # With few distinct values BCa can be undefined. Its result is then NaN, which is handled below.
         warnings.simplefilter("ignore")
         rng = np.random.default_rng(seed)
@@ -98,13 +97,10 @@ def mean_interval(values: Floats, seed: int) -> Interval:
 
 def _largest_surely_reached(values: Floats, bad: float) -> float:
     grid = _grid(values)
-    reached, _ = _bounds(_counts_from(values, grid), values.size)
-    sure = reached > bad
-    if sure.all():
-        never, _ = _bounds(_by_batch(np.isinf(values)[:, None]), values.size)
-        return math.inf if never[0] > bad else float(grid[-1]) if grid.size else 0.0
-    first_unsure = int(np.flatnonzero(~sure)[0])
-    return float(grid[first_unsure - 1]) if first_unsure > 0 else 0.0
+    reached, _ = _bounds(_counts_reaching(values, grid), values.size)
+    unsure = np.flatnonzero(reached <= bad)
+    sure = unsure[0] if unsure.size else reached.size
+    return float(np.append(grid, np.inf)[sure - 1]) if sure else 0.0
 
 
 def _grid(values: Floats) -> Floats:
@@ -116,14 +112,12 @@ def _split(n: int) -> int:
     return max(1, min(BATCHES, n // 2))
 
 
-def _by_batch(flags: Flags) -> Floats:
-    """Counts per batch, float64[batches, columns], of flags bool[n, columns] in order of time."""
-    return np.array(
-        [part.sum(axis=0) for part in np.array_split(flags, _split(flags.shape[0]))], dtype=np.float64
-    )
+def _by_batch(flags: Flags) -> Counts:
+    """Counts per batch, int64[batches, columns], of flags bool[n, columns] in order of time."""
+    return np.array([part.sum(axis=0) for part in np.array_split(flags, _split(flags.shape[0]))])
 
 
-def _counts_reaching(values: Floats, grid: Floats) -> NDArray[np.int64]:
+def _counts_reaching(values: Floats, grid: Floats) -> Counts:
     """How many values of each batch reach each point of their own grid, and infinity: int64[batches, grid + 1]."""
     sizes, columns = _batch_sizes(values.size), grid.size + 1
     place = np.repeat(np.arange(sizes.size), sizes) * columns + np.searchsorted(grid, values)
@@ -131,32 +125,22 @@ def _counts_reaching(values: Floats, grid: Floats) -> NDArray[np.int64]:
     return counts[:, ::-1].cumsum(axis=1)[:, ::-1]
 
 
-def _counts_above(values: Floats, grid: Floats) -> Floats:
-    """How many values of each batch lie above each point of their own grid: float64[batches, grid]."""
-    return np.ascontiguousarray(_counts_reaching(values, grid)[:, 1:], np.float64)
-
-
-def _counts_from(values: Floats, grid: Floats) -> Floats:
-    """How many values of each batch are at least each point of their own grid: float64[batches, grid]."""
-    return np.ascontiguousarray(_counts_reaching(values, grid)[:, :-1], np.float64)
-
-
 @cache
-def _batch_sizes(n: int) -> NDArray[np.int64]:
+def _batch_sizes(n: int) -> Counts:
     """The number of observations in each batch, nearly equal, the larger batches first."""
     batches = _split(n)
     return n // batches + (np.arange(batches) < n % batches)
 
 
-def _bounds(counts: Floats, n: int) -> tuple[Floats, Floats]:
+def _bounds(counts: Counts, n: int) -> tuple[Floats, Floats]:
     """Lower and upper interval ends of the share of `counts` among `n` observations; one pair per column.
 
-    `counts` is float64[batches, columns].
+    `counts` is int64[batches, columns].
     """
     batches = counts.shape[0]
     bad = counts.sum(axis=0)
     share = bad / n
-    sizes = _batch_sizes(n).astype(np.float64)
+    sizes = _batch_sizes(n)
     spread = share * (1 - share)
     mixed = spread > 0
     effect, alpha = np.ones_like(share), np.full_like(share, ALPHA)

@@ -43,8 +43,8 @@ class LabCalls:
         steps = [
             (at_ms, step)
             for _, waits in asked
-            for wait in waits
-            for at_ms, step in zip(wait, (1, -1), strict=True)
+            for sent_ms, done_ms in waits
+            for at_ms, step in ((sent_ms, 1), (done_ms, -1))
         ]
         # Where one call ends as another begins, the end comes first.
         steps.sort()

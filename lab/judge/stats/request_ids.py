@@ -25,7 +25,7 @@ def id_problems(requests: Stream[Request]) -> Iterator[str]:
         return
     values, counts = np.unique(np.frombuffer(hashes, dtype=np.int64), return_counts=True)
     equal = {int(value) for value in values[counts > 1]}
-    if repeated := sorted(_repeated(requests, equal)) if equal else []:
+    if equal and (repeated := sorted(_repeated(requests, equal))):
         yield f"{len(repeated)} request ids occur twice or more, such as {repeated[0]}"
     if without_id:
         yield f"{without_id} requests have no id"

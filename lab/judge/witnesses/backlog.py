@@ -73,16 +73,16 @@ def backlog_of(evidence: Evidence, fault: FaultWindow) -> Backlog | None:
     lab = list(_lab(evidence, span.from_ms - evidence.plan.target.request_timeout_ms, span.to_ms))
     waiting_load, waiting_lab = _waiting(load, cleared_ms), _waiting(lab, cleared_ms)
     waiting = waiting_load + waiting_lab
-    drained_ms = max((call.over_ms for call in waiting if call.answered), default=None)
-    drained_s = None if drained_ms is None else (drained_ms - cleared_ms) / 1000
-    answered = sum(cleared_ms < call.over_ms <= (drained_ms or 0) for call in load + lab if call.answered)
+    drained_ms = max((call.over_ms for call in waiting if call.answered), default=cleared_ms)
+    drained_s = (drained_ms - cleared_ms) / 1000
+    answered = sum(cleared_ms < call.over_ms <= drained_ms for call in load + lab if call.answered)
     return Backlog(
         waiting_load=len(waiting_load),
         waiting_lab=len(waiting_lab),
         given_up_load=_given_up(load, span.from_ms, cleared_ms),
         given_up_lab=_given_up(lab, span.from_ms, cleared_ms),
         unanswered=sum(not call.answered for call in waiting),
-        drained_s=drained_s,
+        drained_s=drained_s or None,
         answered_per_s=answered / drained_s if drained_s else None,
     )
 

@@ -81,21 +81,28 @@ def _load(evidence: Evidence, from_ms: float, to_ms: float) -> Iterator[Call]:
 
 
 def _clock_steps(evidence: Evidence) -> list[tuple[float, float]]:
-    """From when to when (ms) a time of the load is uncertain by a small step of the wall clock, in order."""
+    """From when to when (ms) a time of the load is uncertain by a small step of the wall clock, in order.
+
+    A span ends no earlier than those before it: one that lies within a longer one reaches to the end of both.
+    """
     spans = []
     for event in evidence.journal.of(CLOCK_STEPPED):
         from_ms, by_ms = event.data.get("from_ms"), abs(float(event.data.get("by_ms", math.inf)))
         if isinstance(from_ms, int | float) and CLOCK_STEP_MS < by_ms <= SMALL_STEP_MS:
             spans.append((from_ms - by_ms, event.at_ms + by_ms))
-    return sorted(spans)
+    latest_ms, in_order = -math.inf, []
+    for from_ms, to_ms in sorted(spans):
+        latest_ms = max(latest_ms, to_ms)
+        in_order.append((from_ms, latest_ms))
+    return in_order
 
 
 def _within(spans: Sequence[tuple[float, float]], at_ms: float | None) -> bool:
-    """Whether a time lies in one of these spans, which are in order; of those that overlap, two are looked at."""
+    """Whether a time lies in one of these spans, which are in order by their begin and by their end."""
     if at_ms is None:
         return False
     place = bisect_right(spans, (at_ms, math.inf))
-    return any(from_ms <= at_ms <= to_ms for from_ms, to_ms in spans[max(0, place - 2) : place])
+    return place > 0 and at_ms <= spans[place - 1][1]
 
 
 def _found(plan: Plan, request: Request) -> float | None:

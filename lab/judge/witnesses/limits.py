@@ -119,4 +119,4 @@ class _Series:
     def before(self, at_ms: float) -> Floats:
         """The latest values before a time, float64[n]."""
         end = bisect_left(self._times, at_ms)
-        return np.array(self._values[max(0, end - ANSWERS_MAX) : end], np.float64)
+        return np.array(self._values[max(0, end - ANSWERS_MAX) : end])
