@@ -33,6 +33,10 @@ class Layer(Enum):
     PAYLOAD = "payload"
 
 
+# How the message of a request begins that had no answer within its time limit: k6's own error code.
+REQUEST_TIMEOUT = "1050"
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One load request; `source` is the k6 chunk it came from. Dropped iterations appear with layer UNSENT.

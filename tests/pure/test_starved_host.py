@@ -16,7 +16,7 @@ from lab.judge.windows.host_cpu import Starvation, share_of_others, share_waitin
 from lab.model.capacity import Capacity, OperationCost
 from lab.model.evidence import Evidence
 from lab.model.plan import Decision
-from lab.model.samples import HostReading
+from lab.model.samples import HostReading, Layer
 from tests.pure.evidence_factory import Recipe, make, resampled
 from tests.pure.test_incidents import FAIL, INCONCLUSIVE, PASS, failing, found
 
@@ -192,6 +192,52 @@ def test_a_failed_request_is_late_unless_everything_was_taken() -> None:
     judgement = judge(on_a_machine(broken, 0.6))
     assert found(judgement, "latency", "steady").verdict is INCONCLUSIVE
     assert found(judgement, "errors", "steady").verdict is FAIL, "an error is no matter of time"
+
+
+def given_up(
+    evidence: Evidence, message: str = "1050 request timeout", done_ms: float | None = None
+) -> Evidence:
+    """The same run in which every fifth request of the load ended with this message, by default at its time limit."""
+    rows = [
+        replace(
+            r,
+            ok=False,
+            layer=Layer.TRANSPORT,
+            message=message,
+            done_ms=None if done_ms is None else r.scheduled_ms + done_ms,
+        )
+        if number % 5 == 0
+        else r
+        for number, r in enumerate(evidence.samples.requests)
+    ]
+    return resampled(evidence, requests=rows)
+
+
+def errors(evidence: Evidence) -> Any:
+    return found(judge(evidence), "errors", "steady")
+
+
+def test_a_request_that_was_given_up_on_a_starved_machine_is_no_proof_of_an_error() -> None:
+    hanging = given_up(make(Recipe(faults=("latency",))))
+    assert errors(hanging).verdict is errors(on_a_machine(hanging, 0.0)).verdict is FAIL
+    # Six tenths of the time went to others. The target had four tenths of the time limit, and gave no answer.
+    assert errors(on_a_machine(hanging, 0.3)).verdict is FAIL
+    finding = errors(on_a_machine(hanging, 0.6))
+    assert (finding.verdict, finding.gate_verdict) == (INCONCLUSIVE, INCONCLUSIVE)
+    assert "the machine was starved: all else took 60% of its CPU" in finding.reason
+    assert finding.ci == errors(hanging).ci, "what was measured is shown as it was"
+
+
+def test_an_error_that_came_late_may_be_the_starved_targets_own_time_limit() -> None:
+    slow_error = given_up(make(Recipe(faults=("latency",))), "the store did not answer", done_ms=4500.0)
+    assert errors(on_a_machine(slow_error, 0.3)).verdict is FAIL
+    assert errors(on_a_machine(slow_error, 0.6)).verdict is INCONCLUSIVE
+
+
+@pytest.mark.parametrize("done_ms", [None, 5.0])
+def test_an_error_at_once_is_the_targets_on_any_machine(done_ms: float | None) -> None:
+    refused = given_up(make(Recipe(faults=("latency",))), "1212 connection refused", done_ms)
+    assert errors(on_a_machine(refused, 0.9)).verdict is FAIL
 
 
 def test_a_failure_that_is_excused_never_leaves_the_gate() -> None:

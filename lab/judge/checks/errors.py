@@ -1,16 +1,24 @@
-"""Share of the requests in the steady phases that had no right answer, whatever the layer at which they failed."""
+"""Share of the requests in the steady phases that had no right answer, whatever the layer at which they failed.
+
+A request that failed only because it took too long is an error like any other, unless others took so much of the
+machine that the target had less time for it than an answer may take.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
 from lab.judge.checks.latency import P95_MAX
-from lab.judge.stats.intervals import share_interval
-from lab.judge.windows.steady_load import SUBJECT, SteadyLoad, failures, judged_load, tally
+from lab.judge.stats.intervals import Flags, share_interval
+from lab.judge.windows import host_cpu
+from lab.judge.windows.steady_load import SUBJECT, SteadyLoad, failures, judged_load, tally, waited_ms
 from lab.judge.windows.timeline import Windows
+from lab.judge.windows.touched import excused
 from lab.model.evidence import Evidence
 from lab.model.samples import Request
 from lab.model.scenario import BoundSpec
-from lab.model.verdict import Finding, Interval, Verdict
+from lab.model.verdict import Bound, Finding, Interval, Verdict
 
 CHECK = "errors"
 ERROR_RATE_MAX = BoundSpec(
@@ -29,7 +37,7 @@ def _finding(evidence: Evidence, load: SteadyLoad) -> Finding:
     rest = load.unexplained()
     interval = _interval(load.requests, load.missing)
     bad = failures(load.requests, unknown=True)
-    return Finding(
+    finding = Finding(
         CHECK,
         SUBJECT,
         bound.judge(interval),
@@ -43,6 +51,29 @@ def _finding(evidence: Evidence, load: SteadyLoad) -> Finding:
         evidence=load.evidence,
         known_issues=load.counts(),
     )
+    return _without_starvation(evidence, load, bound, finding)
+
+
+def _without_starvation(evidence: Evidence, load: SteadyLoad, bound: Bound, finding: Finding) -> Finding:
+    """The finding; INCONCLUSIVE if it fails by requests that may have been answered, had others taken no CPU time."""
+    if Verdict.FAIL not in (finding.verdict, finding.gate_verdict):
+        return finding
+    times, timeout_ms = [r.scheduled_ms for r in load.requests], evidence.plan.target.request_timeout_ms
+    from_ms, to_ms = min(times), max(times) + timeout_ms
+    starved = host_cpu.starvation(evidence, from_ms, to_ms)
+    if starved is None:
+        return finding
+    in_time_ms = P95_MAX.value_of(evidence.plan.bounds)
+
+    def judged(requests: Sequence[Request]) -> Verdict:
+        began, took = np.array([r.scheduled_ms for r in requests]), waited_ms(requests, timeout_ms)
+        may_be_right = (took >= in_time_ms) & (starved.shortened(began, took) < in_time_ms)
+        surely: Flags = failures(requests, unknown=False) & ~may_be_right
+        return bound.judge(share_interval(surely, failures(requests, unknown=True), load.missing))
+
+    rest = load.unexplained()
+    fewer = judged(load.requests), judged(rest) if rest else Verdict.INCONCLUSIVE
+    return excused(finding, fewer, host_cpu.blame(evidence, from_ms, to_ms))
 
 
 def _interval(requests: Sequence[Request], missing: int) -> Interval:

@@ -14,7 +14,7 @@ from lab.judge.windows.timeline import Windows
 from lab.judge.windows.touched import described, judged_apart
 from lab.judge.windows.window import Window, within, without
 from lab.model.evidence import Evidence
-from lab.model.samples import Request
+from lab.model.samples import REQUEST_TIMEOUT, Request
 from lab.model.verdict import Finding, KnownIssueCount, undecided
 
 SUBJECT = "steady"
@@ -142,6 +142,21 @@ def _least_ms(request: Request) -> float:
 def failures(requests: Sequence[Request], *, unknown: bool) -> Flags:
     """Which requests failed, bool[n]; `unknown` is the value for requests whose end is unknown."""
     return np.array([unknown if unsettled(r) else not succeeded(r) for r in requests], dtype=np.bool_)
+
+
+def waited_ms(requests: Sequence[Request], timeout_ms: float) -> Floats:
+    """How long in ms each request was under way, float64[n]: until its answer, or until it was given up.
+
+    It is 0 for one that ended without an answer and was not given up, such as a refused connection: it waited for
+    nothing.
+    """
+
+    def waited(request: Request) -> float:
+        if request.done_ms is not None:
+            return request.done_ms - request.scheduled_ms
+        return timeout_ms if request.message.startswith(REQUEST_TIMEOUT) else 0.0
+
+    return np.array([waited(request) for request in requests], dtype=np.float64)
 
 
 def tally(requests: Sequence[Request], missing: int, limit_ms: float) -> str:
