@@ -76,7 +76,7 @@ def _without_starvation(evidence: Evidence, load: SteadyLoad, bound: Bound, find
         return bound.judge(percentile_interval(least, latencies(requests), SHARE, load.missing))
 
     rest = load.unexplained()
-    shorter = judged(load.requests), judged(rest) if rest else Verdict.INCONCLUSIVE
+    shorter = judged(load.requests), judged(rest) if rest else finding.gate_verdict
     return excused(finding, shorter, host_cpu.blame(evidence, from_ms, to_ms))
 
 

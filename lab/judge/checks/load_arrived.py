@@ -28,7 +28,7 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
             lambda holes: _arrived(evidence, SUBJECT, without(windows.steady, holes)),
             _touched(windows, *windows.steady),
         )
-        found.insert(0, arrived)
+        found.append(arrived)
     elif steady:
         found.append(not_tested(CHECK, SUBJECT, NO_LOAD))
     return [*found, *(_during(evidence, windows, fault) for fault in windows.faults)]
