@@ -126,6 +126,8 @@ def test_the_gate_needs_36_queries_that_no_issue_explains() -> None:
     assert few.reason.endswith(
         "; without known issues: mean 1.0000 over 35 answers to 35 queries; at least 36 are needed to decide the gate"
     )
+    wrong = findings([*queries(35, wrong=35), *empty], issues=(ALWAYS,))["steady"]
+    assert (wrong.verdict, wrong.gate_verdict) == (FAIL, INCONCLUSIVE)
     none = findings(empty, issues=(ALWAYS,))["steady"]
     assert (none.verdict, none.gate_verdict, none.ci) == (
         FAIL,

@@ -53,8 +53,12 @@ def test_every_kind_of_doubt_leaves_the_fault_unproven() -> None:
         3,
     )
     assert finding.evidence == ("journal:1", "journal:4", "journal:7")
-    for doubt in ("doubts", "heal_doubts", "shared_doubts"):
-        fault = replace(fault_window(KILL, SPAN, events=PROOFS), **{doubt: ("x",)})
+    whole = fault_window(KILL, SPAN, events=PROOFS)
+    for fault in (
+        replace(whole, doubts=("x",)),
+        replace(whole, heal_doubts=("x",)),
+        replace(whole, shared_doubts=("x",)),
+    ):
         assert judged(in_force, fault).verdict is INCONCLUSIVE
     never = fault_window(KILL, None, doubts=("it was never injected",))
     assert judged(in_force, never).reason == "it was never injected"
@@ -70,8 +74,8 @@ def test_an_incident_of_the_journal_puts_a_proof_in_doubt_and_one_of_the_samples
 
 
 def test_what_the_target_s_own_connections_felt_is_told_with_its_readings() -> None:
-    own = {"own_traffic": {"routes": ["store"], "effect": "crosses"}}
-    kinds = (
+    own: dict[str, object] = {"own_traffic": {"routes": ["store"], "effect": "crosses"}}
+    kinds: tuple[tuple[str, float, dict[str, object]], ...] = (
         ("fault_injecting", 1000.0, own),
         ("fault_in_force", 20_000.0, {}),
         ("fault_healing", 30_000.0, {}),

@@ -232,7 +232,6 @@ def test_a_chunk_in_a_step_with_another_load_and_a_repeated_id_are_told() -> Non
     both = [replace(r, source=f"000{1 - int(r.scheduled_ms // 60_000)}") for r in ROWS]
     third = Step("clean-2", STEADY, 60, load=replace(LOAD, name="third"))
     plan = replace(PLAN, steps=(replace(third, name="baseline"), *PLAN.steps[2:], plan.steps[-1]))
-    found = findings(
-        both, TWO, plan=replace(plan, steps=(*plan.steps, replace(PLAN.steps[1], name="last"))), phases=phases
-    )
-    assert found["chunks"].reason == "chunk 0000, 0001 sent its load in a step with another load"
+    plan = replace(plan, steps=(*plan.steps, replace(PLAN.steps[1], name="last")))
+    found = findings(both, TWO, plan=plan, phases=phases)["chunks"]
+    assert found.reason == "chunk 0000, 0001 sent its load in a step with another load"

@@ -205,7 +205,7 @@ def trials(*times: tuple[float, float | None], **changes: Any) -> list[FaultWind
     """Three kills, each a trial of its own; the changes are those of the second."""
     windows = [recovered(*time) for time in times]
     windows[1] = recovered(*times[1], **changes)
-    found = []
+    found: list[FaultWindow] = []
     for planned, window in zip(PLAN.faults(), windows, strict=True):
         assert window.span is not None
         events = tuple(replace(event, seq=event.seq + len(found)) for event in window.events)

@@ -40,6 +40,9 @@ def findings(evidence: Evidence, windows: Windows) -> list[Finding]:
 def _by_work(
     evidence: Evidence, windows: Windows, subject: str, asked: AskedIn, where: tuple[str, ...]
 ) -> Finding:
+    places, n = (*where, *asked.places()), sum(asked.calls.started(asked.spans).values())
+    if n == 0:
+        return undecided(CHECK, subject, "no call of the lab itself was recorded", evidence=places)
     observer, (worst_share, worst) = evidence.plan.observer, asked.worst()
     bound, share = Bound("<=", observer.share_max), asked.share()
     small = share <= bound.value and asked.is_small(observer)
@@ -58,8 +61,8 @@ def _by_work(
         observed=share,
         unit="share of the target's capacity",
         bound=bound,
-        n=sum(asked.calls.started(asked.spans).values()),
-        evidence=(*where, *asked.places()),
+        n=n,
+        evidence=places,
     )
     touched = [*windows.touching("probes", *asked.spans), *windows.touching("recall", *asked.spans)]
     return put_in_doubt(finding, [incident for incident in touched if _loses_rows(incident)])
