@@ -82,7 +82,7 @@ def by_query(rows: Iterable[Recall]) -> Floats:
     shares: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         shares[row.query_id].append(row.hits / row.k)
-    return np.array([float(np.mean(shares[query])) for query in sorted(shares)], dtype=np.float64)
+    return np.array([float(np.mean(shares[query])) for query in sorted(shares)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,12 @@ def events(found: Iterable[Event | None]) -> tuple[str, ...]:
 
 def place_of(event: Event) -> str:
     """The reference to one event, such as `journal:17` or `guardian:3`."""
-    place = _named(event.place)
-    return place.replace("journal", "guardian", 1) if event.writer == "guardian" else place
+    return _named(event.place, "guardian" if event.writer == "guardian" else "journal")
 
 
-def _named(place: tuple[int, int]) -> str:
+def _named(place: tuple[int, int], journal: str = "journal") -> str:
     segment, seq = place
-    return f"journal:{seq}" if segment == 0 else f"journal:{segment}/{seq}"
+    return f"{journal}:{seq}" if segment == 0 else f"{journal}:{segment}/{seq}"
 
 
 def samples(table: str, from_ms: float, to_ms: float) -> str:

@@ -120,7 +120,7 @@ def latency_ms(request: Request) -> float:
 
 def latencies(requests: Sequence[Request]) -> Floats:
     """Latencies in ms, float64[n]; infinite for requests whose end is unknown."""
-    return np.array([float("inf") if unsettled(r) else latency_ms(r) for r in requests], dtype=np.float64)
+    return np.array([latency_ms(request) for request in requests])
 
 
 def least_latencies(requests: Sequence[Request]) -> Floats:
@@ -129,7 +129,7 @@ def least_latencies(requests: Sequence[Request]) -> Floats:
     k6 never queues a request: it drops one for which it has no free user. So if a request was sent late, k6 itself was
     late, and that delay may not be the target's.
     """
-    return np.array([_least_ms(r) for r in requests], dtype=np.float64)
+    return np.array([_least_ms(request) for request in requests])
 
 
 def _least_ms(request: Request) -> float:
@@ -156,7 +156,7 @@ def waited_ms(requests: Sequence[Request], timeout_ms: float) -> Floats:
             return request.done_ms - request.scheduled_ms
         return timeout_ms if request.message.startswith(REQUEST_TIMEOUT) else 0.0
 
-    return np.array([waited(request) for request in requests], dtype=np.float64)
+    return np.array([waited(request) for request in requests])
 
 
 def tally(requests: Sequence[Request], missing: int, limit_ms: float) -> str:
