@@ -80,7 +80,8 @@ def conclude(
     return Judgement(
         verdict=worst(finding.verdict for finding in planned),
         gate=worst(finding.gate_verdict for finding in planned),
-        coverage=decided / len(planned) if planned else 0.0,
+        # Integrity is always required, so there is a finding at least.
+        coverage=decided / len(planned),
         interrupted=interrupted,
         findings=tuple(planned),
         tables=tables,

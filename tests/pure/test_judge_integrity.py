@@ -213,6 +213,10 @@ def test_each_segment_s_samples_must_be_as_many_as_it_says() -> None:
     assert two({"host": 1}, {"host": 2}) == ["table host has 1 rows in segment 1, the journal says 2"]
     assert two(None, {"host": 1}) == [] and two({"host": 1}, "many") == []
     assert two(None, None) == ["the journal does not say how many samples the run recorded"]
+    three = [segment(n, 1500.0 * n, "begin", "run_ended", last=n == 2) for n in range(3)]
+    ends = [replace(part.events[1], data={"rows": {"host": n == 0}}) for n, part in enumerate(three)]
+    parts = [replace(part, events=(part.events[0], end)) for part, end in zip(three, ends, strict=True)]
+    assert list(sample_flaws(run(), parts)) == ["table host has 1 rows in segment 1, the journal says False"]
     early = Samples(host=Rows([HostReading(-5.0, "lab_cpu_s", 0.0), HostReading(1e9, "lab_cpu_s", 0.0)]))
     assert list(sample_flaws(run(samples=early), find_segments(run().journal))) == []
 

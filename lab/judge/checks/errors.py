@@ -72,7 +72,7 @@ def _without_starvation(evidence: Evidence, load: SteadyLoad, bound: Bound, find
         return bound.judge(share_interval(surely, failures(requests, unknown=True), load.missing))
 
     rest = load.unexplained()
-    fewer = judged(load.requests), judged(rest) if rest else Verdict.INCONCLUSIVE
+    fewer = judged(load.requests), judged(rest) if rest else finding.gate_verdict
     return excused(finding, fewer, host_cpu.blame(evidence, from_ms, to_ms))
 
 

@@ -60,5 +60,5 @@ def _plan(evidence: Evidence) -> Iterator[str]:
 def _steps(events: Sequence[Event]) -> list[tuple[object, object]]:
     """The steps of these events. A step that a segment cut off and the next segment began again counts once."""
     steps = [(event.segment, (event.data.get("phase"), event.data.get("step"))) for event in events]
-    repeats = [before[0] != after[0] and before[1] == after[1] for before, after in pairwise(steps)]
-    return [step for (_, step), repeated in zip(steps, [False, *repeats], strict=False) if not repeated]
+    pairs = pairwise([(None, (None, None)), *steps])
+    return [step for before, (segment, step) in pairs if before[0] == segment or before[1] != step]
