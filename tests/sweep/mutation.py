@@ -95,6 +95,7 @@ def configure(scratch: Path, tests: Sequence[str]) -> None:
         "type_check_command": [sys.executable, "-m", "mypy", str(JUDGE), "--output", "json", *TYPES],
         "on_dependency_change": ["ignore"],
         "use_git_change_detection": ["false"],
+        "track_dependencies": ["false"],
         "timeout_multiplier": ["5"],
         "timeout_constant": ["2"],
     }
