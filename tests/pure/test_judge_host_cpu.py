@@ -117,6 +117,8 @@ def test_the_share_of_the_time_in_which_somebody_waited() -> None:
     assert share_waiting(evidence, 0.0, 5000.0) == pytest.approx(0.2)
     assert share_waiting(evidence, 0.0, 10_000.0) == pytest.approx(0.5)
     assert share_waiting(evidence, 10_000.0, 15_000.0) == 1.0
+    often = read({"host_cpu_waiting_s": (0.0, 0.0005)}, every_ms=1.0)
+    assert share_waiting(often, 0.0, 1.0) == pytest.approx(0.5)
     # Time is counted since the machine began.
     assert share_waiting(read({"host_cpu_waiting_s": (7000.0, 7001.0)}), 0.0, 5000.0) == pytest.approx(0.2)
     assert share_waiting(read({"host_cpu_waiting_s": (7.0, 6.0)}), 0.0, 5000.0) == 0.0

@@ -108,6 +108,7 @@ def test_after_the_recovery_the_calm_pause_counts_until_the_hold_ends() -> None:
     assert long_pause(fault(*every(1000, 10_000, 12_000), *every(1000, 14_000, 42_000), recovering=12_000.0))
     # No silence after the hold matters, and none after the end of the step.
     assert long_pause(fault(*watched, *every(2500, 14_500, 39_500), recovering=12_000.0)) == ""
+    assert long_pause(fault(*watched, *every(2500, 14_500, 39_500), 50_000.0, recovering=12_000.0)) == ""
     short = fault(*watched, *every(2000, 14_000, 20_000), recovering=12_000.0, to_ms=22_000.0)
     assert long_pause(short) == ""
     assert long_pause(replace(short, span=replace(SPAN, to_ms=23_000.0))) == "nobody asked for 3 s"
