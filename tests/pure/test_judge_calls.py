@@ -149,6 +149,12 @@ def test_a_request_within_the_earlier_of_two_overlapping_steps_is_left_out_too()
         assert [call.from_ms for call in calls(run)] == [500.0, 9000.0]
 
 
+def test_each_of_two_steps_leaves_its_own_requests_out_and_none_between_them() -> None:
+    steps = [stepped(1200.0, by_ms=100.0, from_ms=1000.0), stepped(5200.0, by_ms=100.0, from_ms=5000.0)]
+    rows = [request(at_ms) for at_ms in (1100.0, 3000.0, 5100.0, 7000.0)]
+    assert [call.from_ms for call in calls(run_with(*rows, journal=steps))] == [3000.0, 7000.0]
+
+
 def test_short_steps_within_a_long_one_hide_nothing_of_it() -> None:
     """The long step makes times from 500 to 4000 ms uncertain, and the last short one only those up to 1900 ms."""
     short = [stepped(1640.0 + 100 * n, by_ms=60.0, from_ms=1600.0 + 100 * n) for n in range(3)]

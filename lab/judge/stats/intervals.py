@@ -164,7 +164,6 @@ def _exact(successes: Floats, n: Floats, alpha: Floats) -> tuple[Floats, Floats]
     from scipy import special
 
     failures = n - successes
-    with np.errstate(all="ignore"):
-        lo = special.betaincinv(successes, failures + 1, alpha / 2)
-        hi = special.betaincinv(successes + 1, failures, 1 - alpha / 2)
+    lo = special.betaincinv(successes, failures + 1, alpha / 2)
+    hi = special.betaincinv(successes + 1, failures, 1 - alpha / 2)
     return np.where(successes <= 0, 0.0, lo), np.where(failures <= 0, 1.0, hi)
