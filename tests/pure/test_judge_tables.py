@@ -4,16 +4,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from lab.judge.stats.observations import Observation
+from lab.judge.stats.observations import Observation, Observations
 from lab.judge.stats.recovery_clock import Clock
 from lab.judge.tables import accuracy, capacity, faults, gaps
 from lab.judge.windows.incidents import Incident
 from lab.judge.windows.timeline import Windows
 from lab.judge.windows.window import Window
+from lab.judge.witnesses.limits import Limits
 from lab.model.capacity import Capacity, OperationCost
 from lab.model.evidence import Evidence
 from lab.model.journal import Event, Journal
 from lab.model.plan import FAULT, STEADY, WARM_UP, Plan
+from lab.model.recovery import CANARY
 from lab.model.samples import Layer, Probe, Recall, Request, Rows, Samples
 from lab.model.verdict import Finding, Verdict
 from tests.pure.evidence_factory import Recipe, make
@@ -64,7 +66,12 @@ def request(
 def test_accuracy_has_a_row_for_each_subject_and_mode_with_the_figures_of_each_window() -> None:
     rows = [recall(20_000 + n, n, 10 if n else 0) for n in range(20)]
     rows += [recall(30_000 + n, n, answered=False) for n in range(3)]
-    rows += [recall(62_000.0, 1, 4), recall(88_000.0, 2), recall(20_500.0, 3, 5, "sparse")]
+    rows += [
+        recall(62_000.0, 1, 4),
+        recall(88_000.0, 2),
+        recall(20_500.0, 3, 5, "sparse"),
+        recall(20_501.0, 4, 10, "sparse"),
+    ]
     fault = fault_window(KILL, SPAN, recovering=Observation(79_990.0, 80_000.0, True))
     found = accuracy.describe(run(recall=rows), windows(fault, fault_window(SLOW, None)), [])
     assert [(r["subject"], r["mode"]) for r in found] == [
@@ -77,7 +84,7 @@ def test_accuracy_has_a_row_for_each_subject_and_mode_with_the_figures_of_each_w
     assert steady["recall_p10"] == 1.0
     figures = {"answered": 20, "unanswered": 3, "recall_mean": 0.95}
     assert steady["windows"] == [{"window": "baseline", **figures}]
-    assert (sparse["answered"], sparse["recall_mean"], sparse["recall_p10"]) == (1, 0.5, 0.5)
+    assert (sparse["answered"], sparse["recall_mean"], sparse["recall_p10"]) == (2, 0.75, 0.5)
     assert (kill["answered"], kill["recall_mean"]) == (1, 0.4), "what came after the recovery is left out"
     assert none["windows"] == [] and none["recall_ci"] is None and none["recall_p10"] is None
     assert (none["answered"], none["unanswered"], none["recall_mean"]) == (0, 0, None)
@@ -191,6 +198,33 @@ def test_a_fault_is_shown_with_its_times_its_effect_and_its_recoveries() -> None
     assert never["effect"] == {"before": None, "during": None, "after": None, "unit": None, "holds": False}
     nothing: Any = never["recovery"]
     assert nothing["detected_s"] is None and set(nothing["from_heal"].values()) == {None}
+
+
+def test_half_a_proof_shows_its_unit_and_limits_above_the_slo_are_shown() -> None:
+    stream = Watched(limits=Limits(200.0, 0.9, {"list": 450.0}))
+    for moment in ("before", "during"):
+        proof = event(5, 62_000.0, "proof", moment=moment, measured=1.0, unit="ms", holds=True)
+        (row,) = faults.describe(run(), windows(fault_window(KILL, SPAN, events=(proof,), stream=stream)), [])
+        effect: Any = row["effect"]
+        assert effect["unit"] == "ms" and effect[moment] == 1.0
+        recovery: Any = row["recovery"]
+        assert recovery["slower_limits_ms"] == {"list": 450.0}
+
+
+def test_harm_counts_until_the_recovery_and_a_pause_that_is_short_for_the_stream_hides_none() -> None:
+    def detected(stream: Watched, recovering: Observation | None) -> Any:
+        fault = fault_window(KILL, SPAN, stream=stream, recovering=recovering)
+        (row,) = faults.describe(run(), windows(fault), [])
+        recovery: Any = row["recovery"]
+        return recovery["detected"]
+
+    times = [(61_000.0, True), (63_000.0, True), (65_000.0, True), (80_000.0, False)]
+    shown = Observations.of(Observation(at, at + 10, good) for at, good in times)
+    slow = Watched(shown, rule=replace(CANARY, gap_ms=2500.0))
+    assert detected(slow, None) == {"lo_s": 4.0, "hi_s": 19.01, "censored": False}
+    assert detected(Watched(shown), None)["lo_s"] == 0.0
+    recovered = Observation(65_000.0, 65_010.0, True)
+    assert detected(slow, recovered) == {"lo_s": 2.0, "hi_s": None, "censored": True}
 
 
 def test_gaps_are_the_incidents_within_the_run_and_the_steps_left_out() -> None:

@@ -166,3 +166,6 @@ def test_the_preparation_counts_from_the_command_to_the_first_request() -> None:
     (row,) = preparation.describe(run(prepared), windows(), [])
     assert row["first_load_request_s"] is None
     assert preparation.describe(run(), windows(), []) == []
+    unsent = [request(float(n), None, "search", Layer.UNSENT) for n in range(1000)]
+    (row,) = preparation.describe(run(prepared, requests=[*unsent, request(1500.0)]), windows(), [])
+    assert row["first_load_request_s"] is None, "only the first thousand requests are read"

@@ -1,7 +1,7 @@
 """The tables of a report, one module each, found by discovery. They describe the run; only findings judge it.
 
-A module here with a `KEY` is one table: `describe(evidence, windows, findings)` returns its rows as plain values, which
-`report.json` has under that key. The section of `lab/report/sections` with the same key shows it.
+Each module here is one table: `describe(evidence, windows, findings)` returns its rows as plain values, which
+`report.json` has under the module's `KEY`. The section of `lab/report/sections` with the same key shows it.
 """
 
 import importlib
@@ -22,12 +22,9 @@ def discover() -> dict[str, Describe]:
     found: dict[str, Describe] = {}
     for info in pkgutil.iter_modules(sys.modules[__name__].__path__):
         module = importlib.import_module(f"{__name__}.{info.name}")
-        key = getattr(module, "KEY", None)
-        if key is None:
-            continue
-        if key in found:
+        if module.KEY in found:
             raise ValueError(
-                f"two tables have the key {key!r}; one of them is lab/judge/tables/{info.name}.py"
+                f"two tables have the key {module.KEY!r}; one of them is lab/judge/tables/{info.name}.py"
             )
-        found[key] = module.describe
+        found[module.KEY] = module.describe
     return dict(sorted(found.items()))

@@ -20,7 +20,7 @@ def describe(evidence: Evidence, windows: Windows, found: Sequence[Finding]) -> 
     """One row per window and operation with a request due; the window of a fault reaches to the end of its step."""
     shown = [window for window in windows.phases if window.phase != FAULT]
     shown += [fault.span for fault in windows.faults if fault.span is not None]
-    kinds = {fault.planned.id: fault.planned.kind for fault in windows.faults}
+    kinds: dict[str | None, str] = {fault.planned.id: fault.planned.kind for fault in windows.faults}
     limit_ms = P95_MAX.value_of(evidence.plan.bounds)
     return [
         {**_head(window, kinds), "op": op, **_figures(rows, limit_ms)}
@@ -29,8 +29,8 @@ def describe(evidence: Evidence, windows: Windows, found: Sequence[Finding]) -> 
     ]
 
 
-def _head(window: Window, kinds: dict[str, str]) -> dict[str, object]:
-    return {"window": window.name, "phase": window.phase, "fault": kinds.get(window.fault or "")}
+def _head(window: Window, kinds: dict[str | None, str]) -> dict[str, object]:
+    return {"window": window.name, "phase": window.phase, "fault": kinds.get(window.fault)}
 
 
 def _by_operation(evidence: Evidence, window: Window) -> Iterator[tuple[str, list[Request]]]:
