@@ -9,7 +9,7 @@ from lab.judge.checks import errors, latency
 from lab.model.samples import HostReading, Request
 from lab.model.verdict import Verdict
 from tests.pure.evidence_factory import STATUS_ISSUES
-from tests.pure.test_judge_errors_and_latency import broken, failed, judged, load, took
+from tests.pure.test_judge_errors_and_latency import broken, failed, judged, load, took, unsent
 
 FAIL, INCONCLUSIVE = Verdict.FAIL, Verdict.INCONCLUSIVE
 
@@ -138,3 +138,11 @@ def test_lost_requests_and_unsent_ones_count_beside_excused_errors_as_they_do_al
     finding = judged(errors.findings, load(change, n=900), host=machine(0.25))
     assert (finding.verdict, finding.gate_verdict) == (INCONCLUSIVE, INCONCLUSIVE)
     assert "the machine was starved" in finding.reason
+
+
+def test_what_was_never_sent_is_no_sure_failure_beside_excused_errors() -> None:
+    slow = load(lambda r: took(failed(r), 300.0), every=5)
+    requests = [unsent(r) if n % 5 == 1 else r for n, r in enumerate(slow)]
+    assert judged(errors.findings, requests).verdict is FAIL
+    finding = judged(errors.findings, requests, host=machine(0.25))
+    assert (finding.verdict, finding.gate_verdict, finding.fail_touched) == (INCONCLUSIVE, INCONCLUSIVE, True)
