@@ -2,9 +2,10 @@
 
 It is one thread with one event loop. Each slot is a task of its own, so a probe that hangs does not delay the next one.
 At most `outstanding_max` canary calls and `recall_outstanding_max` truth queries wait in the target at once; a slot
-beyond that is recorded as `unsent`. A call waits until it is answered, or until its connection has ended. A probe that
-is late only because the event loop itself was stalled is recorded as `stalled`. None of these is evidence against the
-target.
+beyond that is recorded as `unsent`. So is a truth query that is due while a canary call has waited for long: it would
+only lengthen the queue of a target that hangs. A call waits until it is answered, or until its connection has ended.
+A probe that is late only because the event loop itself was stalled is recorded as `stalled`. None of these is evidence
+against the target.
 """
 
 import asyncio
@@ -33,6 +34,8 @@ STOP_TIMEOUT_S = 15.0
 LOST_QUERIES_MAX = 20
 # A slot that the lab itself missed by more than this is not made up for.
 CATCH_UP_MS = 100.0
+# A canary call that has waited for so long tells that the target hangs, or has a backlog to work off.
+HANGS_AFTER_MS = 1000.0
 # The end of a connection takes this long at most to reach the target, through the proxy.
 END_ARRIVES_S = 0.1
 
@@ -65,8 +68,10 @@ class TargetObserver:
         self._deadline_s = plan.canary_deadline_ms / 1000
         self._clock, self._sink, self._on_memory = clock, sink, on_memory
         self._fast = False
-        # Calls that wait in the target: of the canary, and of the truth queries.
-        self._outstanding = self._recall_outstanding = 0
+        # Calls that wait in the target: when each of the canary began, and how many truth queries there are.
+        self._canary_since_ms: list[float] = []
+        self._canary_gave_up = False
+        self._recall_outstanding = 0
         self._queries_lost = 0
         self._stalls = Stalls(clock, on_beat)
         self._deaths: list[tuple[str, str]] = []
@@ -150,19 +155,22 @@ class TargetObserver:
             next_ms = await self._sleep_until(next_ms + 1000 / self._plan.canary_fast_hz)
 
     async def _canary_slot(self, session: McpSession) -> None:
-        if self._outstanding >= self._plan.outstanding_max:
-            waiting = f"{self._outstanding} probes were outstanding"
+        if len(self._canary_since_ms) >= self._plan.outstanding_max:
+            waiting = f"{len(self._canary_since_ms)} probes were outstanding"
             self._sink.add([canary.unsent(self._clock, self._target, waiting)])
             return
-        self._outstanding += 1
+        since_ms = self._clock.now_ms()
+        self._canary_since_ms.append(since_ms)
         try:
             with self._stalls.measuring():
                 probe = await self._canary_probe(session)
                 probe = self._stalls.excuse(probe, self._deadline_s, self._plan.canary_slo_ms)
             self._sink.add([probe])
-            await self._leave_target(session, given_up=probe.outcome in (Layer.TRANSPORT.value, STALLED))
+            silent = probe.outcome == Layer.TRANSPORT.value
+            self._canary_gave_up = silent and self._clock.now_ms() - since_ms > HANGS_AFTER_MS
+            await self._leave_target(session, given_up=silent or probe.outcome == STALLED)
         finally:
-            self._outstanding -= 1
+            self._canary_since_ms.remove(since_ms)
 
     async def _leave_target(self, session: McpSession, *, given_up: bool) -> None:
         """Wait until nothing of a call is left in the target; the connection of one that was given up has ended."""
@@ -210,9 +218,8 @@ class TargetObserver:
 
     async def _recall_slot(self, session: McpSession, query: TruthQuery) -> None:
         k = self._plan.recall_k
-        if self._recall_outstanding >= self._plan.recall_outstanding_max:
-            waiting = f"{self._recall_outstanding} truth queries were outstanding"
-            self._sink.add([recall.unsent(self._clock, self._target, query, k, waiting)])
+        if why := self._why_not_asked():
+            self._sink.add([recall.unsent(self._clock, self._target, query, k, why)])
             return
         self._recall_outstanding += 1
         try:
@@ -223,6 +230,14 @@ class TargetObserver:
             await self._leave_target(session, given_up=given_up)
         finally:
             self._recall_outstanding -= 1
+
+    def _why_not_asked(self) -> str:
+        """Why no truth query may be asked now, in words; else empty."""
+        if self._recall_outstanding >= self._plan.recall_outstanding_max:
+            return f"{self._recall_outstanding} truth queries were outstanding"
+        waited_ms = self._clock.now_ms() - min(self._canary_since_ms, default=float("inf"))
+        hangs = self._canary_gave_up or waited_ms > HANGS_AFTER_MS
+        return "the canary waits for an answer, or had none in its time" if hangs else ""
 
     def _take_recall(self, row: Recall | Caught, sent_ms: float) -> None:
         """Hand over the row of a truth query. If the lab itself could not make it, that is reported."""

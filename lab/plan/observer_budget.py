@@ -12,13 +12,14 @@ from lab.model.target import Target
 CANARY_HZ_MAX, RECALL_HZ_MAX = 2.0, 1.0
 # A hanging target must not collect calls of the lab: each is waited for as long as a request of the load, so that it
 # is one call in the target's queue and not twenty.
-CANARY_WAITING_MAX, RECALL_WAITING_MAX = 2, 1
+CANARY_WAITING_MAX, RECALL_WAITING_MAX = 1, 1
 BEYOND_SLO_MS = 100
 RECALL_K = 10
 MEMORY_EVERY_S = 5.0
-# The share of the capacity that the lab's calls may take at any time, and how much of it the plan leaves unused: the
-# capacity is measured within seconds, and a window may hold one call more than its rate says.
-SHARE_MAX, SHARE_MARGIN = 0.05, 0.01
+# The share of the capacity that the lab's calls may take at any time, and what the plan uses of it. The capacity is
+# measured within seconds, and a window may hold one call more than its rate says. And a target that works off a backlog
+# recovers later by more than the share: in the bench `observer_effect`, 4 % made a recovery of 7.4 s 1.2 s longer.
+SHARE_MAX, SHARE_PLANNED = 0.05, 0.02
 
 
 def observer_plan(scenario: Scenario, target: Target, capacity: Capacity | None) -> ObserverPlan:
@@ -44,9 +45,10 @@ def observer_plan(scenario: Scenario, target: Target, capacity: Capacity | None)
 
 def _rates_hz(canary_per_s: float, recall_per_s: float) -> tuple[float, float]:
     """Half of the budget for each; what one of them does not need goes to the other."""
-    budget = SHARE_MAX - SHARE_MARGIN
-    canary_share = min(CANARY_HZ_MAX / canary_per_s, max(budget / 2, budget - RECALL_HZ_MAX / recall_per_s))
-    recall_share = min(RECALL_HZ_MAX / recall_per_s, budget - canary_share)
+    canary_share = min(
+        CANARY_HZ_MAX / canary_per_s, max(SHARE_PLANNED / 2, SHARE_PLANNED - RECALL_HZ_MAX / recall_per_s)
+    )
+    recall_share = min(RECALL_HZ_MAX / recall_per_s, SHARE_PLANNED - canary_share)
     return _rounded_down(canary_share * canary_per_s), _rounded_down(recall_share * recall_per_s)
 
 

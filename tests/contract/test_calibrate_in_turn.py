@@ -159,7 +159,7 @@ def test_a_perfect_observer_gets_its_certificate(perfect: Record) -> None:
 
 
 def test_a_lab_within_its_budget_passes_and_one_beyond_it_does_not() -> None:
-    bounded = certify(simulated(lab_hz=0.8))
+    bounded = certify(simulated(lab_hz=0.4))
     assert (bounded.verdict, bounded.flaws) == ("pass", ())
     assert any(not outage.holds(outage.alone) for outage in bounded.outages), "its calls are seen"
     beyond = certify(simulated(lab_hz=5.0))
@@ -215,8 +215,8 @@ def test_no_rows_or_missing_outages_are_no_certificate(perfect: Record) -> None:
 
 def test_the_observer_is_that_of_a_run_at_this_server() -> None:
     observer = bounded_observer(FULL.target)
-    assert (observer.outstanding_max, observer.recall_outstanding_max) == (2, 1)
-    assert (observer.canary_fast_hz + observer.recall_hz) * COST_MS / 1000 <= 0.04
+    assert (observer.outstanding_max, observer.recall_outstanding_max) == (1, 1)
+    assert (observer.canary_fast_hz + observer.recall_hz) * COST_MS / 1000 <= 0.02
     assert replace(FULL, unbounded=UNBOUNDED).observer == UNBOUNDED
 
 
