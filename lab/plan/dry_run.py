@@ -62,7 +62,7 @@ def _decided(plan: Plan) -> Iterator[str]:
     """What the plan can decide, and what that means for the gate."""
     for decision in plan.decisions:
         mark = "yes" if decision.decidable else "NO "
-        advice = f"; --duration {decision.needs_s:.0f}s is long enough" if decision.needs_s else ""
+        advice = f"; a campaign with --duration {decision.needs_s:.0f}s can" if decision.needs_s else ""
         yield f"  {mark} {decision.check:10} {decision.subject:12} {decision.reason}{advice}"
     able = {decision.check for decision in plan.decisions if decision.decidable}
     unable = {decision.check for decision in plan.decisions if not decision.decidable} - able
