@@ -17,7 +17,9 @@ import libcst as cst
 from mutmut import __main__ as program
 from mutmut.configuration import config
 from mutmut.mutation import mutators
+from mutmut.workers import isolation
 
+from tests.sweep.mutation_limits import safe_time_limits
 from tests.sweep.mutation_speed import cheap_choice, quick_runs
 
 # The verdict that would hide or invent a failure; the tool has no operator for members of enumerations.
@@ -91,6 +93,7 @@ if __name__ == "__main__":
     set_operators()
     cheap_choice()
     quick_runs()
+    safe_time_limits(vars(isolation))
     select(sys.argv[2:])
     tool.filter_mutants_with_type_checker = caught_by_types
     # The tests import the copy of this package that belongs to the mutants.
