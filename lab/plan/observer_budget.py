@@ -18,7 +18,8 @@ RECALL_K = 10
 MEMORY_EVERY_S = 5.0
 # The share of the capacity that the lab's calls may take at any time, and what the plan uses of it. The capacity is
 # measured within seconds, and a window may hold one call more than its rate says. And a target that works off a backlog
-# recovers later by more than the share: in the bench `observer_effect`, 4 % made a recovery of 7.4 s 1.2 s longer.
+# recovers later by more than the share: with 4 %, a recovery of 7.4 s took 1.2 s longer (bench `observer_effect`,
+# half a core, on a busy machine).
 SHARE_MAX, SHARE_PLANNED = 0.05, 0.02
 
 
