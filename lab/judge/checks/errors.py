@@ -11,10 +11,17 @@ import numpy as np
 
 from lab.judge.checks.latency import P95_MAX
 from lab.judge.stats.intervals import Flags, share_interval
-from lab.judge.windows import host_cpu
-from lab.judge.windows.steady_load import SUBJECT, SteadyLoad, failures, judged_load, tally, waited_ms
+from lab.judge.windows.host_cpu import Starvation
+from lab.judge.windows.steady_load import (
+    SUBJECT,
+    SteadyLoad,
+    failures,
+    judged_load,
+    tally,
+    unless_starved,
+    waited_ms,
+)
 from lab.judge.windows.timeline import Windows
-from lab.judge.windows.touched import excused
 from lab.model.evidence import Evidence
 from lab.model.samples import Request
 from lab.model.scenario import BoundSpec
@@ -56,24 +63,15 @@ def _finding(evidence: Evidence, load: SteadyLoad) -> Finding:
 
 def _without_starvation(evidence: Evidence, load: SteadyLoad, bound: Bound, finding: Finding) -> Finding:
     """The finding; INCONCLUSIVE if it fails by requests that may have been answered, had others taken no CPU time."""
-    if Verdict.FAIL not in (finding.verdict, finding.gate_verdict):
-        return finding
-    times, timeout_ms = [r.scheduled_ms for r in load.requests], evidence.plan.target.request_timeout_ms
-    from_ms, to_ms = min(times), max(times) + timeout_ms
-    starved = host_cpu.starvation(evidence, from_ms, to_ms)
-    if starved is None:
-        return finding
-    in_time_ms = P95_MAX.value_of(evidence.plan.bounds)
+    timeout_ms, in_time_ms = evidence.plan.target.request_timeout_ms, P95_MAX.value_of(evidence.plan.bounds)
 
-    def judged(requests: Sequence[Request]) -> Verdict:
+    def judged(starved: Starvation, requests: Sequence[Request]) -> Verdict:
         began, took = np.array([r.scheduled_ms for r in requests]), waited_ms(requests, timeout_ms)
         may_be_right = (took >= in_time_ms) & (starved.shortened(began, took) < in_time_ms)
         surely: Flags = failures(requests, unknown=False) & ~may_be_right
         return bound.judge(share_interval(surely, failures(requests, unknown=True), load.missing))
 
-    rest = load.unexplained()
-    fewer = judged(load.requests), judged(rest) if rest else finding.gate_verdict
-    return excused(finding, fewer, host_cpu.blame(evidence, from_ms, to_ms))
+    return unless_starved(evidence, load, finding, judged)
 
 
 def _interval(requests: Sequence[Request], missing: int) -> Interval:

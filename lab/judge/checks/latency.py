@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lab.judge.stats.intervals import percentile, percentile_interval
-from lab.judge.windows import host_cpu
+from lab.judge.windows.host_cpu import Starvation
 from lab.judge.windows.steady_load import (
     SUBJECT,
     SteadyLoad,
@@ -18,9 +18,9 @@ from lab.judge.windows.steady_load import (
     latencies,
     least_latencies,
     tally,
+    unless_starved,
 )
 from lab.judge.windows.timeline import Windows
-from lab.judge.windows.touched import excused
 from lab.model.evidence import Evidence
 from lab.model.samples import Request
 from lab.model.scenario import BoundSpec
@@ -62,22 +62,13 @@ def _finding(evidence: Evidence, load: SteadyLoad) -> Finding:
 
 def _without_starvation(evidence: Evidence, load: SteadyLoad, bound: Bound, finding: Finding) -> Finding:
     """The finding; INCONCLUSIVE if it fails and might not, had all else on the machine taken no CPU time."""
-    if Verdict.FAIL not in (finding.verdict, finding.gate_verdict):
-        return finding
-    times = [request.scheduled_ms for request in load.requests]
-    from_ms, to_ms = min(times), max(times) + evidence.plan.target.request_timeout_ms
-    starved = host_cpu.starvation(evidence, from_ms, to_ms)
-    if starved is None:
-        return finding
 
-    def judged(requests: Sequence[Request]) -> Verdict:
+    def judged(starved: Starvation, requests: Sequence[Request]) -> Verdict:
         began = np.array([request.scheduled_ms for request in requests])
         least = starved.shortened(began, least_latencies(requests))
         return bound.judge(percentile_interval(least, latencies(requests), SHARE, load.missing))
 
-    rest = load.unexplained()
-    shorter = judged(load.requests), judged(rest) if rest else finding.gate_verdict
-    return excused(finding, shorter, host_cpu.blame(evidence, from_ms, to_ms))
+    return unless_starved(evidence, load, finding, judged)
 
 
 def _interval(requests: Sequence[Request], missing: int) -> Interval:

@@ -7,15 +7,15 @@ from operator import lt
 import numpy as np
 
 from lab.judge.stats.intervals import Flags, Floats
-from lab.judge.windows import references
+from lab.judge.windows import host_cpu, references
 from lab.judge.windows.known_issues import UNSETTLED, counted, declared, explains_request
 from lab.judge.windows.planned_load import due_at_least
 from lab.judge.windows.timeline import Windows
-from lab.judge.windows.touched import described, judged_apart
+from lab.judge.windows.touched import described, excused, judged_apart
 from lab.judge.windows.window import Window, within, without
 from lab.model.evidence import Evidence
 from lab.model.samples import REQUEST_TIMEOUT, Request
-from lab.model.verdict import Finding, KnownIssueCount, undecided
+from lab.model.verdict import Finding, KnownIssueCount, Verdict, undecided
 
 SUBJECT = "steady"
 
@@ -84,6 +84,28 @@ def judged_steady(windows: Windows, find: Callable[[Sequence[Window]], Finding])
         reason = f"{finding.reason}; left out are {seconds:.3g} s in which {described(silent)}"
         finding = replace(finding, reason=reason)
     return finding
+
+
+def unless_starved(
+    evidence: Evidence,
+    load: SteadyLoad,
+    finding: Finding,
+    judge: Callable[[host_cpu.Starvation, Sequence[Request]], Verdict],
+) -> Finding:
+    """The finding; INCONCLUSIVE if it fails and might not, had all else on the machine taken no CPU time.
+
+    `judge` gives the verdict on requests without what others may have taken.
+    """
+    if Verdict.FAIL not in (finding.verdict, finding.gate_verdict):
+        return finding
+    times = [request.scheduled_ms for request in load.requests]
+    from_ms, to_ms = min(times), max(times) + evidence.plan.target.request_timeout_ms
+    starved = host_cpu.starvation(evidence, from_ms, to_ms)
+    if starved is None:
+        return finding
+    rest = load.unexplained()
+    shorter = judge(starved, load.requests), judge(starved, rest) if rest else finding.gate_verdict
+    return excused(finding, shorter, host_cpu.blame(evidence, from_ms, to_ms))
 
 
 def in_order(requests: Sequence[Request]) -> list[Request]:

@@ -11,8 +11,7 @@ factor at most 1.5.
 
 A fault by hand has a short baseline. The 99th percentile of fewer than 100 answers is the slowest of them, and the
 slowest of n answers is, in expectation, the n / (n + 1) quantile of all. So few answers make the limit stricter on
-average. With fewer than 5 the SLO alone counts, because the
-slowest of so few says little about the usual time.
+average. With fewer than 5 the SLO alone counts, because the slowest of so few says little about the usual time.
 """
 
 from array import array
